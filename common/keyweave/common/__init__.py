@@ -1,0 +1,1 @@
+"""What controller, agent and emulator really share: identities and TLS, errors, logging, units."""

@@ -1,0 +1,126 @@
+"""Everything that Keyweave refuses, and what a caller is told.
+
+KeyweaveError
+├── InvalidInputError      a field is wrong              INVALID_ARGUMENT     400
+├── NotFoundError          no such thing                 NOT_FOUND            404
+├── AlreadyExistsError     the name is taken             ALREADY_EXISTS       409
+├── ConflictError          somebody changed it since     ABORTED              409
+├── PreconditionError      not in this state             FAILED_PRECONDITION  409
+├── NotAllowedError        this caller may not           PERMISSION_DENIED    403
+├── FencedError            a newer controller leads      FAILED_PRECONDITION  409
+└── UnavailableError       not now; try again            UNAVAILABLE          503
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One wrong field: its path, and what was wrong, expected, and to do."""
+
+    field: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.description}" if self.field else self.description
+
+
+class KeyweaveError(Exception):
+    """Root of the tree. `code` is its gRPC status, `http_status` its HTTP one."""
+
+    code = grpc.StatusCode.INTERNAL
+    http_status = 500
+
+
+class InvalidInputError(KeyweaveError):
+    """One field or more is wrong; nothing was changed."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    http_status = 400
+
+    def __init__(self, violations: Iterable[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(str(v) for v in self.violations))
+
+    @classmethod
+    def of(cls, field: str, description: str) -> "InvalidInputError":
+        """The common case of a single wrong field."""
+        return cls((Violation(field, description),))
+
+
+class NotFoundError(KeyweaveError):
+    """There is no such thing."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    http_status = 404
+
+
+class AlreadyExistsError(KeyweaveError):
+    """The name is taken by something else."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    http_status = 409
+
+
+class ConflictError(KeyweaveError):
+    """The caller's revision is not the newest: read again, then change."""
+
+    code = grpc.StatusCode.ABORTED
+    http_status = 409
+
+
+class PreconditionError(KeyweaveError):
+    """Right in itself, but not in the present state."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    http_status = 409
+
+
+class NotAllowedError(KeyweaveError):
+    """The caller's certificate does not allow this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    http_status = 403
+
+
+class FencedError(PreconditionError):
+    """Another controller has taken over with a higher epoch."""
+
+
+class UnavailableError(KeyweaveError):
+    """Cannot be done now; trying again is reasonable."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    http_status = 503
+
+
+def to_status(error: KeyweaveError) -> status_pb2.Status:
+    """The google.rpc.Status for an error, with BadRequest details where fields are to blame."""
+    status = status_pb2.Status(code=error.code.value[0], message=str(error))
+    if isinstance(error, InvalidInputError):
+        bad_request = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                for v in error.violations
+            ]
+        )
+        detail = any_pb2.Any()
+        detail.Pack(bad_request)
+        status.details.append(detail)
+    return status
+
+
+def describe_status(status: status_pb2.Status) -> str:
+    """A google.rpc.Status in one line, with its field violations."""
+    lines = []
+    for detail in status.details:
+        bad_request = error_details_pb2.BadRequest()
+        if detail.Unpack(bad_request):
+            lines += [f"{v.field}: {v.description}" for v in bad_request.field_violations]
+    name: str = code_pb2.Code.Name(status.code)
+    return "; ".join(lines) or f"{name}: {status.message}"

@@ -1,0 +1,154 @@
+"""Trust anchors and certificates for trying Keyweave out and for tests.
+
+In production an operator's own PKI issues the same certificates; docs/security.md says what must be in
+them. Keys are EC P-256; the key exchange that protects the content is post-quantum (see identity.py).
+"""
+
+import datetime as dt
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from keyweave.common.identity import Identity, Plane
+
+CLOCK_SKEW = dt.timedelta(minutes=5)
+CA_DAYS = 3650
+LEAF_DAYS = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    private_key: bytes
+
+    def write(self, certificate_path: Path, key_path: Path) -> None:
+        """Write both files; only their owner may read the key."""
+        write_private(key_path, self.private_key)
+        certificate_path.write_bytes(self.certificate)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+class Authority:
+    """A plane's trust anchor."""
+
+    def __init__(self, plane: Plane, credential: Credential) -> None:
+        self.plane = plane
+        self.credential = credential
+        self._certificate = x509.load_pem_x509_certificate(credential.certificate)
+        key = serialization.load_pem_private_key(credential.private_key, password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self._key = key
+
+    @classmethod
+    def create(cls, plane: Plane) -> "Authority":
+        """A new self-signed trust anchor."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name(f"Keyweave {plane} plane")
+        certificate = (
+            _builder(name, name, key.public_key(), dt.timedelta(days=CA_DAYS))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(sign_certificates=True), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(plane, Credential(_pem(certificate), _key_pem(key)))
+
+    def issue(
+        self,
+        identity: Identity,
+        *,
+        hosts: tuple[str, ...] = (),
+        valid_for: dt.timedelta = dt.timedelta(days=LEAF_DAYS),
+    ) -> Credential:
+        """A certificate for `identity`, also valid as server for `hosts` (DNS names or IP addresses).
+
+        A negative `valid_for` makes one that has expired (for tests).
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
+        names += [_general_name(host) for host in (*_dns_names(identity), *hosts)]
+        certificate = (
+            _builder(_name(identity.name), self._certificate.subject, key.public_key(), valid_for)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(_key_usage(sign_certificates=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        return Credential(_pem(certificate), _key_pem(key))
+
+
+def _dns_names(identity: Identity) -> tuple[str, ...]:
+    # An SAE's ID may hold characters that no DNS name can; nobody dials an SAE anyway.
+    return () if identity.plane is Plane.SAE and identity.role == "sae" else (identity.dns_name,)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, valid_for: dt.timedelta
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(min(now, now + valid_for) - CLOCK_SKEW)
+        .not_valid_after(now + valid_for)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    )
+
+
+def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign_certificates,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

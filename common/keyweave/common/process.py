@@ -1,0 +1,67 @@
+"""What every Keyweave process does the same: signals, the ready file, dying with its parent."""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from keyweave.common import log
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `main` until it returns; SIGTERM and SIGINT set the event it is given."""
+
+    async def with_signals() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await main(stop)
+
+    asyncio.run(with_signals())
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies, so that nothing is left behind (Linux only)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def forbid_core_dumps() -> None:
+    """Make this process unreadable to debuggers and dumps: it holds keys (Linux only)."""
+    if not _prctl(_PR_SET_DUMPABLE, 0):
+        log.get().warning("process_dumpable", reason="prctl is not available on this system")
+
+
+def _prctl(option: int, value: int) -> bool:
+    try:
+        return bool(ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` as a whole and durably: readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def announce_ready(path: Path | None, addresses: Mapping[str, str]) -> None:
+    """Tell whoever started this process where it listens, once all its ports are bound."""
+    if path is not None:
+        write_atomically(path, json.dumps({"pid": os.getpid(), **addresses}, indent=2) + "\n")

@@ -1,0 +1,68 @@
+"""Configuration files: YAML in, validated immutable values out, errors that name the field and line."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from yaml.nodes import MappingNode, Node, SequenceNode
+
+from keyweave.common.errors import InvalidInputError, Violation
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path, model: type[Model]) -> Model:
+    """Read `path` as `model`; InvalidInputError names every wrong field with its line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError.of(str(path), f"cannot be read: {error.strerror}") from None
+    return parse(text, model, source=str(path))
+
+
+def parse(text: str, model: type[Model], *, source: str) -> Model:
+    """Like `load`, from text; `source` names it in errors."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidInputError.of(source, f"is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return model.model_validate(data if data is not None else {})
+    except ValidationError as error:
+        raise InvalidInputError(
+            Violation(f"{source}:{_line(root, item['loc'])}: {_dotted(item['loc'])}", _explain(item["msg"]))
+            for item in error.errors()
+        ) from None
+
+
+def _dotted(location: Iterable[int | str]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "(whole file)"
+
+
+def _explain(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _line(root: Node | None, location: Iterable[int | str]) -> int:
+    """The line of the innermost node that `location` reaches."""
+    node = root
+    line = 1
+    for part in location:
+        if isinstance(node, MappingNode):
+            pairs = [(key, value) for key, value in node.value if key.value == part]
+            if not pairs:
+                break
+            line, node = pairs[0][0].start_mark.line + 1, pairs[0][1]
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

@@ -1,0 +1,201 @@
+"""Step 3: the network as an immutable value.
+
+Intent (nodes, links, streams: what operators want) and link estimates (what telemetry says) become one
+`Snapshot` with a version. Planning sees nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import networkx as nx
+
+from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+
+
+class Condition(StrEnum):
+    """What is made of a link's measurements; see the proto's LinkCondition."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    SUSPECT = "suspect"
+    DOWN = "down"
+    STALE = "stale"
+    MAINTENANCE = "maintenance"
+
+
+class Status(StrEnum):
+    """Operational state of a link (ETSI GS QKD 015 `qkdl_status`)."""
+
+    ACTIVE = "active"
+    PASSIVE = "passive"
+    PENDING = "pending"
+    OFF = "off"
+
+
+class OnExhaustion(StrEnum):
+    """What a stream does once no quantum path can supply it."""
+
+    WAIT = "wait"
+    PQC = "pqc"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A site with an agent."""
+
+    name: NodeName
+    trust_domain: str = ""
+    key_plane_address: str = ""
+    maintenance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A quantum channel between two nodes, as the operator describes it."""
+
+    name: LinkName
+    a: NodeName
+    b: NodeName
+    technology: str = "DV-QKD"
+    length_km: float = 0.0
+    risk_groups: frozenset[str] = frozenset()
+    abort_qber_ratio: float = 0.11
+    degraded_qber_ratio: float = 0.088
+    maintenance: bool = False
+
+    def other(self, node: NodeName) -> NodeName:
+        """The far end, seen from `node`."""
+        return self.b if node == self.a else self.a
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An end-to-end supply of keys, defaults filled in. Rates in bit/s of delivered key."""
+
+    name: StreamName
+    source: NodeName
+    target: NodeName
+    source_sae: SaeId
+    target_sae: SaeId
+    min_rate_bps: float = 0.0
+    max_rate_bps: float = float("inf")
+    priority: int = 0
+    key_size_bits: int = 256
+    k: int = 1
+    min_k: int = 1
+    require_qkd: bool = False
+    require_pqc: bool = False
+    max_hops: int | None = None
+    max_trusted_nodes: int | None = None
+    avoid_nodes: frozenset[NodeName] = frozenset()
+    allowed_trust_domains: frozenset[str] = frozenset()
+    refresh_seconds: int = 60
+    key_ttl_seconds: int = 3600
+    on_exhaustion: OnExhaustion = OnExhaustion.PQC
+    buffer_keys: int = 64
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """A link with what is known of it now."""
+
+    link: Link
+    condition: Condition
+    reason: str
+    qber_ratio: float
+    skr_bps: float
+    # Lower confidence bound of the secret key rate, 0 unless new streams may be placed on the link.
+    usable_rate_bps: float
+    pool_bits: int
+    # A path that runs over the link may stay (OK, DEGRADED, STALE) even where nothing new is placed.
+    keeps_paths: bool
+    # A path may newly be placed on it (OK, DEGRADED).
+    takes_paths: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole network at one moment. Equal versions mean equal content."""
+
+    version: int
+    nodes: Mapping[NodeName, Node]
+    links: Mapping[LinkName, LinkView]
+    streams: Mapping[StreamName, Stream]
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One link of a path, in the direction source to target."""
+
+    link: LinkName
+    from_node: NodeName
+    to_node: NodeName
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A relay path; `path_id` is a function of stream and hops, so equal paths keep their ID."""
+
+    path_id: PathId
+    hops: tuple[Hop, ...]
+
+    @property
+    def nodes(self) -> tuple[NodeName, ...]:
+        """Every node on the way, the ends included."""
+        return (self.hops[0].from_node, *(hop.to_node for hop in self.hops))
+
+    @property
+    def trusted_nodes(self) -> tuple[NodeName, ...]:
+        """The nodes between the ends: each sees what is relayed."""
+        return self.nodes[1:-1]
+
+    @property
+    def links(self) -> tuple[LinkName, ...]:
+        """The links on the way."""
+        return tuple(hop.link for hop in self.hops)
+
+
+@dataclass(frozen=True, slots=True)
+class PathSet:
+    """k disjoint paths that carry a key's k shares together; one path where k is 1.
+
+    Sets of rank 0 are used together in proportion to `rate_bps`; later ranks are backups (rate 0).
+    """
+
+    rank: int
+    rate_bps: float
+    paths: tuple[Path, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What one stream is given, and why."""
+
+    stream: StreamName
+    rate_bps: float
+    path_sets: tuple[PathSet, ...]
+    reason: str
+    # Why its requirements cannot be met; empty where they are.
+    unmet: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The routing of all streams over one snapshot."""
+
+    version: int
+    snapshot_version: int
+    streams: Mapping[StreamName, StreamPlan] = field(default_factory=dict)
+
+
+def graph(snapshot: Snapshot) -> "nx.MultiGraph[NodeName]":
+    """The snapshot as people and networkx read it: nodes by name, parallel links keyed by link name."""
+    result: nx.MultiGraph[NodeName] = nx.MultiGraph()
+    result.add_nodes_from(snapshot.nodes)
+    for name, view in snapshot.links.items():
+        result.add_edge(view.link.a, view.link.b, key=name, view=view)
+    return result

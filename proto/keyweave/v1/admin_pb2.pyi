@@ -1,0 +1,444 @@
+from buf.validate import validate_pb2 as _validate_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from keyweave.v1 import agent_pb2 as _agent_pb2
+from keyweave.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EventSeverity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EVENT_SEVERITY_UNSPECIFIED: _ClassVar[EventSeverity]
+    EVENT_SEVERITY_INFO: _ClassVar[EventSeverity]
+    EVENT_SEVERITY_MINOR: _ClassVar[EventSeverity]
+    EVENT_SEVERITY_MAJOR: _ClassVar[EventSeverity]
+EVENT_SEVERITY_UNSPECIFIED: EventSeverity
+EVENT_SEVERITY_INFO: EventSeverity
+EVENT_SEVERITY_MINOR: EventSeverity
+EVENT_SEVERITY_MAJOR: EventSeverity
+
+class NodeStatus(_message.Message):
+    __slots__ = ("node", "connected", "connected_since_unix_nanos", "software_version", "kme_url", "desired_policy", "applied_policy", "nacked_rules", "dropped_samples_total")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_SINCE_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    KME_URL_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_POLICY_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_POLICY_FIELD_NUMBER: _ClassVar[int]
+    NACKED_RULES_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_SAMPLES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    node: _types_pb2.Node
+    connected: bool
+    connected_since_unix_nanos: int
+    software_version: str
+    kme_url: str
+    desired_policy: _agent_pb2.PolicyVersion
+    applied_policy: _agent_pb2.PolicyVersion
+    nacked_rules: _containers.RepeatedCompositeFieldContainer[_agent_pb2.RuleStatus]
+    dropped_samples_total: int
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., connected: _Optional[bool] = ..., connected_since_unix_nanos: _Optional[int] = ..., software_version: _Optional[str] = ..., kme_url: _Optional[str] = ..., desired_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., applied_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., nacked_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ...) -> None: ...
+
+class LinkState(_message.Message):
+    __slots__ = ("link", "status", "condition", "reason", "qber_ratio", "skr_bps", "usable_rate_bps", "loss_db", "pool_bits", "condition_since_unix_nanos", "emulated", "planned_bps")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    QBER_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SKR_BPS_FIELD_NUMBER: _ClassVar[int]
+    USABLE_RATE_BPS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_DB_FIELD_NUMBER: _ClassVar[int]
+    POOL_BITS_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_SINCE_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_BPS_FIELD_NUMBER: _ClassVar[int]
+    link: _types_pb2.Link
+    status: _types_pb2.LinkStatus
+    condition: _types_pb2.LinkCondition
+    reason: str
+    qber_ratio: float
+    skr_bps: float
+    usable_rate_bps: float
+    loss_db: float
+    pool_bits: int
+    condition_since_unix_nanos: int
+    emulated: bool
+    planned_bps: float
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., status: _Optional[_Union[_types_pb2.LinkStatus, str]] = ..., condition: _Optional[_Union[_types_pb2.LinkCondition, str]] = ..., reason: _Optional[str] = ..., qber_ratio: _Optional[float] = ..., skr_bps: _Optional[float] = ..., usable_rate_bps: _Optional[float] = ..., loss_db: _Optional[float] = ..., pool_bits: _Optional[int] = ..., condition_since_unix_nanos: _Optional[int] = ..., emulated: _Optional[bool] = ..., planned_bps: _Optional[float] = ...) -> None: ...
+
+class StreamStatus(_message.Message):
+    __slots__ = ("stream", "plan", "protection", "path_ids", "delivered_bps", "buffered_keys", "served_qkd_total", "served_hybrid_total", "served_pqc_total", "failovers_total", "last_failover_seconds")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    PROTECTION_FIELD_NUMBER: _ClassVar[int]
+    PATH_IDS_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_BPS_FIELD_NUMBER: _ClassVar[int]
+    BUFFERED_KEYS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_QKD_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    SERVED_HYBRID_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    SERVED_PQC_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    FAILOVERS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    LAST_FAILOVER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    stream: _types_pb2.Stream
+    plan: StreamPlan
+    protection: _types_pb2.Protection
+    path_ids: _containers.RepeatedScalarFieldContainer[str]
+    delivered_bps: float
+    buffered_keys: int
+    served_qkd_total: int
+    served_hybrid_total: int
+    served_pqc_total: int
+    failovers_total: int
+    last_failover_seconds: float
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[StreamPlan, _Mapping]] = ..., protection: _Optional[_Union[_types_pb2.Protection, str]] = ..., path_ids: _Optional[_Iterable[str]] = ..., delivered_bps: _Optional[float] = ..., buffered_keys: _Optional[int] = ..., served_qkd_total: _Optional[int] = ..., served_hybrid_total: _Optional[int] = ..., served_pqc_total: _Optional[int] = ..., failovers_total: _Optional[int] = ..., last_failover_seconds: _Optional[float] = ...) -> None: ...
+
+class StreamPlan(_message.Message):
+    __slots__ = ("stream", "rate_bps", "path_sets", "reason", "unmet")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    RATE_BPS_FIELD_NUMBER: _ClassVar[int]
+    PATH_SETS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    UNMET_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    rate_bps: float
+    path_sets: _containers.RepeatedCompositeFieldContainer[_types_pb2.PathSet]
+    reason: str
+    unmet: str
+    def __init__(self, stream: _Optional[str] = ..., rate_bps: _Optional[float] = ..., path_sets: _Optional[_Iterable[_Union[_types_pb2.PathSet, _Mapping]]] = ..., reason: _Optional[str] = ..., unmet: _Optional[str] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("version", "snapshot_version", "time_unix_nanos", "streams")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    snapshot_version: int
+    time_unix_nanos: int
+    streams: _containers.RepeatedCompositeFieldContainer[StreamPlan]
+    def __init__(self, version: _Optional[int] = ..., snapshot_version: _Optional[int] = ..., time_unix_nanos: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamPlan, _Mapping]]] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("id", "time_unix_nanos", "severity", "kind", "node", "link", "stream", "message", "fields")
+    class FieldsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    time_unix_nanos: int
+    severity: EventSeverity
+    kind: str
+    node: str
+    link: str
+    stream: str
+    message: str
+    fields: _containers.ScalarMap[str, str]
+    def __init__(self, id: _Optional[int] = ..., time_unix_nanos: _Optional[int] = ..., severity: _Optional[_Union[EventSeverity, str]] = ..., kind: _Optional[str] = ..., node: _Optional[str] = ..., link: _Optional[str] = ..., stream: _Optional[str] = ..., message: _Optional[str] = ..., fields: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ExplainStreamRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ExplainStreamResponse(_message.Message):
+    __slots__ = ("status", "trusted_nodes", "lines")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    TRUSTED_NODES_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    status: StreamStatus
+    trusted_nodes: _containers.RepeatedScalarFieldContainer[str]
+    lines: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, status: _Optional[_Union[StreamStatus, _Mapping]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetPlanRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetPlanResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class WatchEventsRequest(_message.Message):
+    __slots__ = ("past", "past_only")
+    PAST_FIELD_NUMBER: _ClassVar[int]
+    PAST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    past: int
+    past_only: bool
+    def __init__(self, past: _Optional[int] = ..., past_only: _Optional[bool] = ...) -> None: ...
+
+class WatchEventsResponse(_message.Message):
+    __slots__ = ("event",)
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    event: Event
+    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("epoch", "read_only", "warming_up", "plan_version", "nodes", "links", "streams")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    WARMING_UP_FIELD_NUMBER: _ClassVar[int]
+    PLAN_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    read_only: bool
+    warming_up: bool
+    plan_version: int
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeStatus]
+    links: _containers.RepeatedCompositeFieldContainer[LinkState]
+    streams: _containers.RepeatedCompositeFieldContainer[StreamStatus]
+    def __init__(self, epoch: _Optional[int] = ..., read_only: _Optional[bool] = ..., warming_up: _Optional[bool] = ..., plan_version: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ...) -> None: ...
+
+class CreateNodeRequest(_message.Message):
+    __slots__ = ("node", "validate_only")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    node: _types_pb2.Node
+    validate_only: bool
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class CreateNodeResponse(_message.Message):
+    __slots__ = ("node", "plan")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    node: _types_pb2.Node
+    plan: Plan
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class GetNodeRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetNodeResponse(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: NodeStatus
+    def __init__(self, node: _Optional[_Union[NodeStatus, _Mapping]] = ...) -> None: ...
+
+class ListNodesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListNodesResponse(_message.Message):
+    __slots__ = ("nodes", "next_page_token")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeStatus]
+    next_page_token: str
+    def __init__(self, nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateNodeRequest(_message.Message):
+    __slots__ = ("node", "update_mask", "validate_only")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    node: _types_pb2.Node
+    update_mask: _field_mask_pb2.FieldMask
+    validate_only: bool
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class UpdateNodeResponse(_message.Message):
+    __slots__ = ("node", "plan")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    node: _types_pb2.Node
+    plan: Plan
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class DeleteNodeRequest(_message.Message):
+    __slots__ = ("name", "validate_only")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class DeleteNodeResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class CreateLinkRequest(_message.Message):
+    __slots__ = ("link", "validate_only")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    link: _types_pb2.Link
+    validate_only: bool
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class CreateLinkResponse(_message.Message):
+    __slots__ = ("link", "plan")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    link: _types_pb2.Link
+    plan: Plan
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class GetLinkRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetLinkResponse(_message.Message):
+    __slots__ = ("link",)
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    link: LinkState
+    def __init__(self, link: _Optional[_Union[LinkState, _Mapping]] = ...) -> None: ...
+
+class ListLinksRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListLinksResponse(_message.Message):
+    __slots__ = ("links", "next_page_token")
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    links: _containers.RepeatedCompositeFieldContainer[LinkState]
+    next_page_token: str
+    def __init__(self, links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateLinkRequest(_message.Message):
+    __slots__ = ("link", "update_mask", "validate_only")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    link: _types_pb2.Link
+    update_mask: _field_mask_pb2.FieldMask
+    validate_only: bool
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class UpdateLinkResponse(_message.Message):
+    __slots__ = ("link", "plan")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    link: _types_pb2.Link
+    plan: Plan
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class DeleteLinkRequest(_message.Message):
+    __slots__ = ("name", "validate_only")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class DeleteLinkResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class CreateStreamRequest(_message.Message):
+    __slots__ = ("stream", "validate_only")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    stream: _types_pb2.Stream
+    validate_only: bool
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class CreateStreamResponse(_message.Message):
+    __slots__ = ("stream", "plan")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    stream: _types_pb2.Stream
+    plan: Plan
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class GetStreamRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetStreamResponse(_message.Message):
+    __slots__ = ("stream",)
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    stream: StreamStatus
+    def __init__(self, stream: _Optional[_Union[StreamStatus, _Mapping]] = ...) -> None: ...
+
+class ListStreamsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListStreamsResponse(_message.Message):
+    __slots__ = ("streams", "next_page_token")
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    streams: _containers.RepeatedCompositeFieldContainer[StreamStatus]
+    next_page_token: str
+    def __init__(self, streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateStreamRequest(_message.Message):
+    __slots__ = ("stream", "update_mask", "validate_only")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    stream: _types_pb2.Stream
+    update_mask: _field_mask_pb2.FieldMask
+    validate_only: bool
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class UpdateStreamResponse(_message.Message):
+    __slots__ = ("stream", "plan")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    stream: _types_pb2.Stream
+    plan: Plan
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class DeleteStreamRequest(_message.Message):
+    __slots__ = ("name", "validate_only")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class DeleteStreamResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
