@@ -6,7 +6,7 @@ Planes have trust anchors of their own, so a certificate of one is worthless on 
 URI says so a second time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,7 +66,7 @@ class Identity:
 
 
 def peer_identity(
-    auth_context: Mapping[str, Sequence[bytes]], plane: Plane, roles: frozenset[Role]
+    auth_context: Mapping[str, Iterable[bytes]], plane: Plane, roles: frozenset[Role]
 ) -> Identity:
     """Who is calling, or NotAllowedError unless it is one of `roles` on `plane` over TLS 1.3.
 
@@ -90,6 +90,5 @@ def peer_identity(
     return identity
 
 
-def _first(auth_context: Mapping[str, Sequence[bytes]], key: str) -> str:
-    values = auth_context.get(key, ())
-    return values[0].decode() if values else "none"
+def _first(auth_context: Mapping[str, Iterable[bytes]], key: str) -> str:
+    return next((value.decode() for value in auth_context.get(key, ())), "none")

@@ -45,7 +45,7 @@ class SessionResponse(_message.Message):
     def __init__(self, frame: _Optional[_Union[Frame, _Mapping]] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_truncated", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "quarantine")
+    __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_burn", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "quarantine")
     ID_FIELD_NUMBER: _ClassVar[int]
     IS_REPLY_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -58,7 +58,7 @@ class Frame(_message.Message):
     POOL_GRANT_REQUEST_FIELD_NUMBER: _ClassVar[int]
     POOL_DESTROY_FIELD_NUMBER: _ClassVar[int]
     POOL_TRUNCATE_FIELD_NUMBER: _ClassVar[int]
-    POOL_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    POOL_BURN_FIELD_NUMBER: _ClassVar[int]
     RELAY_FIELD_NUMBER: _ClassVar[int]
     RELAY_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     KEM_OFFER_FIELD_NUMBER: _ClassVar[int]
@@ -80,7 +80,7 @@ class Frame(_message.Message):
     pool_grant_request: PoolGrantRequest
     pool_destroy: PoolDestroy
     pool_truncate: PoolTruncate
-    pool_truncated: PoolTruncated
+    pool_burn: PoolBurn
     relay: Relay
     relay_accepted: RelayAccepted
     kem_offer: KemOffer
@@ -90,7 +90,7 @@ class Frame(_message.Message):
     withdraw: Withdraw
     withdrawn: Withdrawn
     quarantine: Quarantine
-    def __init__(self, id: _Optional[int] = ..., is_reply: _Optional[bool] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., heartbeat: _Optional[_Union[SessionHeartbeat, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., pool_open: _Optional[_Union[PoolOpen, _Mapping]] = ..., pool_opened: _Optional[_Union[PoolOpened, _Mapping]] = ..., pool_intake: _Optional[_Union[PoolIntake, _Mapping]] = ..., pool_grant: _Optional[_Union[PoolGrant, _Mapping]] = ..., pool_grant_request: _Optional[_Union[PoolGrantRequest, _Mapping]] = ..., pool_destroy: _Optional[_Union[PoolDestroy, _Mapping]] = ..., pool_truncate: _Optional[_Union[PoolTruncate, _Mapping]] = ..., pool_truncated: _Optional[_Union[PoolTruncated, _Mapping]] = ..., relay: _Optional[_Union[Relay, _Mapping]] = ..., relay_accepted: _Optional[_Union[RelayAccepted, _Mapping]] = ..., kem_offer: _Optional[_Union[KemOffer, _Mapping]] = ..., kem_answer: _Optional[_Union[KemAnswer, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., withdrawn: _Optional[_Union[Withdrawn, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., is_reply: _Optional[bool] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., heartbeat: _Optional[_Union[SessionHeartbeat, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., pool_open: _Optional[_Union[PoolOpen, _Mapping]] = ..., pool_opened: _Optional[_Union[PoolOpened, _Mapping]] = ..., pool_intake: _Optional[_Union[PoolIntake, _Mapping]] = ..., pool_grant: _Optional[_Union[PoolGrant, _Mapping]] = ..., pool_grant_request: _Optional[_Union[PoolGrantRequest, _Mapping]] = ..., pool_destroy: _Optional[_Union[PoolDestroy, _Mapping]] = ..., pool_truncate: _Optional[_Union[PoolTruncate, _Mapping]] = ..., pool_burn: _Optional[_Union[PoolBurn, _Mapping]] = ..., relay: _Optional[_Union[Relay, _Mapping]] = ..., relay_accepted: _Optional[_Union[RelayAccepted, _Mapping]] = ..., kem_offer: _Optional[_Union[KemOffer, _Mapping]] = ..., kem_answer: _Optional[_Union[KemAnswer, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., withdrawn: _Optional[_Union[Withdrawn, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ...) -> None: ...
 
 class SessionHello(_message.Message):
     __slots__ = ("node", "incarnation")
@@ -129,12 +129,14 @@ class PoolOpen(_message.Message):
     def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., first_block: _Optional[int] = ..., block_bytes: _Optional[int] = ...) -> None: ...
 
 class PoolOpened(_message.Message):
-    __slots__ = ("pool_id", "first_block")
+    __slots__ = ("pool_id", "first_block", "link")
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
     pool_id: bytes
     first_block: int
-    def __init__(self, pool_id: _Optional[bytes] = ..., first_block: _Optional[int] = ...) -> None: ...
+    link: str
+    def __init__(self, pool_id: _Optional[bytes] = ..., first_block: _Optional[int] = ..., link: _Optional[str] = ...) -> None: ...
 
 class PoolIntake(_message.Message):
     __slots__ = ("link", "pool_id", "next_block")
@@ -168,6 +170,16 @@ class PoolGrantRequest(_message.Message):
     wanted_bytes: int
     def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., wanted_bytes: _Optional[int] = ...) -> None: ...
 
+class PoolBurn(_message.Message):
+    __slots__ = ("link", "pool_id", "below_offset")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    POOL_ID_FIELD_NUMBER: _ClassVar[int]
+    BELOW_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    link: str
+    pool_id: bytes
+    below_offset: int
+    def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., below_offset: _Optional[int] = ...) -> None: ...
+
 class PoolDestroy(_message.Message):
     __slots__ = ("link", "pool_id", "reason")
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -189,12 +201,6 @@ class PoolTruncate(_message.Message):
     from_block: int
     reason: str
     def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., from_block: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
-
-class PoolTruncated(_message.Message):
-    __slots__ = ("from_block",)
-    FROM_BLOCK_FIELD_NUMBER: _ClassVar[int]
-    from_block: int
-    def __init__(self, from_block: _Optional[int] = ...) -> None: ...
 
 class Relay(_message.Message):
     __slots__ = ("stream", "path_id", "reverse", "batch_id", "share", "shares", "link", "pool_id", "first_lane", "offset", "ciphertext", "tag")

@@ -1,0 +1,1 @@
+"""The agent: one per node, beside its quantum devices; holds the keys, serves the applications."""

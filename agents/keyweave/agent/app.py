@@ -1,0 +1,183 @@
+"""One agent process: wiring, start and ordered stop."""
+
+import asyncio
+import random
+from importlib.metadata import version
+
+import grpc
+from aiohttp import web
+
+from keyweave.agent import metrics
+from keyweave.agent.config import AgentConfig, DriverSection
+from keyweave.agent.drivers import base
+from keyweave.agent.etsi014 import face
+from keyweave.agent.etsi014.callers import SaeIdFrom
+from keyweave.agent.keyplane.keystore import Protection
+from keyweave.agent.keyplane.near import proto_protection
+from keyweave.agent.keyplane.plane import KeyPlane
+from keyweave.agent.keyplane.session import KeyPlaneServicer
+from keyweave.agent.keyplane.supply import Supply
+from keyweave.agent.observer import Observer
+from keyweave.agent.policy import PolicyStore
+from keyweave.agent.uplink import Uplink, new_incarnation
+from keyweave.common import log, metrics_http
+from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.names import NodeName, SaeId
+from keyweave.common.process import announce_ready, forbid_core_dumps
+from keyweave.common.tls import SERVER_OPTIONS, server_credentials
+from keyweave.v1 import agent_pb2, keyplane_pb2_grpc
+
+DRIVER_RETRY_CAP_SECONDS = 2.0
+SERVER_GRACE_SECONDS = 0.5
+
+
+class Agent:
+    """The parts of one agent, made but not running."""
+
+    def __init__(self, config: AgentConfig, observer: Observer) -> None:
+        self.config = config
+        self.node = NodeName(config.node)
+        self.policies = PolicyStore(config.state_dir / "policy.json")
+        self.observer = observer
+        incarnation = new_incarnation()
+        self.hello = agent_pb2.TelemetryHello(
+            node=self.node, incarnation=incarnation, software_version=version("keyweave")
+        )
+        self.uplink = Uplink(
+            self.node,
+            config.controller.address,
+            config.control_tls,
+            self.hello,
+            self.policies,
+            interval_seconds=config.telemetry_interval_seconds,
+            observe=self._observe,
+            on_policy=self._policy_changed,
+        )
+        self.plane = KeyPlane(
+            self.node,
+            incarnation,
+            config.key_plane.tls,
+            observer,
+            on_report=self.uplink.report,
+            on_event=self.uplink.event,
+        )
+        self.supply = Supply(self.plane, observer, show_provenance=self._shows_provenance)
+
+    def apply_policy(self) -> None:
+        """Run by the policy that is in force, and say so to the observer."""
+        policy = self.policies.policy
+        if not policy.digest:
+            return
+        self.observer.policy_applied(
+            node=self.node, epoch=policy.epoch, version=policy.version, digest=policy.digest
+        )
+        self.plane.apply(policy.rules.values())
+        log.get().info("policy_applied", epoch=policy.epoch, version=policy.version, rules=len(policy.rules))
+
+    async def _policy_changed(self) -> None:
+        self.apply_policy()
+
+    def _shows_provenance(self, sae: SaeId) -> bool:
+        return sae not in self.config.kme.hide_provenance_from
+
+    def _observe(self, batch: agent_pb2.TelemetryBatch) -> None:
+        """Add pools and streams as they stand to a batch of telemetry."""
+        for name, link in self.plane.links.items():
+            pool = link.pool
+            batch.pools.add(
+                link=name,
+                pool_id=pool.pool_id if pool else b"",
+                send_bits=pool.send_bytes() * 8 if pool else 0,
+                receive_bits=pool.receive_bytes() * 8 if pool else 0,
+                intake_bits_total=link.intake_bytes_total * 8,
+            )
+        counts = self.supply.served.counts
+        for stream, near in self.plane.near.items():
+            batch.streams.add(
+                stream=stream,
+                is_source=near.terms.is_source,
+                buffered_keys=self.plane.store.ready(stream),
+                confirmed_bits_total=near.counters.confirmed_bits,
+                served_qkd_total=counts.get((stream, Protection.QKD), 0),
+                served_hybrid_total=counts.get((stream, Protection.HYBRID), 0),
+                served_pqc_total=counts.get((stream, Protection.PQC), 0),
+                failovers_total=near.counters.failovers,
+                protection=proto_protection(near.protection),
+                path_ids=near.path_ids,
+            )
+
+
+async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | None = None) -> None:
+    """Run an agent until `stop` is set: SAEs first lose the face, then peers the key plane, keys last."""
+    log.configure(process=f"agent-{config.node}", level=config.log_level)
+    forbid_core_dumps()
+    agent = Agent(config, observer or Observer())
+    drivers = [await _driver(agent, section, stop) for section in config.drivers]
+    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=list(SERVER_OPTIONS))
+    keyplane_pb2_grpc.add_KeyPlaneServiceServicer_to_server(KeyPlaneServicer(agent.plane.peers.get), server)
+    host, _, _port = config.key_plane.listen.rpartition(":")
+    port = server.add_secure_port(config.key_plane.listen, server_credentials(config.key_plane.tls))
+    await server.start()
+    kme, kme_url = await _serve_kme(agent)
+    collector = metrics.AgentCollector(agent.plane, agent.supply.served, agent.policies, agent.uplink)
+    scraped, metrics_url = await _serve_metrics(collector, config.metrics_listen)
+    agent.hello.key_plane_address = f"{host}:{port}"
+    agent.hello.kme_url = kme_url
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(agent.plane.run(), name="key-plane")]
+            await asyncio.sleep(0)  # the key plane owns its task group before policy starts tasks in it
+            agent.apply_policy()
+            running.append(group.create_task(agent.uplink.run(), name="uplink"))
+            announce_ready(
+                config.ready_file,
+                {"key_plane": agent.hello.key_plane_address, "kme": kme_url, "metrics": metrics_url},
+            )
+            log.get().info(
+                "agent_started", node=agent.node, key_plane=agent.hello.key_plane_address, kme=kme_url
+            )
+            await stop.wait()
+            log.get().info("agent_stopping")
+            await kme.cleanup()
+            for task in running:
+                task.cancel()
+    finally:
+        await kme.cleanup()
+        await server.stop(SERVER_GRACE_SECONDS)
+        await scraped.cleanup()
+        for driver in drivers:
+            await driver.close()
+        agent.plane.close()
+
+
+async def _driver(agent: Agent, section: DriverSection, stop: asyncio.Event) -> base.Driver:
+    """A driver whose device has told its link ends; a device that is not there yet is waited for."""
+    driver = base.load(section.driver)(section.settings, agent.node)
+    failures = 0
+    while not stop.is_set():
+        try:
+            await agent.plane.add_driver(driver, agent.config.state_dir)
+        except base.DriverUnavailableError as error:
+            failures += 1
+            log.get().warning("driver_unavailable", driver=section.driver, reason=str(error))
+            await asyncio.sleep(random.uniform(0, min(DRIVER_RETRY_CAP_SECONDS, 0.1 * 2**failures)))  # noqa: S311
+        else:
+            break
+    for name, link in agent.plane.links.items():
+        if not any(end.link == name for end in agent.hello.link_ends):
+            agent.hello.link_ends.add(
+                link=name, peer_node=link.peer_node, model=link.info.model, emulated=link.info.emulated
+            )
+    return driver
+
+
+async def _serve_kme(agent: Agent) -> tuple[web.AppRunner, str]:
+    section = agent.config.kme
+    app = face.create_app(agent.supply, SaeIdFrom(section.sae_id_from), agent.node)
+    host, _, port = section.listen.rpartition(":")
+    return await face.serve(app, section.tls, host, int(port))
+
+
+async def _serve_metrics(collector: metrics.AgentCollector, listen: str) -> tuple[web.AppRunner, str]:
+    host, _, port = listen.rpartition(":")
+    return await metrics_http.serve(metrics.registry(collector), host, int(port))

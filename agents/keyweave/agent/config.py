@@ -1,0 +1,64 @@
+"""The agent's configuration file."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keyweave.common.names import NAME_PATTERN
+from keyweave.common.tls import TlsFiles
+
+HostPort = Annotated[
+    str, Field(pattern=r"^\[?[^\s\]]+\]?:\d{1,5}$", description="host:port; port 0 takes a free one")
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ControllerSection(_Section):
+    """Where the controller is."""
+
+    address: HostPort
+
+
+class KeyPlaneSection(_Section):
+    """Where other agents reach this one."""
+
+    listen: HostPort
+    tls: TlsFiles
+
+
+class KmeSection(_Section):
+    """The ETSI GS QKD 014 face."""
+
+    listen: HostPort
+    tls: TlsFiles
+    # Which part of a client certificate is the SAE ID.
+    sae_id_from: Literal["uri", "dns", "cn", "fingerprint"] = "uri"
+    # SAEs that are not shown the provenance of their keys.
+    hide_provenance_from: tuple[str, ...] = ()
+
+
+class DriverSection(_Section):
+    """One driver and its own settings."""
+
+    driver: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class AgentConfig(_Section):
+    """Everything an agent is told before it starts."""
+
+    node: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
+    state_dir: Path
+    controller: ControllerSection
+    control_tls: TlsFiles
+    key_plane: KeyPlaneSection
+    kme: KmeSection
+    metrics_listen: HostPort = "127.0.0.1:0"
+    drivers: Annotated[tuple[DriverSection, ...], Field(min_length=1)]
+    telemetry_interval_seconds: Annotated[float, Field(ge=0.05, le=10)] = 0.2
+    ready_file: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

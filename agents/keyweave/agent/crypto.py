@@ -1,0 +1,105 @@
+"""The few primitives of the key plane, each by its standard, all from `cryptography`."""
+
+import hmac
+from hashlib import sha256
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import mlkem
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+TAG_KEY_BYTES = 32
+TAG_BYTES = 16
+HASH_BYTES = 32
+
+
+class KemPrivateKey(Protocol):
+    """An ML-KEM decapsulation key (FIPS 203)."""
+
+    def public_bytes(self) -> bytes:
+        """The encapsulation key."""
+        ...
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """The 32-byte shared secret; ValueError for a ciphertext of the wrong length."""
+        ...
+
+
+def poly1305_tag(key: bytes, data: bytes) -> bytes:
+    """One-time authenticator of RFC 8439, section 2.5; `key` (32 bytes) must never be used again."""
+    return Poly1305.generate_tag(key, data)
+
+
+def poly1305_verify(key: bytes, data: bytes, tag: bytes) -> bool:
+    """Whether `tag` is the authenticator of `data`, in constant time."""
+    try:
+        Poly1305.verify_tag(key, data, tag)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def hkdf_extract(salt: bytes, ikm: bytes) -> bytes:
+    """HKDF-Extract with SHA-256 (RFC 5869, section 2.2)."""
+    return hmac.digest(salt or bytes(HASH_BYTES), ikm, "sha256")
+
+
+def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-Expand with SHA-256 (RFC 5869, section 2.3); `length` in bytes, at most 8,160."""
+    return HKDFExpand(hashes.SHA256(), length, info).derive(prk)
+
+
+def two_step_kdf(z: bytes, t: bytes, salt: bytes, fixed_info: bytes, length: int) -> bytes:
+    """Two-step key derivation from the hybrid secret Z || T (NIST SP 800-56C rev. 2, sections 2 and 5)."""
+    return hkdf_expand(hkdf_extract(salt, z + t), fixed_info, length)
+
+
+def mac(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA-256 (RFC 2104)."""
+    return hmac.digest(key, data, "sha256")
+
+
+def equal(left: bytes, right: bytes) -> bool:
+    """Comparison in constant time."""
+    return hmac.compare_digest(left, right)
+
+
+def digest(data: bytes) -> bytes:
+    """SHA-256 (FIPS 180-4)."""
+    return sha256(data).digest()
+
+
+class _PrivateKey:
+    def __init__(self, key: mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey) -> None:
+        self._key = key
+
+    def public_bytes(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        return self._key.decapsulate(ciphertext)
+
+
+def mlkem_private_key(parameter_set: int, seed: bytes | None = None) -> KemPrivateKey:
+    """A decapsulation key for ML-KEM-768 or -1024 (FIPS 203), fresh unless a 64-byte seed d || z is given."""
+    match parameter_set:
+        case 768:
+            kind: type[mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey] = mlkem.MLKEM768PrivateKey
+        case 1024:
+            kind = mlkem.MLKEM1024PrivateKey
+        case _:
+            raise ValueError(f"ML-KEM parameter set {parameter_set} is not offered; allowed: 768, 1024")
+    return _PrivateKey(kind.generate() if seed is None else kind.from_seed_bytes(seed))
+
+
+def mlkem_encapsulate(parameter_set: int, public: bytes) -> tuple[bytes, bytes]:
+    """A fresh 32-byte shared secret and its ciphertext for an encapsulation key (FIPS 203)."""
+    match parameter_set:
+        case 768:
+            return mlkem.MLKEM768PublicKey.from_public_bytes(public).encapsulate()
+        case 1024:
+            return mlkem.MLKEM1024PublicKey.from_public_bytes(public).encapsulate()
+        case _:
+            raise ValueError(f"ML-KEM parameter set {parameter_set} is not offered; allowed: 768, 1024")

@@ -1,0 +1,217 @@
+"""The REST API of ETSI GS QKD 014 v1.1.1 over mutual TLS.
+
+The caller is whoever the client certificate says; the path names the peer. A request is authorised, checked
+and refused before anything is drawn. Keys are burned before the answer is written: a client that goes away
+before it has read its answer has lost them, and must draw again.
+"""
+
+import ssl
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from keyweave.agent.etsi014 import messages
+from keyweave.agent.etsi014.callers import Callers, SaeIdFrom
+from keyweave.agent.etsi014.supply import KeySupply, Refusal, SupplyError
+from keyweave.common import log
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.names import SaeId
+from keyweave.common.tls import TlsFiles
+
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+BASE_PATH = "/api/v1/keys"
+# Forward secrecy and AEAD only; TLS 1.3 has nothing else.
+TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+SHUTDOWN_SECONDS = 5.0
+RETRY_AFTER_SECONDS = 1
+
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "Server": "keyweave",
+}
+
+
+def create_app(
+    supply: KeySupply,
+    sae_id_from: SaeIdFrom,
+    kme_id: str,
+    *,
+    extensions_shown: bool = True,
+) -> web.Application:
+    """The API as an application; it answers 401 to everybody unless served over mutual TLS.
+
+    `kme_id` names this KME in log events. `extensions_shown` says whether provenance goes out as
+    `key_extension` at all; the supply decides for whom.
+    """
+    face = _Face(supply, Callers(sae_id_from), kme_id, extensions_shown)
+    app = web.Application(client_max_size=messages.MAX_BODY_BYTES)
+    for path, handlers in (
+        ("{sae_id}/status", {"GET": face.status}),
+        ("{sae_id}/enc_keys", {"GET": face.enc_keys, "POST": face.enc_keys}),
+        ("{sae_id}/dec_keys", {"GET": face.dec_keys, "POST": face.dec_keys}),
+    ):
+        resource = app.router.add_resource(f"{BASE_PATH}/{path}")
+        # Not add_get(): that would answer HEAD too, and a HEAD of enc_keys would burn keys for nobody.
+        for method, handler in handlers.items():
+            resource.add_route(method, face.guarded(handler))
+        resource.add_route("*", _method_not_allowed(tuple(handlers)))
+    app.router.add_route("*", "/{path:.*}", _not_found)
+    return app
+
+
+def tls_context(files: TlsFiles) -> ssl.SSLContext:
+    """TLS 1.2 or 1.3, ECDHE and AEAD only; no client without a certificate of the SAE plane gets in."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(TLS12_CIPHERS)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cafile=files.trust_anchor)
+    context.load_cert_chain(files.certificate, files.private_key)
+    context.set_alpn_protocols(["http/1.1"])
+    # A resumed session is not verified again, so a certificate could outlive its expiry in a ticket.
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    return context
+
+
+async def serve(app: web.Application, files: TlsFiles, host: str, port: int) -> tuple[web.AppRunner, str]:
+    """Serve `app` at host:port (0: a free one); returns what to clean up, and the base URL."""
+    context = tls_context(files)
+    # A handler goes on when its client has gone: cancelled, it would leave keys neither here nor there.
+    runner = web.AppRunner(
+        app, access_log=None, handler_cancellation=False, shutdown_timeout=SHUTDOWN_SECONDS
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    bound_host, bound_port = runner.addresses[0][:2]
+    return runner, f"https://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
+
+
+class _Face:
+    """The three methods of the standard, section 5."""
+
+    def __init__(self, supply: KeySupply, callers: Callers, kme_id: str, extensions_shown: bool) -> None:
+        self._supply = supply
+        self._callers = callers
+        self._kme_id = kme_id
+        self._extensions_shown = extensions_shown
+
+    async def status(self, request: web.Request) -> web.Response:
+        """5.1 Get status."""
+        caller, peer = self._ends(request)
+        status = self._supply.status(caller, peer)
+        messages.no_query(tuple(request.query.items()))
+        return _json(200, messages.status_body(status))
+
+    async def enc_keys(self, request: web.Request) -> web.Response:
+        """5.2 Get key, for the master SAE."""
+        caller, peer = self._ends(request)
+        status = self._supply.status(caller, peer)
+        query = tuple(request.query.items())
+        if request.method == "GET":
+            wanted = messages.key_request_from_query(query)
+        else:
+            messages.no_query(query)
+            wanted = messages.key_request_from_body(await request.read())
+            # The body may have taken a while to arrive; the limits are those of now.
+            status = self._supply.status(caller, peer)
+        size_bits = messages.size_within(wanted, status)
+        keys = await self._supply.draw(caller, peer, wanted.number, size_bits)
+        return _json(200, messages.container_body(keys, extensions_shown=self._extensions_shown))
+
+    async def dec_keys(self, request: web.Request) -> web.Response:
+        """5.3 Get key with key IDs, for the slave SAE."""
+        caller, peer = self._ends(request)
+        query = tuple(request.query.items())
+        if request.method == "GET":
+            key_ids = messages.key_ids_from_query(query)
+        else:
+            messages.no_query(query)
+            key_ids = messages.key_ids_from_body(await request.read())
+        keys = await self._supply.collect(caller, peer, key_ids)
+        return _json(200, messages.container_body(keys, extensions_shown=self._extensions_shown))
+
+    def guarded(self, handler: _Handler) -> _Handler:
+        """`handler` with every refusal turned into the standard's Error."""
+
+        async def guard(request: web.Request) -> web.Response:
+            try:
+                return await handler(request)
+            except SupplyError as error:
+                return _refused(error)
+            except InvalidInputError as error:
+                return _bad_request(error)
+            except web.HTTPRequestEntityTooLarge:
+                return _error(413, f"body: must be at most {messages.MAX_BODY_BYTES} bytes")
+            except (ConnectionError, web.RequestPayloadError):
+                # Nobody is likely to read this; nothing was drawn.
+                return _error(400, "body: ended before it was whole")
+            except Exception as error:  # noqa: BLE001
+                # Where it happened and of which type; not its text, which might hold a key.
+                log.get().error(
+                    "etsi014_request_failed",
+                    kme=self._kme_id,
+                    method=request.method,
+                    path=request.path,
+                    error=type(error).__name__,
+                    at=[
+                        f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)
+                    ],
+                )
+                return _error(503, "internal error at the KME; its log says where")
+
+        return guard
+
+    def _ends(self, request: web.Request) -> tuple[SaeId, SaeId]:
+        return self._callers.of(request), SaeId(request.match_info["sae_id"])
+
+
+def _refused(error: SupplyError) -> web.Response:
+    details: tuple[dict[str, Any], ...] = tuple({"detail": text} for text in error.details)
+    if error.refusal is Refusal.UNKNOWN_KEYS:
+        return _error(400, messages.KEYS_NOT_FOUND, details)
+    return _error(error.refusal.http_status, error.message, details)
+
+
+def _bad_request(error: InvalidInputError) -> web.Response:
+    if isinstance(error, messages.BadRequestError):
+        return _error(400, error.message, error.details)
+    details = tuple({"field": v.field, "description": v.description} for v in error.violations)
+    return _error(400, str(error), details)
+
+
+def _method_not_allowed(allowed: tuple[str, ...]) -> _Handler:
+    methods = ", ".join(allowed)
+
+    async def answer(request: web.Request) -> web.Response:
+        response = _error(405, f"{request.method} is not a method of this resource; use {methods}")
+        response.headers["Allow"] = methods
+        return response
+
+    return answer
+
+
+async def _not_found(request: web.Request) -> web.Response:
+    return _error(
+        404,
+        f"there is nothing at {request.path[:128]}; expected {BASE_PATH}/<SAE ID>/(status|enc_keys|dec_keys)",
+    )
+
+
+def _error(status: int, message: str, details: Iterable[Mapping[str, Any]] = ()) -> web.Response:
+    response = _json(status, messages.error_body(message, details))
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _json(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, headers=_HEADERS)

@@ -1,0 +1,292 @@
+"""The data formats of ETSI GS QKD 014 v1.1.1, section 6: requests in, checked; answers out.
+
+A request that is wrong in any way is refused with a message that names the field, before the key plane
+hears of it. Unknown fields are refused too: a misspelt `nubmer` must not silently draw one key.
+"""
+
+import base64
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keyweave.agent.etsi014.supply import DeliveredKey, SupplyStatus
+from keyweave.common.errors import InvalidInputError, Violation
+
+# The standard fixes these texts (tables of 5.2 and 5.3).
+SIZE_NOT_MULTIPLE_OF_8 = "size shall be a multiple of 8"
+MANDATORY_UNSUPPORTED = "not all extension_mandatory parameters are supported"
+KEYS_NOT_FOUND = "one or more keys specified are not found on KME"
+
+# Keys that one dec_keys request may name. The standard sets no bound; this one fits MAX_BODY_BYTES.
+MAX_KEY_IDS = 1024
+MAX_BODY_BYTES = 128 * 1024
+# None: a key is delivered to one slave SAE only.
+MAX_ADDITIONAL_SAE_IDS = 0
+
+_MAX_ECHO = 64
+_MAX_DIGITS = 9
+_UUID_CHARACTERS = 36
+
+# json.dumps() would make a new one for every answer.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+_KEY_REQUEST_FIELDS = (
+    "number",
+    "size",
+    "additional_slave_SAE_IDs",
+    "extension_mandatory",
+    "extension_optional",
+)
+_KEY_IDS_FIELDS = ("key_IDs", "key_IDs_extension")
+_KEY_ID_FIELDS = ("key_ID", "key_ID_extension")
+
+
+class BadRequestError(InvalidInputError):
+    """400 with a message of our choosing, where the standard fixes the text, and details."""
+
+    def __init__(self, message: str, details: Iterable[Mapping[str, Any]] = ()) -> None:
+        super().__init__((Violation("", message),))
+        self.message = message
+        self.details = tuple(details)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequest:
+    """6.2 Key request. `size` in bits; None takes the KME's default size."""
+
+    number: int = 1
+    size: int | None = None
+
+
+def key_request_from_query(query: Sequence[tuple[str, str]]) -> KeyRequest:
+    """GET enc_keys: `?number=&size=`, both optional."""
+    values = _parameters(query, ("number", "size"))
+    return _key_request({name: _digits(name, text) for name, text in values.items()})
+
+
+def key_request_from_body(body: bytes) -> KeyRequest:
+    """POST enc_keys. Every field is optional, so an empty body is an empty request."""
+    return _key_request(_object(body, _KEY_REQUEST_FIELDS) if body else {})
+
+
+def key_ids_from_query(query: Sequence[tuple[str, str]]) -> tuple[uuid.UUID, ...]:
+    """GET dec_keys: one `?key_ID=`."""
+    values = _parameters(query, ("key_ID",))
+    if "key_ID" not in values:
+        raise InvalidInputError.of("key_ID", "is missing; name one key, or use POST with key_IDs")
+    return (_uuid("key_ID", values["key_ID"]),)
+
+
+def key_ids_from_body(body: bytes) -> tuple[uuid.UUID, ...]:
+    """POST dec_keys: 6.4 Key IDs."""
+    request = _object(body, _KEY_IDS_FIELDS)
+    _extension_object("key_IDs_extension", request.get("key_IDs_extension", {}))
+    entries = request.get("key_IDs")
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_KEY_IDS:
+        raise InvalidInputError.of("key_IDs", f"must be an array of 1 to {MAX_KEY_IDS} objects")
+    key_ids: dict[uuid.UUID, None] = {}
+    for index, entry in enumerate(entries):
+        path = f"key_IDs[{index}]"
+        _known_fields(path, entry, _KEY_ID_FIELDS)
+        _extension_object(f"{path}.key_ID_extension", entry.get("key_ID_extension", {}))
+        key_id = _uuid(f"{path}.key_ID", entry.get("key_ID"))
+        if key_id in key_ids:
+            raise InvalidInputError.of(f"{path}.key_ID", f"repeats {key_id}; a key is delivered once")
+        key_ids[key_id] = None
+    return tuple(key_ids)
+
+
+def no_query(query: Sequence[tuple[str, str]]) -> None:
+    """Refuse query parameters where the standard has none."""
+    _parameters(query, ())
+
+
+def size_within(request: KeyRequest, status: SupplyStatus) -> int:
+    """The size in bits to deliver, or why this KME cannot deliver what is asked."""
+    if request.number > status.max_key_per_request:
+        raise BadRequestError(
+            f"number: {request.number} is more than the {status.max_key_per_request} keys of one request",
+            ({"number": request.number, "max_key_per_request": status.max_key_per_request},),
+        )
+    size = status.key_size if request.size is None else request.size
+    # Only keys of the default size are kept confirmed at both ends, whatever range the KME states.
+    if size != status.key_size:
+        raise BadRequestError(
+            f"size: {size} bits cannot be delivered to this SAE; keys have {status.key_size} bits",
+            (
+                {
+                    "size": size,
+                    "key_size": status.key_size,
+                    "min_key_size": status.min_key_size,
+                    "max_key_size": status.max_key_size,
+                },
+            ),
+        )
+    return size
+
+
+def status_body(status: SupplyStatus) -> bytes:
+    """6.1 Status."""
+    return _encode(
+        {
+            "source_KME_ID": status.source_kme_id,
+            "target_KME_ID": status.target_kme_id,
+            "master_SAE_ID": status.master_sae_id,
+            "slave_SAE_ID": status.slave_sae_id,
+            "key_size": status.key_size,
+            "stored_key_count": min(status.stored_key_count, status.max_key_count),
+            "max_key_count": status.max_key_count,
+            "max_key_per_request": status.max_key_per_request,
+            "max_key_size": status.max_key_size,
+            "min_key_size": status.min_key_size,
+            "max_SAE_ID_count": MAX_ADDITIONAL_SAE_IDS,
+        }
+    )
+
+
+def container_body(keys: tuple[DeliveredKey, ...], *, extensions_shown: bool) -> bytes:
+    """6.3 Key container, the same for master and slave."""
+    entries: list[dict[str, Any]] = []
+    for key in keys:
+        entry: dict[str, Any] = {
+            "key_ID": str(key.key_id),
+            "key": base64.b64encode(key.key).decode("ascii"),
+        }
+        if extensions_shown and key.extension:
+            entry["key_extension"] = dict(key.extension)
+        entries.append(entry)
+    return _encode({"keys": entries})
+
+
+def error_body(message: str, details: Iterable[Mapping[str, Any]] = ()) -> bytes:
+    """6.5 Error. `details` is left out where there are none."""
+    error: dict[str, Any] = {"message": message}
+    if listed := [dict(detail) for detail in details]:
+        error["details"] = listed
+    return _encode(error)
+
+
+def _encode(value: Mapping[str, Any]) -> bytes:
+    return _ENCODER.encode(value).encode("ascii")
+
+
+def _key_request(fields: Mapping[str, Any]) -> KeyRequest:
+    if not fields:
+        return KeyRequest()
+    number = _integer("number", fields.get("number", 1))
+    size = _integer("size", fields["size"]) if "size" in fields else None
+    if size is not None and size % 8:
+        raise BadRequestError(SIZE_NOT_MULTIPLE_OF_8, ({"size": size},))
+    slaves = fields.get("additional_slave_SAE_IDs", [])
+    if not isinstance(slaves, list) or not all(isinstance(slave, str) for slave in slaves):
+        raise InvalidInputError.of("additional_slave_SAE_IDs", "must be an array of strings")
+    if len(slaves) > MAX_ADDITIONAL_SAE_IDS:
+        raise BadRequestError(
+            "additional_slave_SAE_IDs: keys for more than one slave SAE are not supported; leave it out",
+            ({"additional_slave_SAE_IDs": len(slaves), "max_SAE_ID_count": MAX_ADDITIONAL_SAE_IDS},),
+        )
+    mandatory = _extension_names("extension_mandatory", fields.get("extension_mandatory", []))
+    if mandatory:
+        raise BadRequestError(
+            MANDATORY_UNSUPPORTED,
+            ({"extension_mandatory_unsupported": f"{_echo(name)} is not supported"} for name in mandatory),
+        )
+    # The standard lets a KME ignore these; they must still be well-formed.
+    _extension_names("extension_optional", fields.get("extension_optional", []))
+    return KeyRequest(number, size)
+
+
+def _extension_names(field: str, extensions: Any) -> tuple[str, ...]:
+    if not isinstance(extensions, list) or not all(isinstance(item, dict) for item in extensions):
+        raise InvalidInputError.of(field, "must be an array of objects")
+    return tuple(name for item in extensions for name in item)
+
+
+def _extension_object(field: str, extension: Any) -> None:
+    # Reserved by the standard for future use: any object is accepted and ignored.
+    if not isinstance(extension, dict):
+        raise InvalidInputError.of(field, "must be an object")
+
+
+def _integer(field: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**_MAX_DIGITS:
+        raise InvalidInputError.of(field, f"must be a positive integer, not {_echo(value)}")
+    return value
+
+
+def _digits(field: str, text: str) -> int:
+    # int() would also take '+1', ' 1' and '1_0', and digits of other scripts.
+    if not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
+        raise InvalidInputError.of(field, f"must be a positive integer, not {_echo(text)}")
+    return int(text)
+
+
+def _uuid(field: str, value: Any) -> uuid.UUID:
+    # uuid.UUID() also takes braces, 'urn:uuid:' and missing hyphens; the standard's form is RFC 4122 text.
+    try:
+        if isinstance(value, str) and len(value) == _UUID_CHARACTERS:
+            key_id = uuid.UUID(value)
+            if str(key_id) == value.lower():
+                return key_id
+    except ValueError:
+        pass
+    raise InvalidInputError.of(field, f"must be a UUID such as {uuid.UUID(int=0)}, not {_echo(value)}")
+
+
+def _parameters(query: Sequence[tuple[str, str]], allowed: tuple[str, ...]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in query:
+        if name not in allowed:
+            raise InvalidInputError.of(_echo(name), f"is not a query parameter here; {_listed(allowed)}")
+        if name in values:
+            raise InvalidInputError.of(name, "is given more than once")
+        values[name] = value
+    return values
+
+
+def _object(body: bytes, allowed: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        value = json.loads(body, object_pairs_hook=_without_repeats)
+    # A digit run or a nesting too long for the parser is as malformed as a missing brace.
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else _parse_reason(error)
+        raise InvalidInputError.of("body", f"must be a JSON object: {reason}") from None
+    _known_fields("", value, allowed)
+    assert isinstance(value, dict)
+    return value
+
+
+def _parse_reason(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.pos}"
+    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a field occurs twice")
+    return result
+
+
+def _known_fields(path: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, dict):
+        raise InvalidInputError.of(path or "body", f"must be a JSON object, not {_echo(value)}")
+    unknown = [name for name in value if name not in allowed]
+    if unknown:
+        raise InvalidInputError(
+            Violation(f"{path}.{_echo(name)}" if path else _echo(name), f"is unknown; {_listed(allowed)}")
+            for name in unknown[:8]
+        )
+
+
+def _listed(allowed: tuple[str, ...]) -> str:
+    return f"expected {', '.join(allowed)}" if allowed else "none is expected"
+
+
+def _echo(value: Any) -> str:
+    """What the caller sent, short enough to send back."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _MAX_ECHO else f"{text[:_MAX_ECHO]}…"

@@ -1,0 +1,1 @@
+"""The key plane: everything in an agent that touches key material."""

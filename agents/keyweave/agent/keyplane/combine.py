@@ -1,0 +1,121 @@
+"""From secrets to delivered keys: the hybrid combiner and the confirmation of both ends.
+
+Combiner: two-step derivation (NIST SP 800-56C rev. 2) from Z || T with the secrets concatenated as in
+ETSI TS 103 744 (CatKDF): the ML-KEM secret first, then the QKD secret, each with its length before it,
+and everything that describes the key as context. The result is computationally secure: anyone who
+breaks both components learns it, and the claim is never information-theoretic.
+"""
+
+import struct
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from keyweave.agent import crypto
+from keyweave.common.names import PathId, SaeId, StreamName
+
+CHUNK_BITS = 256
+_SALT = crypto.digest(b"keyweave combiner 1")
+_KEY_LABEL = b"keyweave delivered key 1"
+_NEAR_LABEL = b"keyweave confirmation near end 1"
+_FAR_LABEL = b"keyweave confirmation far end 1"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchContext:
+    """What both ends must agree on about a batch of keys before either uses one."""
+
+    stream: StreamName
+    batch_id: bytes
+    key_ids: tuple[uuid.UUID, ...]
+    key_size_bits: int
+    master_sae: SaeId
+    slave_sae: SaeId
+    path_ids: tuple[PathId, ...]
+    trusted_nodes: tuple[str, ...]
+    emulated: bool
+    kem_id: bytes
+    kem_step: int
+    # Hash over encapsulation key and ciphertext of the ML-KEM exchange; empty where there is none.
+    kem_transcript: bytes
+
+    def encode(self) -> bytes:
+        """Canonical bytes of everything but the key IDs."""
+        return b"".join(
+            (
+                _text(self.stream),
+                _bytes(self.batch_id),
+                struct.pack(">II?", self.key_size_bits, len(self.key_ids), self.emulated),
+                _text(self.master_sae),
+                _text(self.slave_sae),
+                _list(self.path_ids),
+                _list(self.trusted_nodes),
+                _bytes(self.kem_id),
+                struct.pack(">Q", self.kem_step),
+                _bytes(self.kem_transcript),
+            )
+        )
+
+
+def secret_bytes_per_key(key_size_bits: int) -> int:
+    """Relayed secret bytes that one key costs: as many as it has."""
+    return key_size_bits // 8
+
+
+def derive_keys(context: BatchContext, kem_secret: bytes, qkd_secret: bytes | bytearray) -> list[bytearray]:
+    """The keys of a batch, in the order of their IDs.
+
+    Args:
+        context: what the keys are bound to.
+        kem_secret: this batch's secret from the ML-KEM ratchet (32 bytes), or empty.
+        qkd_secret: relayed secret, key_size_bits/8 bytes for every key, or empty.
+
+    Every 256-bit chunk of a key is derived from a chunk of its own of the QKD secret.
+    """
+    if not kem_secret and not qkd_secret:
+        raise ValueError("a key needs at least one component")
+    size = context.key_size_bits // 8
+    shared = context.encode()
+    keys = []
+    for index, key_id in enumerate(context.key_ids):
+        key = bytearray()
+        qkd = bytes(qkd_secret[index * size : (index + 1) * size])
+        for chunk, start in enumerate(range(0, size, CHUNK_BITS // 8)):
+            length = min(CHUNK_BITS // 8, size - start)
+            part = qkd[start : start + length]
+            fixed_info = _KEY_LABEL + key_id.bytes + struct.pack(">II", index, chunk) + shared
+            key += crypto.two_step_kdf(_bytes(kem_secret), _bytes(part), _SALT, fixed_info, length)
+        keys.append(key)
+    return keys
+
+
+def near_tag(context: BatchContext, keys: Sequence[bytearray]) -> bytes:
+    """Proof by the end that made the keys that it has them."""
+    return _confirmation(_NEAR_LABEL, context, keys)
+
+
+def far_tag(context: BatchContext, keys: Sequence[bytearray]) -> bytes:
+    """Proof by the other end that it has the same."""
+    return _confirmation(_FAR_LABEL, context, keys)
+
+
+def _confirmation(label: bytes, context: BatchContext, keys: Sequence[bytearray]) -> bytes:
+    # The confirmation key is derived, not a delivered key itself: a tag on the wire tells nothing of them.
+    confirmation_key = crypto.hkdf_expand(
+        crypto.hkdf_extract(_SALT, b"".join(bytes(key) for key in keys)), label, crypto.HASH_BYTES
+    )
+    ids = b"".join(key_id.bytes for key_id in context.key_ids)
+    return crypto.mac(confirmation_key, label + ids + context.encode())
+
+
+def _bytes(value: bytes) -> bytes:
+    return struct.pack(">I", len(value)) + value
+
+
+def _text(value: str) -> bytes:
+    return _bytes(value.encode())
+
+
+def _list(values: Iterable[str]) -> bytes:
+    items = [_text(value) for value in values]
+    return struct.pack(">I", len(items)) + b"".join(items)

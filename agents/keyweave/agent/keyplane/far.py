@@ -1,0 +1,219 @@
+"""The far end of a stream: it receives shares, answers ML-KEM, checks an offer, and confirms it.
+
+Everything here happens in the order the frames arrive, without suspending, so that the ratchets of both
+ends stay in step.
+"""
+
+import time
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from keyweave.agent import crypto, memory
+from keyweave.agent.keyplane import combine, kem
+from keyweave.agent.keyplane.combine import BatchContext
+from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.terms import StreamTerms
+from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+from keyweave.v1 import keyplane_pb2 as pb
+
+MAX_OPEN_BATCHES = 64
+MAX_BATCH_KEYS = 512
+REMEMBERED_CONFIRMATIONS = 256
+# A slave fetches later than its master: its copies live longer by this.
+SLAVE_GRACE_SECONDS = 60
+
+
+@dataclass(slots=True)
+class _Inbox:
+    """Shares of one batch that have arrived."""
+
+    shares: dict[int, bytearray]
+    paths: dict[int, PathId]
+    count: int
+
+
+class FarEnd:
+    """The receiving half of one stream at this node."""
+
+    def __init__(self, node: NodeName, terms: StreamTerms, store: KeyStore) -> None:
+        self.terms = terms
+        self._node = node
+        self._store = store
+        self._inboxes: OrderedDict[bytes, _Inbox] = OrderedDict()
+        self._ratchet: kem.Ratchet | None = None
+        self._confirmed: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def accepts(self, relay: pb.Relay) -> bool:
+        """Whether a share may end here: the path is one of the stream's, towards this end."""
+        return PathId(relay.path_id) in self.terms.accepted and relay.reverse == self.terms.is_source
+
+    def last_hop(self, relay: pb.Relay) -> tuple[LinkName, NodeName]:
+        """Over which link and from whom shares of this path must come."""
+        path = self.terms.accepted[PathId(relay.path_id)]
+        return path.first_link, path.first_node
+
+    def receive(self, relay: pb.Relay, secret: bytearray) -> pb.Frame:
+        """Keep a share until its batch is offered."""
+        inbox = self._inboxes.setdefault(relay.batch_id, _Inbox({}, {}, relay.shares))
+        if inbox.count != relay.shares or relay.share in inbox.shares:
+            memory.wipe(secret)
+            raise self._failure(pb.FAILURE_CODE_MALFORMED, f"share {relay.share} came twice or counts differ")
+        inbox.shares[relay.share] = secret
+        inbox.paths[relay.share] = PathId(relay.path_id)
+        while len(self._inboxes) > MAX_OPEN_BATCHES:
+            self._discard(next(iter(self._inboxes)))
+        return pb.Frame(relay_accepted=pb.RelayAccepted())
+
+    def answer_kem(self, offer: pb.KemOffer) -> pb.Frame:
+        """A new ML-KEM exchange; it replaces the one before."""
+        try:
+            answer, self._ratchet = kem.answer(offer, time.monotonic())
+        except ValueError as error:
+            raise self._failure(pb.FAILURE_CODE_MALFORMED, str(error)) from None
+        return pb.Frame(kem_answer=answer)
+
+    def confirm(self, offer: pb.Offer) -> pb.Frame:
+        """Derive the offered keys; keep them and prove it, if both ends have the same."""
+        known = self._confirmed.get(offer.batch_id)
+        if known is not None:
+            return pb.Frame(confirm=pb.Confirm(batch_id=offer.batch_id, far_tag=known))
+        self._check(offer)
+        qkd_secret = self._gather(offer)
+        kem_secret = self._kem_secret(offer)
+        context = context_of(offer, kem_secret.transcript if kem_secret else b"")
+        keys = combine.derive_keys(context, kem_secret.secret if kem_secret else b"", qkd_secret)
+        memory.wipe(qkd_secret)
+        if not crypto.equal(combine.near_tag(context, keys), offer.near_tag):
+            for key in keys:
+                memory.wipe(key)
+            raise self._failure(
+                pb.FAILURE_CODE_CONFIRMATION_MISMATCH,
+                "the ends derived different keys: destroyed",
+            )
+        tag = combine.far_tag(context, keys)
+        provenance = provenance_of(offer, self.terms)
+        created = time.time()
+        expires = created + self.terms.key_ttl_seconds + SLAVE_GRACE_SECONDS
+        self._store.add_slave(
+            StoredKey(
+                key_id,
+                key,
+                self.terms.stream,
+                self.terms.peer_node,
+                context.master_sae,
+                context.slave_sae,
+                provenance,
+                created,
+                expires,
+            )
+            for key_id, key in zip(context.key_ids, keys, strict=True)
+        )
+        self._confirmed[offer.batch_id] = tag
+        while len(self._confirmed) > REMEMBERED_CONFIRMATIONS:
+            self._confirmed.popitem(last=False)
+        return pb.Frame(confirm=pb.Confirm(batch_id=offer.batch_id, far_tag=tag))
+
+    def forget(self) -> None:
+        """The peer has restarted, or the stream is gone: destroy shares and ML-KEM state."""
+        for batch_id in list(self._inboxes):
+            self._discard(batch_id)
+        self._ratchet = None
+        self._confirmed.clear()
+
+    def _check(self, offer: pb.Offer) -> None:
+        terms = self.terms
+        if (offer.master_sae, offer.slave_sae) != (terms.peer_sae, terms.local_sae):
+            raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "the offer names other SAEs than the stream")
+        if offer.key_size_bits != terms.key_size_bits:
+            raise self._failure(
+                pb.FAILURE_CODE_NOT_ALLOWED,
+                f"keys of {offer.key_size_bits} bits; the stream has {terms.key_size_bits}",
+            )
+        ids = set(offer.key_ids)
+        if not 0 < len(ids) == len(offer.key_ids) <= MAX_BATCH_KEYS or any(len(i) != 16 for i in ids):
+            raise self._failure(pb.FAILURE_CODE_MALFORMED, "key_ids are not 1..512 different UUIDs")
+        if len(offer.batch_id) != 16:
+            raise self._failure(pb.FAILURE_CODE_MALFORMED, "batch_id must have 16 bytes")
+        if not terms.allows(provenance_of(offer, terms)):
+            raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "the offer lacks what the stream requires")
+
+    def _gather(self, offer: pb.Offer) -> bytearray:
+        """The XOR of all shares of a batch; exactly those, over exactly those paths, that are offered."""
+        if not offer.path_ids:
+            return bytearray()
+        inbox = self._inboxes.get(offer.batch_id)
+        paths = [inbox.paths.get(i) for i in range(len(offer.path_ids))] if inbox else []
+        size = len(offer.key_ids) * combine.secret_bytes_per_key(offer.key_size_bits)
+        if (
+            inbox is None
+            or inbox.count != len(offer.path_ids)
+            or paths != list(offer.path_ids)
+            or len(set(offer.path_ids)) != len(offer.path_ids)
+            or any(len(share) != size for share in inbox.shares.values())
+        ):
+            raise self._failure(pb.FAILURE_CODE_UNKNOWN_STATE, "the offered shares are not here")
+        secret = bytearray(size)
+        for share in inbox.shares.values():
+            secret = memory.xor(secret, share)
+        self._discard(offer.batch_id)
+        return secret
+
+    def _kem_secret(self, offer: pb.Offer) -> kem.KemSecret | None:
+        if not offer.kem_id:
+            return None
+        secret = None
+        if self._ratchet is not None and self._ratchet.kem_id == offer.kem_id:
+            secret = self._ratchet.advance_to(offer.kem_step)
+        if secret is None:
+            raise self._failure(pb.FAILURE_CODE_UNKNOWN_STATE, "the offered ML-KEM step is not here")
+        return secret
+
+    def _discard(self, batch_id: bytes) -> None:
+        for share in self._inboxes.pop(batch_id).shares.values():
+            memory.wipe(share)
+
+    def _failure(self, code: pb.FailureCode, reason: str) -> KeyPlaneError:
+        return KeyPlaneError(code, reason, node=self._node)
+
+
+def context_of(offer: pb.Offer, kem_transcript: bytes) -> BatchContext:
+    """What an offer binds its keys to."""
+    return BatchContext(
+        stream=StreamName(offer.stream),
+        batch_id=offer.batch_id,
+        key_ids=tuple(uuid.UUID(bytes=key_id) for key_id in offer.key_ids),
+        key_size_bits=offer.key_size_bits,
+        master_sae=SaeId(offer.master_sae),
+        slave_sae=SaeId(offer.slave_sae),
+        path_ids=tuple(PathId(path_id) for path_id in offer.path_ids),
+        trusted_nodes=tuple(offer.trusted_nodes),
+        emulated=offer.emulated,
+        kem_id=offer.kem_id,
+        kem_step=offer.kem_step,
+        kem_transcript=kem_transcript,
+    )
+
+
+def provenance_of(offer: pb.Offer, terms: StreamTerms) -> Provenance:
+    """What protects the offered keys. Paths that the stream does not have count for nothing."""
+    known = [terms.accepted[PathId(p)] for p in offer.path_ids if PathId(p) in terms.accepted]
+    if len(known) != len(offer.path_ids):
+        known = []
+    match bool(known), bool(offer.kem_id):
+        case True, True:
+            protection = Protection.HYBRID
+        case True, False:
+            protection = Protection.QKD
+        case False, True:
+            protection = Protection.PQC
+        case _:
+            protection = Protection.NONE
+    return Provenance(
+        protection=protection,
+        paths=tuple(path.path_id for path in known),
+        links=frozenset().union(*(path.links for path in known)),
+        trusted_nodes=tuple(node for path in known for node in path.trusted_nodes),
+        emulated=offer.emulated,
+    )

@@ -1,0 +1,110 @@
+"""Confirmed keys that wait to be fetched: in memory only, each handed out at most once at each end."""
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from keyweave.agent import memory
+from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+
+
+class Protection(StrEnum):
+    """What protects a key."""
+
+    QKD = "qkd"
+    HYBRID = "hybrid"
+    PQC = "pqc"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a key came to be."""
+
+    protection: Protection
+    paths: tuple[PathId, ...] = ()
+    links: frozenset[LinkName] = frozenset()
+    trusted_nodes: tuple[str, ...] = ()
+    emulated: bool = False
+
+    @property
+    def shares(self) -> int:
+        """Disjoint paths the QKD component was split over; 0 where there is none."""
+        return len(self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """One confirmed key at one end."""
+
+    key_id: uuid.UUID
+    key: bytearray = field(repr=False)
+    stream: StreamName
+    peer_node: NodeName
+    master_sae: SaeId
+    slave_sae: SaeId
+    provenance: Provenance
+    created: float  # seconds since the Unix epoch
+    expires: float
+
+
+class KeyStore:
+    """The keys of one node, as master (drawn in order) and as slave (collected by ID)."""
+
+    def __init__(self) -> None:
+        self._ready: dict[StreamName, dict[uuid.UUID, StoredKey]] = {}
+        self._slave: dict[uuid.UUID, StoredKey] = {}
+
+    def add_master(self, keys: Iterable[StoredKey]) -> None:
+        """Keys that the local SAE may draw from now on."""
+        for key in keys:
+            memory.lock(key.key)
+            self._ready.setdefault(key.stream, {})[key.key_id] = key
+
+    def add_slave(self, keys: Iterable[StoredKey]) -> None:
+        """Keys that the local SAE may collect from now on, once it has learnt their IDs."""
+        for key in keys:
+            memory.lock(key.key)
+            self._slave[key.key_id] = key
+
+    def ready(self, stream: StreamName) -> int:
+        """How many keys of a stream can be drawn."""
+        return len(self._ready.get(stream, ()))
+
+    def ready_matching(self, stream: StreamName, allowed: Callable[[Provenance], bool]) -> int:
+        """How many of them are protected as `allowed` demands."""
+        return sum(1 for key in self._ready.get(stream, {}).values() if allowed(key.provenance))
+
+    def draw(
+        self, stream: StreamName, number: int, allowed: Callable[[Provenance], bool], now: float
+    ) -> tuple[StoredKey, ...]:
+        """Take `number` keys out, oldest first, all or none (empty)."""
+        ready = self._ready.get(stream, {})
+        chosen = [k for k in ready.values() if k.expires > now and allowed(k.provenance)][:number]
+        if len(chosen) < number:
+            return ()
+        return tuple(ready.pop(key.key_id) for key in chosen)
+
+    def find_slave(self, key_id: uuid.UUID, now: float) -> StoredKey | None:
+        """A key that could be collected; None where it is unknown, expired or spent."""
+        key = self._slave.get(key_id)
+        return key if key is not None and key.expires > now else None
+
+    def collect(self, key_ids: Iterable[uuid.UUID]) -> tuple[StoredKey, ...]:
+        """Take keys out that `find_slave` has found."""
+        return tuple(self._slave.pop(key_id) for key_id in key_ids)
+
+    def expire(self, now: float) -> dict[StreamName, list[uuid.UUID]]:
+        """Destroy what has outlived its time; the IDs that went, by stream."""
+        return self.destroy(lambda key: key.expires <= now)
+
+    def destroy(self, doomed: Callable[[StoredKey], bool]) -> dict[StreamName, list[uuid.UUID]]:
+        """Destroy undelivered keys; the IDs that went, by stream."""
+        gone: dict[StreamName, list[uuid.UUID]] = {}
+        for keys in (*self._ready.values(), self._slave):
+            for key_id in [k for k, key in keys.items() if doomed(key)]:
+                key = keys.pop(key_id)
+                memory.wipe(key.key)
+                gone.setdefault(key.stream, []).append(key_id)
+        return gone

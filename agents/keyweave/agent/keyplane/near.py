@@ -1,0 +1,432 @@
+"""The near end of a stream: it keeps the local SAE's buffer full of confirmed keys.
+
+One loop per stream. Each round makes one batch over the best way there is: path sets in policy's order,
+then, where the stream allows it, ML-KEM alone. Whatever fails is left alone for a while and the next way is
+tried at once, without asking anybody: this is the local protection that works with the controller away.
+"""
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from keyweave.agent import crypto, memory
+from keyweave.agent.keyplane import combine, kem
+from keyweave.agent.keyplane.budget import TokenBucket
+from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.far import context_of, provenance_of
+from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.relay import Relays, Share
+from keyweave.agent.keyplane.session import Peer
+from keyweave.agent.keyplane.terms import PathSetTerms, StreamTerms
+from keyweave.common import log
+from keyweave.common.names import NodeName, PathId
+from keyweave.v1 import agent_pb2, types_pb2
+from keyweave.v1 import keyplane_pb2 as pb
+
+MAX_BATCH_KEYS = 32
+OFFER_TIMEOUT_SECONDS = 1.0
+OFFER_ATTEMPTS = 3
+# Nothing worked: look again after this, unless something changes before.
+IDLE_RETRY_SECONDS = 0.2
+# How long a way that failed is left alone; doubles up to the cap with each further failure.
+BACKOFF_SECONDS = 1.0
+BACKOFF_CAP_SECONDS = 15.0
+# After a start, quantum paths get this long to come up before ML-KEM steps in alone.
+STARTUP_GRACE_SECONDS = 6.0
+# Buffers are topped up at no less than this many keys a second, whatever rate is planned.
+FLOOR_KEYS_PER_SECOND = 8
+
+_PROTO_PROTECTION = {
+    Protection.QKD: types_pb2.PROTECTION_QKD,
+    Protection.HYBRID: types_pb2.PROTECTION_HYBRID,
+    Protection.PQC: types_pb2.PROTECTION_PQC,
+    Protection.NONE: types_pb2.PROTECTION_NONE,
+}
+# A pool that is merely short will fill; everything else means that the way itself does not work.
+_SHORT = frozenset({pb.FAILURE_CODE_POOL_EXHAUSTED, pb.FAILURE_CODE_OVER_BUDGET})
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """A way that failed lately."""
+
+    until: float
+    pause: float
+    short: bool
+
+
+@dataclass(slots=True)
+class Counters:
+    """What this end has done for the stream since the agent started."""
+
+    confirmed_bits: int = 0
+    failovers: int = 0
+    last_failover_seconds: float = 0.0
+
+
+class NearEnd:
+    """The sending half of one stream at this node."""
+
+    def __init__(
+        self,
+        node: NodeName,
+        terms: StreamTerms,
+        peer: Peer,
+        relays: Relays,
+        store: KeyStore,
+        on_event: Callable[[agent_pb2.AgentEvent], None],
+    ) -> None:
+        now = time.monotonic()
+        self.terms = terms
+        self.counters = Counters()
+        self.protection = Protection.NONE
+        self.path_ids: tuple[PathId, ...] = ()
+        self._node = node
+        self._peer = peer
+        self._relays = relays
+        self._store = store
+        self._on_event = on_event
+        self._ratchet: kem.Ratchet | None = None
+        self._trouble: dict[tuple[PathId, ...], _Trouble] = {}
+        self._sent_bits: dict[tuple[PathId, ...], float] = {}
+        self._batch_keys = MAX_BATCH_KEYS
+        self._budget = TokenBucket(*self._budget_terms(terms), now)
+        self._grace_until = now + STARTUP_GRACE_SECONDS
+        self._failing_since: float | None = None
+        self._starved = True
+        self._wake = asyncio.Event()
+        self.delivered = asyncio.Event()
+
+    def update(self, terms: StreamTerms, peer: Peer) -> None:
+        """Policy has changed."""
+        if terms.path_sets != self.terms.path_sets:
+            self._trouble = {s.key: self._trouble[s.key] for s in terms.path_sets if s.key in self._trouble}
+            self._sent_bits = {}
+        self.terms, self._peer = terms, peer
+        self._budget.resize(*self._budget_terms(terms), time.monotonic())
+        self.wake()
+
+    def wake(self) -> None:
+        """Something that may matter to this stream has changed."""
+        self._wake.set()
+
+    def wake_if_short(self) -> None:
+        """Pools have grown: a stream that waits for that goes on at once."""
+        if any(trouble.short for trouble in self._trouble.values()):
+            self._trouble = {key: t for key, t in self._trouble.items() if not t.short}
+            self.wake()
+
+    def path_back(self) -> None:
+        """A link or session came back: ways that were given up are worth a try."""
+        self._trouble.clear()
+        self.wake()
+
+    def forget(self) -> None:
+        """The peer has restarted: its ML-KEM state is gone."""
+        self._ratchet = None
+        self.path_back()
+
+    async def run(self) -> None:
+        """Keep the buffer full until cancelled."""
+        while True:
+            self._wake.clear()
+            missing = self.terms.buffer_keys - self._store.ready(self.terms.stream)
+            now = time.monotonic()
+            key_bits = self.terms.key_size_bits
+            affordable = int(self._budget.available(now) // key_bits)
+            if missing <= 0:
+                await self._pause(None)
+            elif affordable < min(missing, self._batch_keys, 4):
+                await self._pause(min(missing, 4) * key_bits / self._budget.rate)
+            elif await self._make_batch(min(missing, affordable)):
+                # Others must get their turn even where a batch never really waits.
+                await asyncio.sleep(0)
+            else:
+                await self._pause(IDLE_RETRY_SECONDS)
+
+    # ---- choosing the way ---------------------------------------------------------------------
+
+    async def _make_batch(self, wanted: int) -> bool:
+        """Make one batch over the first way that works."""
+        short = False
+        for path_set in self._ways():
+            trouble = self._trouble.get(path_set.key)
+            if trouble is not None and trouble.until > time.monotonic():
+                short |= trouble.short
+                continue
+            try:
+                await self._deliver(path_set, min(wanted, self._batch_keys))
+            except KeyPlaneError as error:
+                short |= self._note_trouble(path_set, error)
+            else:
+                self._batch_keys = min(MAX_BATCH_KEYS, self._batch_keys * 2)
+                return True
+        if self._pqc_may_step_in(short):
+            try:
+                await self._deliver(None, min(wanted, MAX_BATCH_KEYS))
+            except KeyPlaneError as error:
+                self._note_failure("ML-KEM alone", error)
+            else:
+                return True
+        self._note_starved(short)
+        return False
+
+    def _ways(self) -> Iterator[PathSetTerms]:
+        """Path sets, best first: those of rank 0 in proportion to their rates, then the backups."""
+        primary = [s for s in self.terms.path_sets if s.rank == 0]
+        yield from sorted(primary, key=lambda s: self._sent_bits.get(s.key, 0.0) / max(s.rate_bps, 1.0))
+        yield from (s for s in self.terms.path_sets if s.rank > 0)
+
+    def _pqc_may_step_in(self, short: bool) -> bool:
+        if not self.terms.pqc_when_exhausted or time.monotonic() < self._grace_until:
+            return False
+        # Where quantum key merely comes slowly, what is buffered is used up first.
+        return not short or self._store.ready(self.terms.stream) == 0
+
+    def _note_trouble(self, path_set: PathSetTerms, error: KeyPlaneError) -> bool:
+        short = error.code in _SHORT
+        if short and self._batch_keys > 1:
+            self._batch_keys = max(1, self._batch_keys // 4)
+        before = self._trouble.get(path_set.key)
+        pause = (
+            IDLE_RETRY_SECONDS
+            if short
+            else min(BACKOFF_CAP_SECONDS, before.pause * 2 if before else BACKOFF_SECONDS)
+        )
+        self._trouble[path_set.key] = _Trouble(time.monotonic() + pause, pause, short)
+        if not short:
+            self._note_failure(" + ".join(path_set.key), error)
+        return short
+
+    def _note_failure(self, way: str, error: KeyPlaneError) -> None:
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        log.get().info("batch_failed", stream=self.terms.stream, way=way, reason=str(error))
+
+    def _note_starved(self, short: bool) -> None:
+        if short or self._store.ready(self.terms.stream):
+            return
+        self.protection = Protection.NONE
+        if not self._starved:
+            self._starved = True
+            self._event(agent_pb2.AGENT_EVENT_KIND_STREAM_STARVED, reason="no way left to make keys")
+        if self.terms.refuse_when_exhausted:
+            ours = (self.terms.stream, self.terms.local_sae)
+            self._store.destroy(lambda key: (key.stream, key.master_sae) == ours)
+
+    # ---- making a batch -----------------------------------------------------------------------
+
+    async def _deliver(self, path_set: PathSetTerms | None, count: int) -> None:
+        """Relay, exchange, derive, confirm, store; KeyPlaneError leaves nothing behind."""
+        terms = self.terms
+        batch_id = os.urandom(16)
+        qkd_secret, emulated = bytearray(), False
+        if path_set is not None:
+            qkd_secret, emulated = await self._relay(path_set, batch_id, count)
+        kem_secret = await self._kem_secret(count, required=terms.require_pqc or path_set is None)
+        offer = pb.Offer(
+            stream=terms.stream,
+            batch_id=batch_id,
+            key_ids=[uuid.uuid4().bytes for _ in range(count)],
+            key_size_bits=terms.key_size_bits,
+            master_sae=terms.local_sae,
+            slave_sae=terms.peer_sae,
+            path_ids=path_set.key if path_set else (),
+            kem_id=kem_secret.kem_id if kem_secret else b"",
+            kem_step=kem_secret.step if kem_secret else 0,
+            emulated=emulated,
+            created_unix_nanos=time.time_ns(),
+            trusted_nodes=[n for p in path_set.paths for n in p.trusted_nodes] if path_set else [],
+        )
+        provenance = provenance_of(offer, terms)
+        if not terms.allows(provenance):
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_NOT_ALLOWED, "this way gives less than the stream requires", node=self._node
+            )
+        context = context_of(offer, kem_secret.transcript if kem_secret else b"")
+        keys = combine.derive_keys(context, kem_secret.secret if kem_secret else b"", qkd_secret)
+        memory.wipe(qkd_secret)
+        offer.near_tag = combine.near_tag(context, keys)
+        try:
+            await self._confirm(offer, combine.far_tag(context, keys))
+        except KeyPlaneError as error:
+            for key in keys:
+                memory.wipe(key)
+            self._after_failed_offer(error)
+            raise
+        created = time.time()
+        self._store.add_master(
+            StoredKey(
+                key_id,
+                key,
+                terms.stream,
+                terms.peer_node,
+                terms.local_sae,
+                terms.peer_sae,
+                provenance,
+                created,
+                created + terms.key_ttl_seconds,
+            )
+            for key_id, key in zip(context.key_ids, keys, strict=True)
+        )
+        self._note_success(path_set, provenance, count)
+
+    async def _relay(self, path_set: PathSetTerms, batch_id: bytes, count: int) -> tuple[bytearray, bool]:
+        """Send one random share down each path; the secret is their XOR. All arrive, or none counts."""
+        size = count * combine.secret_bytes_per_key(self.terms.key_size_bits)
+        shares = [bytearray(os.urandom(size)) for _ in path_set.paths]
+        try:
+            async with asyncio.TaskGroup() as group:
+                sending = [
+                    group.create_task(
+                        self._relays.send(
+                            Share(
+                                self.terms.stream,
+                                path.path_id,
+                                not self.terms.is_source,
+                                batch_id,
+                                index,
+                                len(shares),
+                            ),
+                            path.first_link,
+                            path.first_node,
+                            shares[index],
+                        ),
+                        name=f"share-{self.terms.stream}-{index}",
+                    )
+                    for index, path in enumerate(path_set.paths)
+                ]
+        except* KeyPlaneError as failures:
+            first = failures.exceptions[0]
+            assert isinstance(first, KeyPlaneError)
+            raise first from None
+        secret = bytearray(size)
+        for share in shares:
+            secret = memory.xor(secret, share)
+            memory.wipe(share)
+        return secret, any(task.result().emulated for task in sending)
+
+    async def _kem_secret(self, count: int, *, required: bool) -> kem.KemSecret | None:
+        """The next step of the ML-KEM ratchet, renewed where due; None where it fails and may."""
+        now = time.monotonic()
+        ratchet = self._ratchet
+        if ratchet is None or not ratchet.is_fresh(now, self.terms.refresh_seconds):
+            try:
+                ratchet = self._ratchet = await self._exchange()
+            except KeyPlaneError:
+                self._ratchet = None
+                if required:
+                    raise
+                return None
+        ratchet.keys_made += count
+        return ratchet.advance()
+
+    async def _exchange(self) -> kem.Ratchet:
+        private_key = crypto.mlkem_private_key(kem.PARAMETER_SET)
+        offer = pb.KemOffer(
+            stream=self.terms.stream,
+            kem_id=os.urandom(16),
+            parameter_set=kem.PARAMETER_SET,
+            encapsulation_key=private_key.public_bytes(),
+        )
+        reply = await self._peer.request(pb.Frame(kem_offer=offer), OFFER_TIMEOUT_SECONDS)
+        try:
+            return kem.finish(offer, private_key, reply.kem_answer.ciphertext, time.monotonic())
+        except ValueError as error:
+            reason = f"ML-KEM answer: {error}"
+            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, reason, node=self._node) from None
+
+    async def _confirm(self, offer: pb.Offer, far_tag: bytes) -> None:
+        """KeyPlaneError unless the far end proves that it has the same keys."""
+        confirm = await self._offer(offer)
+        if not crypto.equal(confirm.far_tag, far_tag):
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_CONFIRMATION_MISMATCH, "the far end's tag is wrong", node=self._node
+            )
+
+    async def _offer(self, offer: pb.Offer) -> pb.Confirm:
+        """Offer a batch until it is answered: a lost confirmation is asked for again, by the same ID."""
+        for attempt in range(OFFER_ATTEMPTS):
+            try:
+                frame = pb.Frame()
+                frame.offer.CopyFrom(offer)
+                return (await self._peer.request(frame, OFFER_TIMEOUT_SECONDS)).confirm
+            except KeyPlaneError as error:
+                if error.code != pb.FAILURE_CODE_UNREACHABLE or attempt == OFFER_ATTEMPTS - 1:
+                    raise
+                if not self._peer.connected:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _after_failed_offer(self, error: KeyPlaneError) -> None:
+        # Whatever the far end makes of its ratchet now, this end starts a new one.
+        self._ratchet = None
+        if error.code == pb.FAILURE_CODE_CONFIRMATION_MISMATCH:
+            self._event(agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED, reason=str(error))
+
+    def _note_success(self, path_set: PathSetTerms | None, provenance: Provenance, count: int) -> None:
+        now = time.monotonic()
+        bits = count * self.terms.key_size_bits
+        self._budget.take(bits, now)
+        self.counters.confirmed_bits += bits
+        if path_set is not None:
+            self._trouble.pop(path_set.key, None)
+            self._sent_bits[path_set.key] = self._sent_bits.get(path_set.key, 0.0) + bits
+            self._grace_until = now
+        primary = {s.key for s in self.terms.path_sets if s.rank == 0}
+        sharing = self.path_ids in primary and provenance.paths in primary and self._failing_since is None
+        moved = (provenance.protection, provenance.paths) != (self.protection, self.path_ids)
+        if moved and self.protection is not Protection.NONE and not sharing:
+            self._note_failover(provenance, now)
+        self.protection, self.path_ids = provenance.protection, provenance.paths
+        self._failing_since = None
+        if self._starved:
+            self._starved = False
+            self._event(agent_pb2.AGENT_EVENT_KIND_STREAM_SUPPLIED, reason=f"protected by {self.protection}")
+        self.delivered.set()
+        self.delivered = asyncio.Event()
+
+    def _note_failover(self, after: Provenance, now: float) -> None:
+        failed = self._failing_since is not None
+        duration = now - self._failing_since if self._failing_since is not None else 0.0
+        self.counters.failovers += 1
+        self.counters.last_failover_seconds = duration
+        self._on_event(
+            agent_pb2.AgentEvent(
+                kind=agent_pb2.AGENT_EVENT_KIND_FAILOVER,
+                stream=self.terms.stream,
+                peer_node=self.terms.peer_node,
+                reason="the way in use failed" if failed else "moved to a better way",
+                duration_seconds=duration,
+                protection_before=_PROTO_PROTECTION[self.protection],
+                protection_after=_PROTO_PROTECTION[after.protection],
+                path_ids_before=self.path_ids,
+                path_ids_after=after.paths,
+            )
+        )
+
+    def _event(self, kind: agent_pb2.AgentEventKind, reason: str) -> None:
+        self._on_event(
+            agent_pb2.AgentEvent(
+                kind=kind, stream=self.terms.stream, peer_node=self.terms.peer_node, reason=reason
+            )
+        )
+
+    def _budget_terms(self, terms: StreamTerms) -> tuple[float, float]:
+        rate = max(terms.rate_bps, FLOOR_KEYS_PER_SECOND * terms.key_size_bits)
+        return rate, max(rate, float(terms.buffer_keys * terms.key_size_bits))
+
+    async def _pause(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+
+def proto_protection(protection: Protection) -> types_pb2.Protection:
+    """For the wire."""
+    return _PROTO_PROTECTION[protection]

@@ -1,0 +1,408 @@
+"""The key plane of one node: what policy names comes to life here, and frames find their handlers.
+
+One task group owns every task. Policy comes in as a whole by `apply`; sessions, links and streams are
+started, changed and stopped to match it.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from keyweave.agent.drivers.base import DeviceReport, Driver, DriverUnavailableError
+from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.far import FarEnd
+from keyweave.agent.keyplane.journal import Journal
+from keyweave.agent.keyplane.keystore import KeyStore, Provenance, StoredKey
+from keyweave.agent.keyplane.linkend import LinkEnd, LinkPolicy
+from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
+from keyweave.agent.keyplane.near import NearEnd
+from keyweave.agent.keyplane.relay import Relays
+from keyweave.agent.keyplane.session import Peer, dial
+from keyweave.agent.keyplane.terms import StreamTerms
+from keyweave.agent.observer import Observer
+from keyweave.common import log
+from keyweave.common.names import LinkName, NodeName, PathId, StreamName
+from keyweave.common.tls import TlsFiles
+from keyweave.v1 import agent_pb2
+from keyweave.v1 import keyplane_pb2 as pb
+
+DEVICE_RETRY_CAP_SECONDS = 2.0
+EXPIRY_CHECK_SECONDS = 1.0
+
+_POOL_FRAMES = frozenset(
+    {
+        "pool_open",
+        "pool_opened",
+        "pool_intake",
+        "pool_grant",
+        "pool_destroy",
+        "pool_truncate",
+        "pool_burn",
+    }
+)
+
+
+class KeyPlane:
+    """Sessions, link ends and streams of one node."""
+
+    def __init__(
+        self,
+        node: NodeName,
+        incarnation: bytes,
+        tls: TlsFiles,
+        observer: Observer,
+        *,
+        on_report: Callable[[DeviceReport], None],
+        on_event: Callable[[agent_pb2.AgentEvent], None],
+    ) -> None:
+        self.node = node
+        self.store = KeyStore()
+        self.links: dict[LinkName, LinkEnd] = {}
+        self.near: dict[StreamName, NearEnd] = {}
+        self.far: dict[StreamName, FarEnd] = {}
+        self.peers: dict[NodeName, Peer] = {}
+        self.observer = observer
+        self.relays = Relays(node, self.links, self.peers, self._bad_tag)
+        self._incarnation = incarnation
+        self._tls = tls
+        self._on_report = on_report
+        self._on_event = on_event
+        self._addresses: dict[NodeName, str] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    async def add_driver(self, driver: Driver, state_dir: Path) -> None:
+        """Take up the link ends that a driver serves."""
+        for info in await driver.link_ends():
+            self.links[info.link] = LinkEnd(
+                self.node,
+                info,
+                driver,
+                Journal(state_dir / "links" / f"{info.link}.json"),
+                self.observer,
+                on_report=self._on_report,
+                on_verdict=self._link_verdict,
+                on_event=self._on_event,
+                on_supply=self._wake_streams,
+            )
+
+    async def run(self) -> None:
+        """Own all tasks of the key plane until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for link in self.links.values():
+                group.create_task(link.keep_open(), name=f"link-open-{link.name}")
+                group.create_task(_follow(link.take_blocks, link), name=f"link-blocks-{link.name}")
+                group.create_task(_follow(link.watch_device, link), name=f"link-watch-{link.name}")
+            group.create_task(self._expire_keys(), name="expire-keys")
+
+    def close(self) -> None:
+        """Overwrite all key bytes that this process still holds."""
+        for link in self.links.values():
+            link.destroy_pool("the agent stops")
+        self.store.destroy(lambda _key: True)
+
+    # ---- policy -------------------------------------------------------------------------------
+
+    def apply(self, rules: Iterable[agent_pb2.Rule]) -> None:
+        """Bring sessions, links, streams and transit to what these rules say."""
+        rules = list(rules)
+        self._apply_peers({NodeName(r.peer.node): r.peer.key_plane_address for r in _of("peer", rules)})
+        self._apply_links({LinkName(r.link.link): r.link for r in _of("link", rules)})
+        self.relays.apply(
+            {(StreamName(r.relay.stream), PathId(r.relay.path_id)): r.relay for r in _of("relay", rules)}
+        )
+        streams = [StreamTerms.of(r.stream) for r in _of("stream", rules)]
+        self._apply_streams({terms.stream: terms for terms in streams})
+
+    def _apply_peers(self, addresses: Mapping[NodeName, str]) -> None:
+        self._addresses.update(addresses)
+        for node in self.peers.keys() - addresses.keys():
+            self._stop(f"session-{node}")
+            del self.peers[node]
+        for node in addresses.keys() - self.peers.keys():
+            peer = self.peers[node] = Peer(self.node, node, self._incarnation, self)
+            if self.node < node:
+                self._start(f"session-{node}", dial(peer, partial(self._address_of, node), self._tls))
+
+    def _apply_links(self, rules: Mapping[LinkName, agent_pb2.LinkRule]) -> None:
+        for name, link in self.links.items():
+            rule = rules.get(name)
+            policy = None
+            if rule is not None and rule.peer_node == link.peer_node:
+                policy = LinkPolicy(link.peer_node, rule.abort_qber_ratio, rule.maintenance)
+            link.bind(self.peers.get(link.peer_node), policy)
+
+    def _apply_streams(self, wanted: Mapping[StreamName, StreamTerms]) -> None:
+        for name in self.near.keys() - wanted.keys():
+            self._stop(f"stream-{name}")
+            del self.near[name]
+            self.far.pop(name).forget()
+            self._destroy_keys_of(name, "the stream is gone")
+        for name, terms in wanted.items():
+            peer = self.peers[terms.peer_node]
+            if name in self.near and _same_stream(self.near[name].terms, terms):
+                self.near[name].update(terms, peer)
+                self.far[name].terms = terms
+                self._destroy_keys_of(name, "no longer what the stream requires", spare=terms.allows)
+                continue
+            if name in self.near:
+                self._stop(f"stream-{name}")
+                self._destroy_keys_of(name, "the stream has changed")
+            near = NearEnd(self.node, terms, peer, self.relays, self.store, self._on_event)
+            self.near[name] = near
+            self.far[name] = FarEnd(self.node, terms, self.store)
+            self._start(f"stream-{name}", near.run())
+
+    # ---- frames (session.FrameHandler) --------------------------------------------------------
+
+    def on_frame(  # noqa: PLR0911 (one return a frame)
+        self, peer: Peer, frame: pb.Frame
+    ) -> pb.Frame | Awaitable[pb.Frame] | None:
+        """Find the handler of a frame. State changes before this returns; only waiting is put off."""
+        kind = frame.WhichOneof("body")
+        if kind in _POOL_FRAMES:
+            link = self._link_with(peer, getattr(frame, kind).link)
+            link.on_frame(frame)
+            return None
+        match kind:
+            case "relay":
+                return self._on_relay(peer, frame.relay)
+            case "offer":
+                return self._far_end(peer, frame.offer.stream).confirm(frame.offer)
+            case "kem_offer":
+                return self._far_end(peer, frame.kem_offer.stream).answer_kem(frame.kem_offer)
+            case "pool_grant_request":
+                request = frame.pool_grant_request
+                self._spawn("pool-grant", self._link_with(peer, request.link).grant(request))
+                return None
+            case "quarantine":
+                self._on_quarantine(peer, frame.quarantine)
+                return None
+            case "withdraw":
+                return self._on_withdraw(peer, frame.withdraw)
+        raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, f"unexpected frame '{kind}'", node=self.node)
+
+    def on_connected(self, peer: Peer, *, restarted: bool) -> None:
+        """A session is up."""
+        log.get().info("session_up", peer=peer.node, restarted=restarted)
+        if restarted:
+            self.destroy_keys(lambda key: key.peer_node == peer.node, f"agent {peer.node} has restarted")
+        for link in self.links.values():
+            if link.peer_node == peer.node:
+                link.session_up(restarted=restarted)
+        for name, near in self.near.items():
+            if near.terms.peer_node == peer.node and restarted:
+                self.far[name].forget()
+                near.forget()
+            near.path_back()
+
+    def on_disconnected(self, peer: Peer) -> None:
+        """A session is gone; what it carried fails by itself."""
+        log.get().info("session_down", peer=peer.node)
+
+    def _on_relay(self, peer: Peer, relay: pb.Relay) -> pb.Frame | Awaitable[pb.Frame]:
+        # Policy is asked before any pool byte is spent, so that no node can drain another's pools.
+        far = self.far.get(StreamName(relay.stream))
+        if far is not None and far.accepts(relay):
+            if (relay.link, peer.node) != far.last_hop(relay):
+                raise KeyPlaneError(
+                    pb.FAILURE_CODE_NOT_ALLOWED, f"path '{relay.path_id}' does not end so", node=self.node
+                )
+            return far.receive(relay, self.relays.open(peer, relay))
+        link, to = self.relays.admit(peer, relay)
+        secret = self.relays.open(peer, relay)
+        return self.relays.forward(relay, secret, link, to)
+
+    def _far_end(self, peer: Peer, stream: str) -> FarEnd:
+        far = self.far.get(StreamName(stream))
+        if far is None or far.terms.peer_node != peer.node:
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_NOT_ALLOWED, f"no stream '{stream}' with {peer.node} here", node=self.node
+            )
+        return far
+
+    def _link_with(self, peer: Peer, name: str) -> LinkEnd:
+        link = self.links.get(LinkName(name))
+        if link is None or link.peer_node != peer.node:
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_NOT_ALLOWED, f"no link '{name}' with {peer.node} here", node=self.node
+            )
+        return link
+
+    def _on_withdraw(self, peer: Peer, withdraw: pb.Withdraw) -> pb.Frame:
+        self._far_end(peer, withdraw.stream)
+        ids = set(withdraw.key_ids)
+        gone = self.destroy_keys(
+            lambda key: key.stream == withdraw.stream and (not ids or key.key_id.bytes in ids),
+            f"withdrawn by {peer.node}: {withdraw.reason}"[:300],
+        )
+        return pb.Frame(withdrawn=pb.Withdrawn(destroyed=gone))
+
+    def _bad_tag(self, peer: Peer, relay: pb.Relay) -> None:
+        self._on_event(
+            agent_pb2.AgentEvent(
+                kind=agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED,
+                link=relay.link,
+                stream=relay.stream,
+                peer_node=peer.node,
+                reason="a one-time tag did not verify; its bytes are burnt",
+            )
+        )
+
+    # ---- links going bad ----------------------------------------------------------------------
+
+    def _link_verdict(self, link: LinkEnd, before: Verdict, after: Verdict) -> None:
+        """A link end's health changed: tell the controller, and quarantine where it was an abort."""
+        kinds = {
+            LinkHealth.NO_SIGNAL: agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL,
+            LinkHealth.FAULT: agent_pb2.AGENT_EVENT_KIND_LINK_DEVICE_FAULT,
+            LinkHealth.ABORTED: agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT,
+        }
+        kind = kinds.get(after.health)
+        if kind is not None or before.health in kinds:
+            self._on_event(
+                agent_pb2.AgentEvent(
+                    kind=kind or agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED,
+                    link=link.name,
+                    peer_node=link.peer_node,
+                    reason=after.reason[:1000],
+                    since_unix_nanos=int(after.since * 1e9),
+                )
+            )
+        if after.health is LinkHealth.ABORTED:
+            self._quarantine(link.name, after.since, after.reason)
+        else:
+            for near in self.near.values():
+                near.path_back()
+
+    def _quarantine(self, link: LinkName, since: float, reason: str) -> None:
+        """Undelivered keys built on a link since a moment go, here and at the ends of what crosses here."""
+        self._on_event(
+            agent_pb2.AgentEvent(
+                kind=agent_pb2.AGENT_EVENT_KIND_QUARANTINED,
+                link=link,
+                reason=reason[:1000],
+                since_unix_nanos=int(since * 1e9),
+            )
+        )
+        self.destroy_keys(
+            lambda key: link in key.provenance.links and key.created >= since, f"built on {link}: {reason}"
+        )
+        self._pass_on_quarantine(link, since, reason, None)
+
+    def _on_quarantine(self, peer: Peer, notice: pb.Quarantine) -> None:
+        since, link = notice.since_unix_nanos / 1e9, LinkName(notice.link)
+        streams = {StreamName(name) for name in notice.streams}
+        self.destroy_keys(
+            lambda key: key.stream in streams and link in key.provenance.links and key.created >= since,
+            f"built on {link}: {notice.reason}"[:300],
+        )
+        self._pass_on_quarantine(link, since, notice.reason, peer.node, streams)
+
+    def _pass_on_quarantine(
+        self,
+        link: LinkName,
+        since: float,
+        reason: str,
+        from_node: NodeName | None,
+        streams: set[StreamName] | None = None,
+    ) -> None:
+        """Hop by hop, away from where it came, to both ends of every stream that crosses here."""
+        rules = self.relays.rules_over(link) if streams is None else self.relays.rules_of(streams)
+        towards: dict[NodeName, set[str]] = {}
+        for rule in rules:
+            for node in (NodeName(rule.source_side_node), NodeName(rule.target_side_node)):
+                if node != from_node:
+                    towards.setdefault(node, set()).add(rule.stream)
+        for node, names in towards.items():
+            if node in self.peers:
+                notice = pb.Quarantine(
+                    link=link, streams=sorted(names), since_unix_nanos=int(since * 1e9), reason=reason[:300]
+                )
+                self.peers[node].post(pb.Frame(quarantine=notice))
+
+    def destroy_keys(self, doomed: Callable[[StoredKey], bool], reason: str) -> int:
+        """Destroy undelivered keys of this node and say so; returns how many."""
+        total = 0
+        for stream, ids in self.store.destroy(doomed).items():
+            total += len(ids)
+            self._on_event(
+                agent_pb2.AgentEvent(
+                    kind=agent_pb2.AGENT_EVENT_KIND_KEYS_DESTROYED,
+                    stream=stream,
+                    reason=reason[:1000],
+                    count=len(ids),
+                )
+            )
+            if stream in self.near:
+                self.near[stream].wake()
+        return total
+
+    def _destroy_keys_of(
+        self, stream: StreamName, reason: str, spare: Callable[[Provenance], bool] = lambda _: False
+    ) -> None:
+        self.destroy_keys(lambda key: key.stream == stream and not spare(key.provenance), reason)
+
+    def _address_of(self, node: NodeName) -> str:
+        return self._addresses[node]
+
+    # ---- tasks --------------------------------------------------------------------------------
+
+    def _wake_streams(self) -> None:
+        for near in self.near.values():
+            near.wake_if_short()
+
+    async def _expire_keys(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRY_CHECK_SECONDS)
+            for stream in self.store.expire(time.time()):
+                if stream in self.near:
+                    self.near[stream].wake()
+
+    def _spawn(self, name: str, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        if self._group is None:
+            work.close()
+            raise RuntimeError("the key plane is not running")
+        return self._group.create_task(work, name=name)
+
+    def _start(self, name: str, work: Coroutine[object, object, None]) -> None:
+        self._tasks[name] = self._spawn(name, work)
+
+    def _stop(self, name: str) -> None:
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+
+
+async def _follow(read: Callable[[], Awaitable[None]], link: LinkEnd) -> None:
+    """Follow a device for ever; where it goes away, come back with full jitter."""
+    failures = 0
+    while True:
+        started = time.monotonic()
+        try:
+            await read()
+        except DriverUnavailableError as error:
+            link.device_lost(str(error))
+        failures = 0 if time.monotonic() - started > DEVICE_RETRY_CAP_SECONDS else failures + 1
+        await asyncio.sleep(random.uniform(0, min(DEVICE_RETRY_CAP_SECONDS, 0.05 * 2**failures)))  # noqa: S311
+
+
+def _of(kind: str, rules: Iterable[agent_pb2.Rule]) -> list[agent_pb2.Rule]:
+    return [rule for rule in rules if rule.WhichOneof("kind") == kind]
+
+
+def _same_stream(old: StreamTerms, new: StreamTerms) -> bool:
+    """Whether keys made under the old terms are still keys of the same stream."""
+    return (old.peer_node, old.local_sae, old.peer_sae, old.key_size_bits, old.is_source) == (
+        new.peer_node,
+        new.local_sae,
+        new.peer_sae,
+        new.key_size_bits,
+        new.is_source,
+    )

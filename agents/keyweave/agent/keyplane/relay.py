@@ -1,0 +1,166 @@
+"""Relaying one share over one hop, and through a trusted node.
+
+The near end sends its share to the first hop; every transit node verifies the hop's one-time tag, takes
+the pad off, checks that its policy names the stream, path, links and neighbours, and sends it on under
+the next link's pad. The reply travels back the same way once the far end holds the share.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from keyweave.agent import memory
+from keyweave.agent.keyplane import wire
+from keyweave.agent.keyplane.budget import TokenBucket
+from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.linkend import LinkEnd
+from keyweave.agent.keyplane.session import Peer
+from keyweave.common.names import LinkName, NodeName, PathId, StreamName
+from keyweave.v1 import agent_pb2
+from keyweave.v1 import keyplane_pb2 as pb
+
+RELAY_TIMEOUT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One share of a batch and the way it takes."""
+
+    stream: StreamName
+    path_id: PathId
+    reverse: bool
+    batch_id: bytes
+    index: int
+    count: int
+
+
+class Relays:
+    """Sending shares from, through and to this node."""
+
+    def __init__(
+        self,
+        node: NodeName,
+        links: Mapping[LinkName, LinkEnd],
+        peers: Mapping[NodeName, Peer],
+        on_bad_tag: Callable[[Peer, pb.Relay], None],
+    ) -> None:
+        self._node = node
+        self._links = links
+        self._peers = peers
+        self._on_bad_tag = on_bad_tag
+        self._rules: dict[tuple[StreamName, PathId], agent_pb2.RelayRule] = {}
+        self._budgets: dict[tuple[StreamName, PathId], TokenBucket] = {}
+
+    def apply(self, rules: Mapping[tuple[StreamName, PathId], agent_pb2.RelayRule]) -> None:
+        """Transit only what these rules name; budgets that go on keep what they have left."""
+        now = time.monotonic()
+        self._rules = dict(rules)
+        kept = {}
+        for key, rule in rules.items():
+            bucket = self._budgets.get(key) or TokenBucket(rule.budget_bps, rule.burst_bits, now)
+            bucket.resize(rule.budget_bps, rule.burst_bits, now)
+            kept[key] = bucket
+        self._budgets = kept
+
+    def rules_over(self, link: LinkName) -> list[agent_pb2.RelayRule]:
+        """The transit rules that use a link."""
+        return [r for r in self._rules.values() if link in (r.source_side_link, r.target_side_link)]
+
+    def rules_of(self, streams: AbstractSet[StreamName]) -> list[agent_pb2.RelayRule]:
+        """The transit rules of some streams."""
+        return [r for r in self._rules.values() if r.stream in streams]
+
+    async def send(
+        self, share: Share, link: LinkName, to: NodeName, secret: bytes | bytearray
+    ) -> pb.RelayAccepted:
+        """Send a share over one hop and wait until the far end holds it; KeyPlaneError otherwise."""
+        link_end, peer = self._links.get(link), self._peers.get(to)
+        if link_end is None or peer is None or link_end.peer_node != to:
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_NOT_ALLOWED, f"there is no link '{link}' to {to} here", node=self._node
+            )
+        if not peer.connected:
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_UNREACHABLE, f"no session with {to}", node=self._node, link=link
+            )
+        taken = await link_end.acquire(len(secret) + wire.overhead())
+        assert link_end.pool is not None
+        relay = pb.Relay(
+            stream=share.stream,
+            path_id=share.path_id,
+            reverse=share.reverse,
+            batch_id=share.batch_id,
+            share=share.index,
+            shares=share.count,
+            link=link,
+            pool_id=link_end.pool.pool_id,
+            first_lane=taken.first_lane,
+            offset=taken.offset,
+        )
+        wire.seal(relay, secret, taken.data)
+        reply = await peer.request(pb.Frame(relay=relay), RELAY_TIMEOUT_SECONDS)
+        accepted = reply.relay_accepted
+        return pb.RelayAccepted(
+            links=[link, *accepted.links], emulated=accepted.emulated or link_end.info.emulated
+        )
+
+    def open(self, peer: Peer, relay: pb.Relay) -> bytearray:
+        """Take the pad off a share that `peer` sent, for whoever policy says may see it here."""
+        problem = wire.well_formed(relay)
+        if problem:
+            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, problem, node=self._node)
+        link_end = self._links.get(LinkName(relay.link))
+        if link_end is None or link_end.peer_node != peer.node:
+            raise self._not_allowed(f"link '{relay.link}' does not lead to {peer.node}")
+        one_time = link_end.receive(relay, len(relay.ciphertext) + wire.overhead())
+        secret = wire.open_sealed(relay, one_time)
+        if secret is None:
+            self._on_bad_tag(peer, relay)
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_BAD_TAG, "the one-time tag does not verify", node=self._node, link=relay.link
+            )
+        return secret
+
+    def admit(self, peer: Peer, relay: pb.Relay) -> tuple[LinkName, NodeName]:
+        """The next hop of a share in transit, if policy and budget allow it; KeyPlaneError otherwise."""
+        key = (StreamName(relay.stream), PathId(relay.path_id))
+        rule = self._rules.get(key)
+        if rule is None:
+            raise self._not_allowed(f"no rule for stream '{relay.stream}' over path '{relay.path_id}'")
+        here, there = (
+            (rule.source_side_link, rule.source_side_node),
+            (rule.target_side_link, rule.target_side_node),
+        )
+        if relay.reverse:
+            here, there = there, here
+        if (relay.link, peer.node) != here:
+            raise self._not_allowed(
+                f"path '{relay.path_id}' does not come over '{relay.link}' from {peer.node}"
+            )
+        if not self._budgets[key].take(len(relay.ciphertext) * 8, time.monotonic()):
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_OVER_BUDGET,
+                f"stream '{relay.stream}' has used its budget of {rule.budget_bps} bit/s",
+                node=self._node,
+                link=relay.link,
+            )
+        return LinkName(there[0]), NodeName(there[1])
+
+    async def forward(self, relay: pb.Relay, secret: bytearray, link: LinkName, to: NodeName) -> pb.Frame:
+        """Send a share in transit on; the reply goes back with the link it came over."""
+        share = Share(
+            StreamName(relay.stream),
+            PathId(relay.path_id),
+            relay.reverse,
+            relay.batch_id,
+            relay.share,
+            relay.shares,
+        )
+        try:
+            return pb.Frame(relay_accepted=await self.send(share, link, to, secret))
+        finally:
+            memory.wipe(secret)
+
+    def _not_allowed(self, reason: str) -> KeyPlaneError:
+        return KeyPlaneError(pb.FAILURE_CODE_NOT_ALLOWED, reason, node=self._node)

@@ -1,0 +1,296 @@
+"""One session per pair of agents: frames both ways over one gRPC stream, requests with replies.
+
+The agent whose name sorts first dials. A session outlives its connections: what was sent on a broken one
+is lost and the next begins with a hello. A new incarnation in the hello means that the peer has restarted
+and with it all that was shared with it is gone.
+"""
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.common import log
+from keyweave.common.identity import Identity, Plane, Role, peer_identity
+from keyweave.common.names import NodeName
+from keyweave.common.tls import TlsFiles, secure_channel
+from keyweave.v1 import keyplane_pb2 as pb
+from keyweave.v1 import keyplane_pb2_grpc
+
+if TYPE_CHECKING:  # generic in grpc's stubs only
+    _Call = grpc.aio.StreamStreamCall[pb.SessionRequest, pb.SessionResponse]
+
+HEARTBEAT_SECONDS = 0.5
+SILENT_SECONDS = 2.0
+OUTBOX_FRAMES = 1024
+CONCURRENT_REQUESTS = 256
+RECONNECT_CAP_SECONDS = 2.0
+
+
+class FrameHandler(Protocol):
+    """What sessions need of the key plane."""
+
+    def on_frame(self, peer: "Peer", frame: pb.Frame) -> pb.Frame | Awaitable[pb.Frame] | None:
+        """Handle a request or notification; state changes happen before this returns, in frame order."""
+        ...
+
+    def on_connected(self, peer: "Peer", *, restarted: bool) -> None:
+        """A connection is up; `restarted` when the peer's process is another than before."""
+        ...
+
+    def on_disconnected(self, peer: "Peer") -> None:
+        """The connection is gone."""
+        ...
+
+
+class _SessionEndedError(Exception):
+    """The stream has ended; unwinds the connection's task group."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    outbox: asyncio.Queue[pb.Frame]
+    last_heard: float
+
+
+class Peer:
+    """Another agent, as this one talks with it."""
+
+    def __init__(self, local: NodeName, node: NodeName, incarnation: bytes, handler: FrameHandler) -> None:
+        self.node = node
+        self.incarnation = b""
+        self._local = local
+        self._own_incarnation = incarnation
+        self._handler = handler
+        self._connection: _Connection | None = None
+        self._ids = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[pb.Frame]] = {}
+        self._in_hand = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is up and the peer has said hello."""
+        return self._connection is not None
+
+    def silent_seconds(self) -> float:
+        """How long the peer has said nothing; infinite without a connection."""
+        return time.monotonic() - self._connection.last_heard if self._connection else float("inf")
+
+    @property
+    def queued(self) -> int:
+        """Frames that wait to be written."""
+        return self._connection.outbox.qsize() if self._connection else 0
+
+    def post(self, frame: pb.Frame) -> bool:
+        """Send without reply; False (and nothing sent) without a connection or when its queue is full."""
+        if self._connection is None:
+            return False
+        try:
+            self._connection.outbox.put_nowait(frame)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    async def request(self, frame: pb.Frame, timeout_seconds: float) -> pb.Frame:
+        """Send and await the reply; KeyPlaneError if it is a failure or does not come.
+
+        The frame is queued before this first suspends, so frames go out in the order of the calls.
+        """
+        frame.id = next(self._ids)
+        future: asyncio.Future[pb.Frame] = asyncio.get_running_loop().create_future()
+        self._pending[frame.id] = future
+        try:
+            if not self.post(frame):
+                raise self._unreachable(f"no session with {self.node}")
+            async with asyncio.timeout(timeout_seconds):
+                reply = await future
+        except TimeoutError:
+            raise self._unreachable(f"{self.node} did not answer in {timeout_seconds:g} s") from None
+        finally:
+            self._pending.pop(frame.id, None)
+        if reply.WhichOneof("body") == "failure":
+            raise KeyPlaneError.from_message(reply.failure)
+        return reply
+
+    async def run(
+        self, incoming: AsyncIterator[pb.Frame], write: Callable[[pb.Frame], Awaitable[None]]
+    ) -> None:
+        """Serve one connection until it ends. A newer one replaces an older."""
+        await write(pb.Frame(hello=pb.SessionHello(node=self._local, incarnation=self._own_incarnation)))
+        first = await anext(incoming, None)
+        if first is None:
+            return
+        hello = first.hello
+        if first.WhichOneof("body") != "hello" or hello.node != self.node or len(hello.incarnation) != 16:
+            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, f"{self.node} does not begin with its hello")
+        restarted = bool(self.incarnation) and hello.incarnation != self.incarnation
+        self.incarnation = hello.incarnation
+        connection = _Connection(asyncio.Queue(OUTBOX_FRAMES), time.monotonic())
+        self._connection = connection
+        self._handler.on_connected(self, restarted=restarted)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_write_all(connection.outbox, write), name=f"session-write-{self.node}")
+                group.create_task(self._beat(connection), name=f"session-heartbeat-{self.node}")
+                await self._read(incoming, connection, group)
+        except* _SessionEndedError:
+            pass
+        finally:
+            if self._connection is connection:
+                self._connection = None
+                self._fail_pending()
+                self._handler.on_disconnected(self)
+
+    async def _read(
+        self, incoming: AsyncIterator[pb.Frame], connection: _Connection, group: asyncio.TaskGroup
+    ) -> None:
+        async for frame in incoming:
+            connection.last_heard = time.monotonic()
+            self._receive(frame, connection, group)
+            if self._connection is not connection:
+                break
+        raise _SessionEndedError
+
+    def _receive(self, frame: pb.Frame, connection: _Connection, group: asyncio.TaskGroup) -> None:
+        if frame.is_reply:
+            future = self._pending.get(frame.id)
+            if future is not None and not future.done():
+                future.set_result(frame)
+            return
+        if frame.WhichOneof("body") == "heartbeat":
+            return
+        if frame.id and self._in_hand >= CONCURRENT_REQUESTS:
+            busy = KeyPlaneError(pb.FAILURE_CODE_OVER_BUDGET, "too many requests in hand", node=self._local)
+            answer: pb.Frame | Awaitable[pb.Frame] | None = pb.Frame(failure=busy.to_message())
+        else:
+            try:
+                answer = self._handler.on_frame(self, frame)
+            except KeyPlaneError as error:
+                answer = pb.Frame(failure=error.to_message())
+        if answer is None or not frame.id:
+            return
+        if isinstance(answer, pb.Frame):
+            self._reply(frame.id, answer, connection)
+        else:
+            self._in_hand += 1
+            group.create_task(
+                self._reply_later(frame.id, answer, connection), name=f"session-answer-{self.node}"
+            )
+
+    async def _reply_later(self, number: int, answer: Awaitable[pb.Frame], connection: _Connection) -> None:
+        try:
+            reply = await answer
+        except KeyPlaneError as error:
+            reply = pb.Frame(failure=error.to_message())
+        finally:
+            self._in_hand -= 1
+        self._reply(number, reply, connection)
+
+    def _reply(self, number: int, reply: pb.Frame, connection: _Connection) -> None:
+        reply.id, reply.is_reply = number, True
+        try:
+            connection.outbox.put_nowait(reply)
+        except asyncio.QueueFull:
+            log.get().warning("session_reply_dropped", peer=self.node, reason="the peer reads too slowly")
+
+    async def _beat(self, connection: _Connection) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if connection.outbox.empty():
+                connection.outbox.put_nowait(pb.Frame(heartbeat=pb.SessionHeartbeat()))
+
+    def _unreachable(self, reason: str) -> KeyPlaneError:
+        return KeyPlaneError(pb.FAILURE_CODE_UNREACHABLE, reason, node=self._local)
+
+    def _fail_pending(self) -> None:
+        gone = self._unreachable(f"the session with {self.node} broke")
+        for future in self._pending.values():
+            if not future.done():
+                future.set_result(pb.Frame(failure=gone.to_message()))
+
+
+async def _write_all(outbox: asyncio.Queue[pb.Frame], write: Callable[[pb.Frame], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await write(await outbox.get())
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            raise _SessionEndedError from None
+
+
+async def dial(peer: Peer, address: Callable[[], str], tls: TlsFiles) -> None:
+    """Keep a connection to `peer` up, with full-jitter backoff between attempts, until cancelled."""
+    server = Identity(Plane.KEY, Role.AGENT, peer.node)
+    failures = 0
+    while True:
+        started = time.monotonic()
+        try:
+            async with secure_channel(address(), tls, server) as channel:
+                stub: keyplane_pb2_grpc.KeyPlaneServiceAsyncStub = keyplane_pb2_grpc.KeyPlaneServiceStub(
+                    channel
+                )
+                call = stub.Session()  # type: ignore[call-arg]  # written to, not iterated over
+
+                await peer.run(_frames(call), partial(_write, call))
+        except grpc.aio.AioRpcError as error:
+            reason = f"{error.code().name}: {error.details()}"
+        except (KeyPlaneError, asyncio.InvalidStateError) as error:
+            reason = str(error)
+        except BaseExceptionGroup as group:
+            rest = group.split((grpc.aio.AioRpcError, KeyPlaneError))[1]
+            if rest is not None:
+                raise rest from None
+            reason = str(group.exceptions[0])
+        else:
+            reason = "the peer ended the session"
+        failures = 0 if time.monotonic() - started > RECONNECT_CAP_SECONDS else failures + 1
+        log.get().info("session_lost", peer=peer.node, reason=reason)
+        # Full jitter: peers of a restarted agent must not all come back at the same instant.
+        await asyncio.sleep(random.uniform(0, min(RECONNECT_CAP_SECONDS, 0.05 * 2**failures)))  # noqa: S311
+
+
+async def _write(call: "_Call", frame: pb.Frame) -> None:
+    await call.write(pb.SessionRequest(frame=frame))
+
+
+async def _frames(call: "_Call") -> AsyncIterator[pb.Frame]:
+    async for response in call:
+        yield response.frame
+
+
+class KeyPlaneServicer(keyplane_pb2_grpc.KeyPlaneServiceServicer):
+    """The side that is dialled."""
+
+    def __init__(self, find_peer: Callable[[NodeName], Peer | None]) -> None:
+        self._find_peer = find_peer
+
+    async def Session(  # type: ignore[override]  # noqa: N802 (gRPC's name; it writes, it does not yield)
+        self,
+        request_iterator: AsyncIterator[pb.SessionRequest],
+        context: "grpc.aio.ServicerContext[pb.SessionRequest, pb.SessionResponse]",
+    ) -> None:
+        """Serve a peer that policy names; others get nothing."""
+        caller = peer_identity(context.auth_context(), Plane.KEY, frozenset({Role.AGENT}))
+        peer = self._find_peer(NodeName(caller.name))
+        if peer is None:
+            await context.abort(
+                grpc.StatusCode.PERMISSION_DENIED, f"no policy here names the peer '{caller.name}'"
+            )
+
+        async def frames() -> AsyncIterator[pb.Frame]:
+            async for request in request_iterator:
+                yield request.frame
+
+        async def write(frame: pb.Frame) -> None:
+            await context.write(pb.SessionResponse(frame=frame))
+
+        try:
+            await peer.run(frames(), write)
+        except KeyPlaneError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

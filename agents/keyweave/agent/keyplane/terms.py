@@ -1,0 +1,111 @@
+"""What policy says of a stream that ends here, as the key plane uses it."""
+
+from dataclasses import dataclass
+
+from keyweave.agent.keyplane.keystore import Protection, Provenance
+from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+from keyweave.v1 import agent_pb2, types_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class RelayPath:
+    """A path as seen from this end: the first hop leads away from here."""
+
+    path_id: PathId
+    first_link: LinkName
+    first_node: NodeName
+    links: frozenset[LinkName]
+    trusted_nodes: tuple[NodeName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathSetTerms:
+    """Disjoint paths that carry the shares of a key together."""
+
+    rank: int
+    rate_bps: float
+    paths: tuple[RelayPath, ...]
+
+    @property
+    def key(self) -> tuple[PathId, ...]:
+        """What tells it from other sets."""
+        return tuple(path.path_id for path in self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTerms:
+    """One stream at this end."""
+
+    stream: StreamName
+    is_source: bool
+    peer_node: NodeName
+    local_sae: SaeId
+    peer_sae: SaeId
+    key_size_bits: int
+    require_qkd: bool
+    require_pqc: bool
+    k: int
+    min_k: int
+    pqc_when_exhausted: bool
+    refuse_when_exhausted: bool
+    refresh_seconds: int
+    key_ttl_seconds: int
+    buffer_keys: int
+    rate_bps: float
+    path_sets: tuple[PathSetTerms, ...]
+    accepted: dict[PathId, RelayPath]
+
+    def allows(self, provenance: Provenance) -> bool:
+        """Whether a key made so meets what the stream requires: fail closed."""
+        with_qkd = provenance.protection in (Protection.QKD, Protection.HYBRID)
+        with_pqc = provenance.protection in (Protection.PQC, Protection.HYBRID)
+        if self.require_qkd and not with_qkd:
+            return False
+        if self.require_pqc and not with_pqc:
+            return False
+        return not with_qkd or provenance.shares >= self.min_k
+
+    @classmethod
+    def of(cls, rule: agent_pb2.StreamRule) -> "StreamTerms":
+        """From a rule that has been checked."""
+        return cls(
+            stream=StreamName(rule.stream),
+            is_source=rule.is_source,
+            peer_node=NodeName(rule.peer_node),
+            local_sae=SaeId(rule.local_sae),
+            peer_sae=SaeId(rule.peer_sae),
+            key_size_bits=rule.key_size_bits,
+            require_qkd=rule.require_qkd,
+            require_pqc=rule.require_pqc,
+            k=rule.k,
+            min_k=rule.min_k,
+            pqc_when_exhausted=rule.on_exhaustion == types_pb2.ON_EXHAUSTION_PQC and not rule.require_qkd,
+            refuse_when_exhausted=rule.on_exhaustion == types_pb2.ON_EXHAUSTION_REFUSE,
+            refresh_seconds=rule.refresh_seconds,
+            key_ttl_seconds=rule.key_ttl_seconds,
+            buffer_keys=rule.buffer_keys,
+            rate_bps=float(rule.rate_bps),
+            path_sets=tuple(
+                PathSetTerms(
+                    path_set.rank,
+                    float(path_set.rate_bps),
+                    tuple(_path(path, from_source=rule.is_source) for path in path_set.paths),
+                )
+                for path_set in sorted(rule.path_sets, key=lambda path_set: path_set.rank)
+            ),
+            accepted={
+                PathId(path.path_id): _path(path, from_source=rule.is_source) for path in rule.accepted_paths
+            },
+        )
+
+
+def _path(path: types_pb2.Path, *, from_source: bool) -> RelayPath:
+    first = path.hops[0] if from_source else path.hops[-1]
+    nodes = [hop.to_node for hop in path.hops[:-1]]
+    return RelayPath(
+        path_id=PathId(path.path_id),
+        first_link=LinkName(first.link),
+        first_node=NodeName(first.to_node if from_source else first.from_node),
+        links=frozenset(LinkName(hop.link) for hop in path.hops),
+        trusted_nodes=tuple(NodeName(node) for node in nodes),
+    )

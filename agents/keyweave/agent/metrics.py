@@ -1,0 +1,118 @@
+"""The agent's own metrics, read from the key plane when scraped.
+
+Labels are bounded by what policy names: links and streams of this node, three protections.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from keyweave.agent.keyplane.keystore import Protection
+from keyweave.agent.keyplane.plane import KeyPlane
+from keyweave.agent.keyplane.supply import Served
+from keyweave.agent.policy import PolicyStore
+
+Families = Iterable[GaugeMetricFamily | CounterMetricFamily]
+
+
+class UplinkState(Protocol):
+    """What metrics need of the uplink."""
+
+    connected: bool
+    acked_sequence: int
+
+
+class AgentCollector(Collector):
+    """Reads everything at scrape time, so nothing can be stale."""
+
+    def __init__(self, plane: KeyPlane, served: Served, policies: PolicyStore, uplink: UplinkState) -> None:
+        self._plane = plane
+        self._served = served
+        self._policies = policies
+        self._uplink = uplink
+
+    def collect(self) -> Families:
+        """All families."""
+        yield from self._links()
+        yield from self._streams()
+        yield from self._controller()
+        sessions = GaugeMetricFamily(
+            "keyweave_agent_session_up", "Whether the session with a peer agent is up.", labels=["peer"]
+        )
+        queued = GaugeMetricFamily(
+            "keyweave_agent_session_queue_depth", "Frames that wait to be written to a peer.", labels=["peer"]
+        )
+        for node, peer in self._plane.peers.items():
+            sessions.add_metric([node], float(peer.connected))
+            queued.add_metric([node], peer.queued)
+        yield from (sessions, queued)
+
+    def _links(self) -> Families:
+        send = GaugeMetricFamily(
+            "keyweave_agent_pool_send_bits", "Unused pool bits this end may send with.", labels=["link"]
+        )
+        receive = GaugeMetricFamily(
+            "keyweave_agent_pool_receive_bits", "Unused pool bits the peer may send with.", labels=["link"]
+        )
+        intake = CounterMetricFamily(
+            "keyweave_agent_pool_intake_bits", "Device key bits taken into pools.", labels=["link"]
+        )
+        health = GaugeMetricFamily(
+            "keyweave_agent_link_usable", "Whether this end may use the link (1) or not (0).", labels=["link"]
+        )
+        for name, link in self._plane.links.items():
+            pool = link.pool
+            send.add_metric([name], pool.send_bytes() * 8 if pool else 0)
+            receive.add_metric([name], pool.receive_bytes() * 8 if pool else 0)
+            intake.add_metric([name], link.intake_bytes_total * 8)
+            health.add_metric([name], float(link.watch.verdict.health == "ok" and not link.aborted))
+        yield from (send, receive, intake, health)
+
+    def _streams(self) -> Families:
+        ready = GaugeMetricFamily(
+            "keyweave_agent_keys_ready", "Confirmed keys the local SAE can draw.", labels=["stream"]
+        )
+        bits = CounterMetricFamily(
+            "keyweave_agent_confirmed_bits", "Bits of keys confirmed by both ends.", labels=["stream"]
+        )
+        failovers = CounterMetricFamily(
+            "keyweave_agent_failovers", "Moves to another path set or protection.", labels=["stream"]
+        )
+        protection = GaugeMetricFamily(
+            "keyweave_agent_stream_protection",
+            "What protects keys made now: 1 for the one that applies.",
+            labels=["stream", "protection"],
+        )
+        for name, near in self._plane.near.items():
+            ready.add_metric([name], self._plane.store.ready(name))
+            bits.add_metric([name], near.counters.confirmed_bits)
+            failovers.add_metric([name], near.counters.failovers)
+            for value in Protection:
+                protection.add_metric([name, value.value], float(near.protection is value))
+        served = CounterMetricFamily(
+            "keyweave_agent_keys_served",
+            "Keys handed to SAEs by what protects them.",
+            labels=["stream", "protection"],
+        )
+        for (stream, kind), count in self._served.counts.items():
+            served.add_metric([stream, kind.value], count)
+        yield from (ready, bits, failovers, protection, served)
+
+    def _controller(self) -> Families:
+        policy = self._policies.policy
+        for name, text, value in (
+            ("connected", "Whether the controller is reached.", float(self._uplink.connected)),
+            ("policy_epoch", "Epoch of the policy in force.", float(policy.epoch)),
+            ("policy_version", "Version of the policy in force.", float(policy.version)),
+        ):
+            yield GaugeMetricFamily(f"keyweave_agent_{name}", text, value=value)
+
+
+def registry(collector: Collector) -> CollectorRegistry:
+    """A registry of its own: no global state between agents in one test process."""
+    result = CollectorRegistry()
+    result.register(collector)
+    return result

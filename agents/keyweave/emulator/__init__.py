@@ -1,0 +1,1 @@
+"""Stands in for the optical plane: telemetry, key blocks and faults of every link of a scenario."""

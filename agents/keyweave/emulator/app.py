@@ -1,0 +1,56 @@
+"""The emulator process: scenario in, optical plane and gRPC face up, until told to stop."""
+
+import asyncio
+
+import grpc
+
+from keyweave.common import log, process
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.tls import SERVER_OPTIONS, server_credentials
+from keyweave.emulator.config import EmulatorConfig
+from keyweave.emulator.links import OpticalPlane
+from keyweave.emulator.scenario import load_scenario
+from keyweave.emulator.service import EmulatorService
+from keyweave.v1 import emulator_pb2_grpc
+
+GRACE_SECONDS = 1.0
+
+
+async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
+    """Run the emulator until `stop` is set."""
+    log.configure(process="emulator", level=config.log_level)
+    process.forbid_core_dumps()
+    scenario = load_scenario(config.scenario)
+    plane = OpticalPlane(scenario, warm_blocks_seconds=config.warm_blocks_seconds)
+    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=SERVER_OPTIONS)
+    emulator_pb2_grpc.add_EmulatorServiceServicer_to_server(EmulatorService(plane), server)
+    address = _bind(server, config)
+    async with asyncio.TaskGroup() as tasks:
+        clock = tasks.create_task(plane.run(), name="optical-plane")
+        await server.start()
+        try:
+            process.announce_ready(config.ready_file, {"emulator": address})
+            log.get().info(
+                "emulator_started", scenario=scenario.name, address=address, links=len(scenario.links)
+            )
+            await stop.wait()
+        finally:
+            # Listeners hear that it is over before their connections go.
+            clock.cancel()
+            plane.close()
+            await server.stop(GRACE_SECONDS)
+    log.get().info("emulator_stopped")
+
+
+def _bind(server: grpc.aio.Server, config: EmulatorConfig) -> str:
+    host = config.listen.rpartition(":")[0]
+    try:
+        port = server.add_secure_port(config.listen, server_credentials(config.tls))
+    except OSError as error:
+        raise InvalidInputError.of("tls", f"{error.filename} cannot be read: {error.strerror}") from None
+    except RuntimeError as error:
+        raise InvalidInputError.of(
+            "listen", f"{config.listen} cannot be bound ({error}); is another process using the port?"
+        ) from None
+    return f"{host}:{port}"

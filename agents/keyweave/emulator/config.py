@@ -1,0 +1,23 @@
+"""The emulator's configuration file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keyweave.common.tls import TlsFiles
+
+
+class EmulatorConfig(BaseModel):
+    """What an emulator process is told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scenario: Annotated[Path, Field(description="scenario file, YAML")]
+    # Port 0 takes a free one; the ready file says which.
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$", description="host:port")]
+    tls: Annotated[TlsFiles, Field(description="keyweave://control/emulator/emulator on the control plane")]
+    # Key that every link holds at the start, so that pools fill quickly; at most 64 KiB a link.
+    warm_blocks_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    ready_file: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,0 +1,297 @@
+"""A scenario file: a network as the papers describe it, and the streams to run over it.
+
+The emulator takes its links from it, `keyweave up` the nodes, ports and streams. The fields mean what
+their namesakes in proto/keyweave/v1/types.proto mean. Every figure of a link should say in `source` where
+it is from, or that it is assumed.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from keyweave.common import settings
+from keyweave.common.names import NAME_PATTERN, NAME_RULE, LinkName, NodeName, StreamName
+from keyweave.emulator import physics
+from keyweave.v1 import types_pb2
+
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$", description=NAME_RULE)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Technology = Literal["DV-QKD", "DV-QKD-COW", "DV-QKD-2Ws", "CV-QKD"]
+
+# Shor-Preskill bound of BB84: no secret key above it.
+DEVICE_ABORT_QBER_RATIO = 0.11
+
+_TECHNOLOGIES: dict[Technology, types_pb2.LinkTechnology] = {
+    "DV-QKD": types_pb2.LINK_TECHNOLOGY_DV_QKD,
+    "DV-QKD-COW": types_pb2.LINK_TECHNOLOGY_DV_QKD_COW,
+    "DV-QKD-2Ws": types_pb2.LINK_TECHNOLOGY_DV_QKD_2WS,
+    "CV-QKD": types_pb2.LINK_TECHNOLOGY_CV_QKD,
+}
+_ON_EXHAUSTION: dict[str | None, types_pb2.OnExhaustion] = {
+    None: types_pb2.ON_EXHAUSTION_UNSPECIFIED,
+    "wait": types_pb2.ON_EXHAUSTION_WAIT,
+    "pqc": types_pb2.ON_EXHAUSTION_PQC,
+    "refuse": types_pb2.ON_EXHAUSTION_REFUSE,
+}
+# (where, what is wrong) of a check that spans several fields.
+_Finding = tuple[tuple[str | int, ...], str]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NodePorts(_Part):
+    """Fixed ports of one agent; those left out are chosen at start."""
+
+    key_plane: Port | None = None
+    kme: Port | None = None
+    metrics: Port | None = None
+
+
+class NodeSpec(_Part):
+    """A site with an agent."""
+
+    name: Name
+    trust_domain: Annotated[str, Field(max_length=63, pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = ""
+    owner: Annotated[str, Field(max_length=200)] = ""
+    location: Annotated[str, Field(max_length=200)] = ""
+    latitude_degrees: Annotated[float, Field(ge=-90, le=90)] = 0.0
+    longitude_degrees: Annotated[float, Field(ge=-180, le=180)] = 0.0
+    ports: NodePorts = NodePorts()
+
+    @property
+    def node_name(self) -> NodeName:
+        """Its name, typed."""
+        return NodeName(self.name)
+
+    def to_proto(self, key_plane_address: str) -> types_pb2.Node:
+        """The node as an operator creates it."""
+        return types_pb2.Node(
+            key_plane_address=key_plane_address, **self.model_dump(exclude={"ports"}, mode="json")
+        )
+
+
+class DetectorSpec(_Part):
+    """The single-photon detectors of a link and the clock they work at.
+
+    The defaults are an InGaAs avalanche photodiode pair of ordinary make: 10 % efficiency, 600 dark counts
+    a second, cooled to -50 degrees Celsius. Mark them as assumed where a paper does not give them.
+    """
+
+    kind: Annotated[str, Field(min_length=1, max_length=64)] = "InGaAs"
+    count: Annotated[int, Field(ge=1, le=8)] = 2
+    # Ends that have detectors: the receiver is end b; links that share entangled pairs have them at both.
+    at: Literal["b", "both"] = "b"
+    efficiency_ratio: Annotated[float, Field(gt=0, le=1)] = 0.10
+    # Of one detector, as it reports it: per second of being open.
+    dark_count_rate_hz: Annotated[float, Field(ge=0, le=1e7)] = 600.0
+    temperature_celsius: Annotated[float, Field(ge=-273.15, le=100)] = -50.0
+    bias_volts: Annotated[float, Field(ge=0, le=500)] = 50.0
+    pulse_rate_hz: Annotated[float, Field(gt=0, le=1e12)] = 1e9
+    # How long a detector is open for each pulse; a dark count elsewhere does no harm.
+    gate_seconds: Annotated[float, Field(gt=0, le=1e-3)] = 1e-9
+    mean_photon_number: Annotated[float, Field(gt=0, le=10)] = 0.5
+
+
+class LinkSpec(_Part):
+    """A quantum channel with its published operating point."""
+
+    name: Name
+    a: Name
+    b: Name
+    technology: Technology
+    length_km: Annotated[float, Field(ge=0, le=100_000)]
+    loss_db: Annotated[float, Field(ge=0, le=100)]
+    qber_ratio: Annotated[float, Field(gt=0, lt=0.5)]
+    skr_bps: Annotated[float, Field(gt=0, le=1e12)]
+    risk_groups: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
+    # QBER at which the device stops by itself, and the operator's threshold. Left out: the default of
+    # the technology.
+    abort_qber_ratio: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    model: Annotated[str, Field(max_length=128)] = ""
+    # Share of detections that survive sifting: 1/2 in BB84, 1 in COW and DPS.
+    sifting_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    detector: DetectorSpec = DetectorSpec()
+    block_bytes: Annotated[int, Field(ge=64, le=16_384, multiple_of=2)] = 256
+    # Where each figure comes from: any text or mapping.
+    source: Any = None
+
+    @property
+    def link_name(self) -> LinkName:
+        """Its name, typed."""
+        return LinkName(self.name)
+
+    @property
+    def ends(self) -> tuple[NodeName, NodeName]:
+        """The nodes at end a and end b."""
+        return NodeName(self.a), NodeName(self.b)
+
+    @model_validator(mode="after")
+    def _figures_agree(self) -> Self:
+        """The published figures must be possible together."""
+        physics.anchor(self.operating_point())
+        return self
+
+    def operating_point(self) -> physics.OperatingPoint:
+        """The link as physics knows it."""
+        detector = self.detector
+        return physics.OperatingPoint(
+            loss_db=self.loss_db,
+            qber_ratio=self.qber_ratio,
+            skr_bps=self.skr_bps,
+            abort_qber_ratio=self.abort_qber_ratio or DEVICE_ABORT_QBER_RATIO,
+            pulse_rate_hz=detector.pulse_rate_hz,
+            mean_photon_number=detector.mean_photon_number,
+            gate_seconds=detector.gate_seconds,
+            sifting_ratio=self.sifting_ratio,
+            detectors=None
+            if self.technology == "CV-QKD"
+            else physics.Detectors(
+                kind=detector.kind,
+                count=detector.count,
+                at_both_ends=detector.at == "both",
+                efficiency_ratio=detector.efficiency_ratio,
+                dark_count_rate_hz=detector.dark_count_rate_hz,
+                temperature_celsius=detector.temperature_celsius,
+                bias_volts=detector.bias_volts,
+            ),
+        )
+
+    def to_proto(self) -> types_pb2.Link:
+        """The link as an operator creates it."""
+        return types_pb2.Link(
+            name=self.name,
+            a_node=self.a,
+            b_node=self.b,
+            technology=_TECHNOLOGIES[self.technology],
+            length_km=self.length_km,
+            risk_groups=self.risk_groups,
+            abort_qber_ratio=self.abort_qber_ratio or 0.0,
+        )
+
+
+class StreamSpec(_Part):
+    """A key stream to create; see keyweave.v1.Stream. The controller checks it further."""
+
+    name: Name
+    source_node: Name
+    target_node: Name
+    source_sae: Annotated[str, Field(min_length=1, max_length=128)]
+    target_sae: Annotated[str, Field(min_length=1, max_length=128)]
+    min_rate_bps: Annotated[int, Field(ge=0, le=10**12)] = 0
+    max_rate_bps: Annotated[int, Field(ge=0, le=10**12)] = 0
+    priority: Annotated[int, Field(ge=0, le=255)] = 0
+    key_size_bits: Annotated[int, Field(ge=0, le=8192, multiple_of=8)] = 0
+    k: Annotated[int, Field(ge=0, le=8)] = 0
+    min_k: Annotated[int, Field(ge=0, le=8)] = 0
+    require_qkd: bool = False
+    require_pqc: bool = False
+    accept_strongest_available: bool = False
+    max_hops: Annotated[int, Field(ge=0, le=64)] = 0
+    max_trusted_nodes: Annotated[int, Field(ge=0, le=64)] | None = None
+    avoid_nodes: Annotated[tuple[Name, ...], Field(max_length=256)] = ()
+    allowed_trust_domains: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    tenant: Annotated[str, Field(max_length=128)] = ""
+    application_class: Annotated[str, Field(max_length=128)] = ""
+    refresh_seconds: Annotated[int, Field(ge=0, le=60)] = 0
+    key_ttl_seconds: Annotated[int, Field(ge=0, le=604_800)] = 0
+    on_exhaustion: Literal["wait", "pqc", "refuse"] | None = None
+    buffer_keys: Annotated[int, Field(ge=0, le=100_000)] = 0
+
+    @property
+    def stream_name(self) -> StreamName:
+        """Its name, typed."""
+        return StreamName(self.name)
+
+    def to_proto(self) -> types_pb2.Stream:
+        """The stream as an operator creates it."""
+        return types_pb2.Stream(
+            on_exhaustion=_ON_EXHAUSTION[self.on_exhaustion],
+            **self.model_dump(exclude={"on_exhaustion"}, exclude_none=True),
+        )
+
+
+class ScenarioPorts(_Part):
+    """Fixed ports of controller and emulator; those left out are chosen at start."""
+
+    admin: Port | None = None
+    metrics: Port | None = None
+    emulator: Port | None = None
+
+
+class Scenario(_Part):
+    """A whole scenario file."""
+
+    name: Name
+    description: str = ""
+    nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1)]
+    links: tuple[LinkSpec, ...] = ()
+    streams: tuple[StreamSpec, ...] = ()
+    ports: ScenarioPorts = ScenarioPorts()
+    # Drives the physics (noise) only, never key bits.
+    seed: Annotated[int, Field(ge=0)] = 0
+    sample_interval_seconds: Annotated[float, Field(ge=0.001, le=10)] = 0.1
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        """Checks that span parts; each finding names its own field, so that its line can be shown."""
+        findings = [*self._duplicates(), *self._link_findings(), *self._stream_findings()]
+        if findings:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("scenario", "{text}", {"text": text}), loc=where, input=None
+                    )
+                    for where, text in findings
+                ],
+            )
+        return self
+
+    def _duplicates(self) -> Iterator[_Finding]:
+        parts: tuple[tuple[str, Iterable[NodeSpec | LinkSpec | StreamSpec]], ...] = (
+            ("nodes", self.nodes),
+            ("links", self.links),
+            ("streams", self.streams),
+        )
+        for kind, specs in parts:
+            first: dict[str, int] = {}
+            for index, spec in enumerate(specs):
+                before = first.setdefault(spec.name, index)
+                if before != index:
+                    text = f"'{spec.name}' is already the name of {kind}[{before}]; choose another"
+                    yield (kind, index, "name"), text
+
+    def _link_findings(self) -> Iterator[_Finding]:
+        for index, link in enumerate(self.links):
+            yield from self._unknown(("links", index), {"a": link.a, "b": link.b})
+            if link.a == link.b:
+                yield ("links", index, "b"), f"a link joins two different nodes, but both ends are '{link.a}'"
+
+    def _stream_findings(self) -> Iterator[_Finding]:
+        for index, stream in enumerate(self.streams):
+            ends = {"source_node": stream.source_node, "target_node": stream.target_node}
+            yield from self._unknown(("streams", index), ends)
+            if stream.source_node == stream.target_node:
+                text = f"a stream joins two different nodes, but both ends are '{stream.source_node}'"
+                yield ("streams", index, "target_node"), text
+            if stream.source_sae == stream.target_sae:
+                text = f"a stream joins two different SAEs, but both are '{stream.source_sae}'"
+                yield ("streams", index, "target_sae"), text
+            for position, node in enumerate(stream.avoid_nodes):
+                yield from self._unknown(("streams", index, "avoid_nodes"), {position: node})
+
+    def _unknown(self, where: tuple[str | int, ...], named: dict[Any, str]) -> Iterator[_Finding]:
+        known = [node.name for node in self.nodes]
+        for field, name in named.items():
+            if name not in known:
+                yield (*where, field), f"there is no node '{name}'; nodes are {', '.join(known)}"
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario file; InvalidInputError names every wrong field with its line."""
+    return settings.load(path, Scenario)

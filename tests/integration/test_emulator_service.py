@@ -1,0 +1,311 @@
+"""The emulator over real sockets and mutual TLS, through the agents' own driver."""
+
+import asyncio
+import datetime as dt
+import json
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from keyweave.agent.drivers import base
+from keyweave.agent.drivers.base import DriverUnavailableError
+from keyweave.agent.drivers.emulator import EMULATOR, EmulatorDriver
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.identity import Identity, Plane, Role
+from keyweave.common.names import LinkName, NodeName
+from keyweave.common.pki import Authority
+from keyweave.common.tls import TlsFiles, secure_channel
+from keyweave.emulator.app import serve
+from keyweave.emulator.config import EmulatorConfig
+from keyweave.v1 import emulator_pb2 as pb
+from keyweave.v1 import emulator_pb2_grpc, types_pb2
+
+SCENARIO = """
+name: three-sites
+sample_interval_seconds: 0.02
+nodes: [{name: a}, {name: b}, {name: c}]
+links:
+  - {name: a-b, a: a, b: b, technology: DV-QKD, length_km: 45, loss_db: 14.5, qber_ratio: 0.027,
+     skr_bps: 304000, model: decoy BB84}
+  - {name: b-c, a: b, b: c, technology: DV-QKD, length_km: 13, loss_db: 8, qber_ratio: 0.02,
+     skr_bps: 100000, block_bytes: 128}
+"""
+AB = LinkName("a-b")
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulator, and how to come by certificates for it."""
+
+    address: str
+    authority: Authority
+    directory: Path
+    stop: Callable[[], Awaitable[None]]
+
+    def files(
+        self, identity: Identity, *, issuer: Authority | None = None, valid_for: dt.timedelta | None = None
+    ) -> TlsFiles:
+        """A certificate for `identity` on disk; the control plane's authority issues it unless told."""
+        stem = self.directory / identity.uri.replace("/", "_")
+        files = TlsFiles(
+            certificate=stem.with_suffix(".pem"),
+            private_key=stem.with_suffix(".key"),
+            trust_anchor=self.directory / "ca.pem",
+        )
+        issued = (issuer or self.authority).issue(identity, valid_for=valid_for or dt.timedelta(days=1))
+        issued.write(files.certificate, files.private_key)
+        return files
+
+    def driver(self, node: str) -> EmulatorDriver:
+        """The driver of an agent at `node`."""
+        tls = self.files(Identity(Plane.CONTROL, Role.AGENT, node)).model_dump()
+        return EmulatorDriver({"address": self.address, "tls": tls}, NodeName(node))
+
+    def channel(self, files: TlsFiles) -> grpc.aio.Channel:
+        """A connection with some certificate."""
+        return secure_channel(self.address, files, EMULATOR)
+
+    def operator(self) -> grpc.aio.Channel:
+        """A connection of an operator."""
+        return self.channel(self.files(Identity(Plane.CONTROL, Role.OPERATOR, "olga")))
+
+
+@pytest.fixture
+async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
+    authority = Authority.create(Plane.CONTROL)
+    (tmp_path / "ca.pem").write_bytes(authority.credential.certificate)
+    (tmp_path / "scenario.yaml").write_text(SCENARIO)
+    tls = TlsFiles(
+        certificate=tmp_path / "e.pem", private_key=tmp_path / "e.key", trust_anchor=tmp_path / "ca.pem"
+    )
+    authority.issue(EMULATOR).write(tls.certificate, tls.private_key)
+    config = EmulatorConfig(
+        scenario=tmp_path / "scenario.yaml",
+        listen="127.0.0.1:0",
+        tls=tls,
+        ready_file=tmp_path / "ready.json",
+        log_level="error",
+    )
+    stop = asyncio.Event()
+    process = asyncio.create_task(serve(config, stop))
+    assert config.ready_file
+    async with asyncio.timeout(20):
+        while not config.ready_file.exists():
+            assert not process.done(), process.exception()
+            await asyncio.sleep(0.01)
+
+    async def end() -> None:
+        stop.set()
+        await process
+
+    yield Emulator(json.loads(config.ready_file.read_text())["emulator"], authority, tmp_path, end)
+    await end()
+
+
+async def first_blocks(driver: EmulatorDriver, link: LinkName, count: int) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    async for blocks in driver.take_blocks(link, 1):
+        found |= {block.number: bytes(block.key) for block in blocks}
+        if len(found) >= count:
+            break
+    return found
+
+
+async def refusal(call: Awaitable[object]) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def test_each_agent_sees_the_links_at_its_node_only(emulator: Emulator) -> None:
+    expected = {"a": [("a-b", "b", 256)], "b": [("a-b", "a", 256), ("b-c", "c", 128)], "x": []}
+    for node, ends in expected.items():
+        driver = emulator.driver(node)
+        found = await driver.link_ends()
+        assert [(end.link, end.peer_node, end.block_bytes) for end in found] == ends
+        assert all(end.emulated for end in found)
+        await driver.close()
+
+
+async def test_both_ends_take_the_same_blocks_at_once_and_each_once(emulator: Emulator) -> None:
+    a, b = emulator.driver("a"), emulator.driver("b")
+    async with asyncio.timeout(30):
+        async with asyncio.TaskGroup() as tasks:
+            at_a = tasks.create_task(first_blocks(a, AB, 300))
+            at_b = tasks.create_task(first_blocks(b, AB, 300))
+        common = at_a.result().keys() & at_b.result().keys()
+        assert set(range(1, 301)) <= common
+        assert all(at_a.result()[number] == at_b.result()[number] for number in common)
+        again = await first_blocks(a, AB, 1)
+    assert not again.keys() & at_a.result().keys()
+    await a.close()
+    await b.close()
+
+
+async def test_measurements_of_both_ends_stream_several_times_a_second(emulator: Emulator) -> None:
+    a, b = emulator.driver("a"), emulator.driver("b")
+    async with asyncio.timeout(30):
+        for driver, detectors in ((a, 0), (b, 2)):
+            starts = []
+            async for report in driver.watch(AB):
+                samples = report.samples
+                assert (samples.rows, samples.interval_micros) == (5, 20_000)
+                assert len(samples.detectors) == detectors
+                assert samples.status == types_pb2.LINK_STATUS_ACTIVE
+                starts.append(samples.start_unix_nanos)
+                if len(starts) == 4:
+                    break
+            # Row follows row without a hole.
+            assert [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)] == [
+                10**8
+            ] * 3
+    await a.close()
+    await b.close()
+
+
+async def test_an_operator_cuts_a_link_and_restores_it(emulator: Emulator) -> None:
+    driver = emulator.driver("a")
+    async with asyncio.timeout(30), emulator.operator() as channel:
+        stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
+        reports = driver.watch(AB)
+        await anext(reports)
+        await stub.InjectFault(pb.InjectFaultRequest(fault=pb.Fault(link=AB, kind=pb.FAULT_KIND_CUT)))
+        async for report in reports:
+            if report.samples.status == types_pb2.LINK_STATUS_OFF:
+                break
+        listed = await stub.ListFaults(pb.ListFaultsRequest())
+        assert [(fault.link, fault.kind) for fault in listed.faults] == [(AB, pb.FAULT_KIND_CUT)]
+        restored = await stub.RestoreLink(pb.RestoreLinkRequest(link=AB))
+        assert list(restored.ended) == list(listed.faults)
+        async for report in reports:
+            if report.samples.status == types_pb2.LINK_STATUS_ACTIVE:
+                break
+        assert not (await stub.ListFaults(pb.ListFaultsRequest())).faults
+    await driver.close()
+
+
+async def test_an_eavesdropper_drives_the_error_of_both_ends_to_a_quarter(emulator: Emulator) -> None:
+    async with asyncio.timeout(30), emulator.operator() as channel:
+        stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
+        fault = pb.Fault(link=AB, kind=pb.FAULT_KIND_EAVESDROP)
+        answer = await stub.InjectFault(pb.InjectFaultRequest(fault=fault))
+        assert answer.fault.magnitude == 1.0
+        for node in ("a", "b"):
+            driver = emulator.driver(node)
+            async for report in driver.watch(AB):
+                (last,) = struct.unpack("<f", report.samples.qber_ratio[-4:])
+                if last > 0.24:
+                    break
+            await driver.close()
+
+
+async def test_another_nodes_link_end_is_refused(emulator: Emulator) -> None:
+    driver = emulator.driver("c")
+    with pytest.raises(DriverUnavailableError, match="PERMISSION_DENIED.*does not end at 'c'"):
+        await anext(driver.take_blocks(AB, 1))
+    with pytest.raises(DriverUnavailableError, match="PERMISSION_DENIED.*does not end at 'c'"):
+        await anext(driver.watch(AB))
+    with pytest.raises(DriverUnavailableError, match=r"NOT_FOUND.*no link 'z'; links at 'c' are b-c"):
+        await anext(driver.watch(LinkName("z")))
+    await driver.close()
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        Identity(Plane.CONTROL, Role.OPERATOR, "a"),
+        Identity(Plane.CONTROL, Role.VIEWER, "a"),
+        Identity(Plane.CONTROL, Role.CONTROLLER, "a"),
+        Identity(Plane.KEY, Role.AGENT, "a"),
+    ],
+    ids=lambda identity: identity.uri,
+)
+async def test_nobody_but_an_agent_gets_measurements_or_keys(emulator: Emulator, identity: Identity) -> None:
+    async with emulator.channel(emulator.files(identity)) as channel:
+        stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
+        for call in (
+            stub.ListLinkEnds(pb.ListLinkEndsRequest()),
+            anext(aiter(stub.WatchLinkEnd(pb.WatchLinkEndRequest(link=AB)))),
+            anext(aiter(stub.TakeBlocks(pb.TakeBlocksRequest(link=AB, first_block=1)))),
+        ):
+            assert (await refusal(call)).code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_nobody_but_an_operator_touches_faults(emulator: Emulator) -> None:
+    agent = emulator.files(Identity(Plane.CONTROL, Role.AGENT, "a"))
+    async with emulator.channel(agent) as channel, emulator.operator() as operator:
+        stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
+        fault = pb.Fault(link=AB, kind=pb.FAULT_KIND_CUT)
+        for call in (
+            stub.InjectFault(pb.InjectFaultRequest(fault=fault)),
+            stub.RestoreLink(pb.RestoreLinkRequest(link=AB)),
+            stub.ListFaults(pb.ListFaultsRequest()),
+        ):
+            assert (await refusal(call)).code() is grpc.StatusCode.PERMISSION_DENIED
+        listed = await emulator_pb2_grpc.EmulatorServiceStub(operator).ListFaults(pb.ListFaultsRequest())
+        assert not listed.faults
+
+
+async def test_bad_faults_are_refused_with_the_field_or_the_links_there_are(emulator: Emulator) -> None:
+    async with emulator.operator() as channel:
+        stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
+        for fault, code, said in (
+            (pb.Fault(link="z", kind=pb.FAULT_KIND_CUT), grpc.StatusCode.NOT_FOUND, "links are a-b, b-c"),
+            (pb.Fault(link=AB), grpc.StatusCode.INVALID_ARGUMENT, "fault.kind"),
+            (
+                pb.Fault(link=AB, kind=pb.FAULT_KIND_EAVESDROP, magnitude=2),
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "fault.magnitude: 2 is outside 0 to 1",
+            ),
+        ):
+            error = await refusal(stub.InjectFault(pb.InjectFaultRequest(fault=fault)))
+            assert error.code() is code
+            assert said in (error.details() or "")
+
+
+@pytest.mark.parametrize("flaw", ["unknown CA", "expired"])
+async def test_a_certificate_that_does_not_verify_gets_no_connection(emulator: Emulator, flaw: str) -> None:
+    identity = Identity(Plane.CONTROL, Role.AGENT, "a")
+    files = (
+        emulator.files(identity, issuer=Authority.create(Plane.CONTROL))
+        if flaw == "unknown CA"
+        else emulator.files(identity, valid_for=dt.timedelta(days=-1))
+    )
+    async with emulator.channel(files) as channel:
+        stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
+        error = await refusal(stub.ListLinkEnds(pb.ListLinkEndsRequest(), timeout=10))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_streams_end_as_unavailable_when_the_emulator_stops_and_it_cannot_be_reached_after(
+    emulator: Emulator,
+) -> None:
+    driver = emulator.driver("a")
+    reports = driver.watch(AB)
+    await anext(reports)
+    async with asyncio.timeout(20):
+        await emulator.stop()
+        with pytest.raises(DriverUnavailableError, match="shutting down"):
+            async for _report in reports:
+                pass
+        with pytest.raises(DriverUnavailableError, match="UNAVAILABLE"):
+            await driver.link_ends()
+    await driver.close()
+
+
+async def test_the_driver_is_installed_under_its_name_and_others_are_listed() -> None:
+    assert base.load("emulator") is EmulatorDriver
+    with pytest.raises(InvalidInputError, match="'vendor-x' is not installed; installed drivers: emulator"):
+        base.load("vendor-x")
+
+
+async def test_wrong_driver_settings_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"settings\.tls: .*settings\.adress: "):
+        EmulatorDriver({"address": "127.0.0.1:1", "adress": "typo"}, NodeName("a"))
+    tls = dict.fromkeys(("certificate", "private_key", "trust_anchor"), tmp_path / "absent.pem")
+    with pytest.raises(InvalidInputError, match="absent.pem cannot be read"):
+        EmulatorDriver({"address": "127.0.0.1:1", "tls": tls}, NodeName("a"))
