@@ -2,9 +2,10 @@
 
 import asyncio
 import datetime as dt
+import itertools
 import json
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 from keyweave.agent.drivers import base
 from keyweave.agent.drivers.base import DriverUnavailableError
 from keyweave.agent.drivers.emulator import EMULATOR, EmulatorDriver
+from keyweave.common import process
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import LinkName, NodeName
 from keyweave.common.pki import Authority
+from keyweave.common.process import announce_ready
 from keyweave.common.tls import TlsFiles, secure_channel
 from keyweave.emulator.app import serve
 from keyweave.emulator.config import EmulatorConfig
@@ -75,7 +78,7 @@ class Emulator:
 
 
 @pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
+async def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
     authority = Authority.create(Plane.CONTROL)
     (tmp_path / "ca.pem").write_bytes(authority.credential.certificate)
     (tmp_path / "scenario.yaml").write_text(SCENARIO)
@@ -91,19 +94,24 @@ async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
         log_level="error",
     )
     stop = asyncio.Event()
-    process = asyncio.create_task(serve(config, stop))
-    assert config.ready_file
-    async with asyncio.timeout(20):
-        while not config.ready_file.exists():
-            assert not process.done(), process.exception()
-            await asyncio.sleep(0.01)
+    ready = asyncio.Event()
 
-    async def end() -> None:
-        stop.set()
-        await process
+    def announced(path: Path | None, addresses: Mapping[str, str]) -> None:
+        announce_ready(path, addresses)
+        ready.set()
 
-    yield Emulator(json.loads(config.ready_file.read_text())["emulator"], authority, tmp_path, end)
-    await end()
+    monkeypatch.setattr(process, "announce_ready", announced)
+    async with asyncio.TaskGroup() as tasks:
+        served = tasks.create_task(serve(config, stop), name="emulator")
+
+        async def end() -> None:
+            stop.set()
+            await asyncio.wait({served})
+
+        await ready.wait()
+        address = json.loads((tmp_path / "ready.json").read_text())["emulator"]
+        yield Emulator(address, authority, tmp_path, end)
+        await end()
 
 
 async def first_blocks(driver: EmulatorDriver, link: LinkName, count: int) -> dict[int, bytes]:
@@ -160,9 +168,7 @@ async def test_measurements_of_both_ends_stream_several_times_a_second(emulator:
                 if len(starts) == 4:
                     break
             # Row follows row without a hole.
-            assert [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)] == [
-                10**8
-            ] * 3
+            assert [later - earlier for earlier, later in itertools.pairwise(starts)] == [10**8] * 3
     await a.close()
     await b.close()
 
@@ -205,9 +211,9 @@ async def test_an_eavesdropper_drives_the_error_of_both_ends_to_a_quarter(emulat
 
 async def test_another_nodes_link_end_is_refused(emulator: Emulator) -> None:
     driver = emulator.driver("c")
-    with pytest.raises(DriverUnavailableError, match="PERMISSION_DENIED.*does not end at 'c'"):
+    with pytest.raises(DriverUnavailableError, match=r"PERMISSION_DENIED.*does not end at 'c'"):
         await anext(driver.take_blocks(AB, 1))
-    with pytest.raises(DriverUnavailableError, match="PERMISSION_DENIED.*does not end at 'c'"):
+    with pytest.raises(DriverUnavailableError, match=r"PERMISSION_DENIED.*does not end at 'c'"):
         await anext(driver.watch(AB))
     with pytest.raises(DriverUnavailableError, match=r"NOT_FOUND.*no link 'z'; links at 'c' are b-c"):
         await anext(driver.watch(LinkName("z")))
@@ -307,5 +313,5 @@ async def test_wrong_driver_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"settings\.tls: .*settings\.adress: "):
         EmulatorDriver({"address": "127.0.0.1:1", "adress": "typo"}, NodeName("a"))
     tls = dict.fromkeys(("certificate", "private_key", "trust_anchor"), tmp_path / "absent.pem")
-    with pytest.raises(InvalidInputError, match="absent.pem cannot be read"):
+    with pytest.raises(InvalidInputError, match=r"absent\.pem cannot be read"):
         EmulatorDriver({"address": "127.0.0.1:1", "tls": tls}, NodeName("a"))

@@ -1,13 +1,13 @@
 """Measurements of a simulated link, with the counting noise that a real one has."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from keyweave.common.names import LinkName, NodeName
 from keyweave.controller import estimate
-from keyweave.controller.estimate import LinkEstimate, LinkLimits, LinkTrack
+from keyweave.controller.estimate import EndEvent, LinkEstimate, LinkLimits, LinkTrack
 from keyweave.controller.samples import Column, DetectorColumns, EndSamples
 from keyweave.controller.topology import Condition, Status
 
@@ -88,7 +88,7 @@ class Bench:
         self.track, self.estimate = estimate.assess(self.track, self.limits, self.now)
         return self.estimate
 
-    def event(self, kind: estimate.EndEvent, node: NodeName = A, reason: str = "") -> None:
+    def event(self, kind: EndEvent, node: NodeName = A, reason: str = "") -> None:
         self.track = estimate.report(self.track, kind, node, reason, self.limits, self.now)
         self.assess()
 
@@ -149,11 +149,9 @@ class Bench:
         )
 
 
-def settled(optics: Optics | None = None, *, alter: Callable[[Bench], None] | None = None) -> Bench:
+def settled(optics: Optics | None = None) -> Bench:
     """A link that has worked well for long enough to be known."""
     bench = Bench(optics or Optics())
-    if alter is not None:
-        alter(bench)
     bench.run(30.0)
     assert bench.condition is Condition.OK, bench.estimate
     return bench

@@ -205,9 +205,7 @@ def test_the_two_ends_read_their_instruments_independently_but_share_the_error_c
         ({"skr_bps": 1e9}, "pulse_rate_hz"),
     ],
 )
-def test_published_figures_that_contradict_each_other_are_refused(
-    change: dict[str, Any], named: str
-) -> None:
+def test_published_figures_that_contradict_each_other_are_refused(change: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         physics.anchor(dataclasses.replace(TOKYO, **change))
 

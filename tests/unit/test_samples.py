@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import NodeName
-from keyweave.controller.samples import DETECTOR_RANGES, LINK_RANGES, decode
+from keyweave.controller.samples import LINK_RANGES, decode
 from keyweave.controller.topology import Status
 from keyweave.v1 import agent_pb2, types_pb2
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_true_is_refused_by_name(bad: agent_pb2.LinkSamples, expe
 )
 def test_a_wrong_detector_value_names_detector_and_row(column: str, value: float, expected: str) -> None:
     good = agent_pb2.DetectorSamples(detector="d1", bias_volts=packed(-3, 0, 60, NAN))
-    bad = agent_pb2.DetectorSamples(detector="d2", **{column: packed(0, value, 0, 0)})  # type: ignore[arg-type]
+    bad = agent_pb2.DetectorSamples(detector="d2", **{column: packed(0, value, 0, 0)})
 
     assert refusal(message(detectors=[good, bad])).startswith(f"links[2].detectors[1].{column}: {expected}")
 
@@ -110,9 +110,6 @@ def test_detectors_need_names_and_are_few() -> None:
     assert refusal(message(detectors=many)) == "links[2].detectors: 17 detectors; at most 16 are taken"
 
 
-RANGES = {**LINK_RANGES, **DETECTOR_RANGES}
-
-
 @given(
     name=st.sampled_from(sorted(LINK_RANGES)),
     values=st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), min_size=1, max_size=20),
@@ -121,7 +118,7 @@ def test_a_column_is_taken_exactly_if_every_value_is_in_range_or_missing(
     name: str, values: list[float]
 ) -> None:
     low, high = LINK_RANGES[name]
-    honest = all(value != value or low <= value <= high for value in values)  # noqa: PLR0124  # NaN
+    honest = all(value != value or low <= value <= high for value in values)  # NaN
     sent = message(rows=len(values), **{name: packed(*values)})
 
     if honest:

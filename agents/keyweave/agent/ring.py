@@ -33,6 +33,11 @@ class Ring:
         """Messages sent and not acknowledged."""
         return len(self._sent)
 
+    @property
+    def first_sequence(self) -> int:
+        """Sequence of the first message that is not acknowledged, sent or not."""
+        return self._sent[0].sequence if self._sent else self._next_sequence
+
     def add_batch(self, batch: agent_pb2.TelemetryBatch) -> None:
         """Queue samples; older ones are thinned out when there are too many."""
         self._batches.append(batch)

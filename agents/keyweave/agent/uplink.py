@@ -122,7 +122,8 @@ class Uplink:
     async def _telemetry(self, stub: "agent_pb2_grpc.AgentServiceAsyncStub") -> None:
         call = stub.Telemetry()  # type: ignore[call-arg]  # written to, not iterated over
         self.ring.rewind()
-        self._credit = 0
+        # A controller that has just started knows no sequence: the first message tells it, without credit.
+        self._credit = self.ring.first_sequence
         await call.write(agent_pb2.TelemetryRequest(hello=self._hello))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send(call), name="telemetry-send")

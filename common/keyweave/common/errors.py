@@ -14,7 +14,6 @@ KeyweaveError
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import grpc
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -33,14 +32,14 @@ class Violation:
 class KeyweaveError(Exception):
     """Root of the tree. `code` is its gRPC status, `http_status` its HTTP one."""
 
-    code = grpc.StatusCode.INTERNAL
+    code: int = code_pb2.INTERNAL
     http_status = 500
 
 
 class InvalidInputError(KeyweaveError):
     """One field or more is wrong; nothing was changed."""
 
-    code = grpc.StatusCode.INVALID_ARGUMENT
+    code = code_pb2.INVALID_ARGUMENT
     http_status = 400
 
     def __init__(self, violations: Iterable[Violation]) -> None:
@@ -56,35 +55,35 @@ class InvalidInputError(KeyweaveError):
 class NotFoundError(KeyweaveError):
     """There is no such thing."""
 
-    code = grpc.StatusCode.NOT_FOUND
+    code = code_pb2.NOT_FOUND
     http_status = 404
 
 
 class AlreadyExistsError(KeyweaveError):
     """The name is taken by something else."""
 
-    code = grpc.StatusCode.ALREADY_EXISTS
+    code = code_pb2.ALREADY_EXISTS
     http_status = 409
 
 
 class ConflictError(KeyweaveError):
     """The caller's revision is not the newest: read again, then change."""
 
-    code = grpc.StatusCode.ABORTED
+    code = code_pb2.ABORTED
     http_status = 409
 
 
 class PreconditionError(KeyweaveError):
     """Right in itself, but not in the present state."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
+    code = code_pb2.FAILED_PRECONDITION
     http_status = 409
 
 
 class NotAllowedError(KeyweaveError):
     """The caller's certificate does not allow this."""
 
-    code = grpc.StatusCode.PERMISSION_DENIED
+    code = code_pb2.PERMISSION_DENIED
     http_status = 403
 
 
@@ -95,13 +94,13 @@ class FencedError(PreconditionError):
 class UnavailableError(KeyweaveError):
     """Cannot be done now; trying again is reasonable."""
 
-    code = grpc.StatusCode.UNAVAILABLE
+    code = code_pb2.UNAVAILABLE
     http_status = 503
 
 
 def to_status(error: KeyweaveError) -> status_pb2.Status:
     """The google.rpc.Status for an error, with BadRequest details where fields are to blame."""
-    status = status_pb2.Status(code=error.code.value[0], message=str(error))
+    status = status_pb2.Status(code=error.code, message=str(error))
     if isinstance(error, InvalidInputError):
         bad_request = error_details_pb2.BadRequest(
             field_violations=[

@@ -1,0 +1,70 @@
+# The vocabulary of the project; `make` alone lists it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PROTO  := .tools/proto
+BUF    := .tools/buf/node_modules/.bin/buf
+SCENARIO ?= scenarios/tokyo.yaml
+STATE  ?= .keyweave
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all lint format bench proto proto-check proto-baseline tools clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/.installed ## Start the whole network of SCENARIO and watch it
+	$(BIN)/keyweave up $(SCENARIO) --state-dir $(STATE)
+
+test: $(VENV)/.installed ## All tests but the slow ones
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit tests/protocol tests/integration
+	$(BIN)/pytest -q -m "not slow" tests/chaos
+
+test-all: $(VENV)/.installed tools ## All tests; none may be skipped
+	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/protocol tests/integration
+	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q tests/chaos
+
+lint: $(VENV)/.installed proto-check ## Style, types, import contracts, protocol
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed ## Format and mend what can be mended mechanically
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed ## Speed, as ratios measured side by side
+	$(BIN)/python -m tests.bench
+
+proto: $(PROTO)/.installed ## Generate the code beside the .proto files
+	$(PROTO)/bin/python proto/generate.py
+
+proto-check: $(PROTO)/.installed $(BUF) ## Generated code is fresh; the protocol is linted and unbroken
+	$(PROTO)/bin/python proto/generate.py --check
+	cd proto && ../$(BUF) lint
+	cd proto && ../$(BUF) breaking --against baseline.binpb
+
+proto-baseline: $(BUF) ## Freeze the protocol of a release, which later ones must not break
+	cd proto && ../$(BUF) build -o baseline.binpb
+
+tools: .tools/bin/grpcurl ## Outside peers that tests talk with
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,postgresql]'
+	@touch $@
+
+$(PROTO)/.installed: proto/requirements.txt
+	test -x $(PROTO)/bin/python || $(PYTHON) -m venv $(PROTO)
+	$(PROTO)/bin/pip install --quiet --disable-pip-version-check -r proto/requirements.txt
+	@touch $@
+
+$(BUF):
+	npm install --silent --no-audit --no-fund --prefix .tools/buf @bufbuild/buf@$(shell cat proto/buf.version)
+
+.tools/bin/grpcurl:
+	GOBIN=$(CURDIR)/.tools/bin GOFLAGS=-mod=mod go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

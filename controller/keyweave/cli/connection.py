@@ -1,0 +1,123 @@
+"""How a command reaches the network, and the options for it that every command takes."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keyweave.cli.state_dir import StateDir, default_root
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.identity import Identity, Plane, Role
+from keyweave.common.tls import TlsFiles, secure_channel
+from keyweave.v1 import admin_pb2_grpc, emulator_pb2_grpc
+
+CONTROLLER = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
+EMULATOR = Identity(Plane.CONTROL, Role.EMULATOR, "emulator")
+# Of one call; the controller answers within milliseconds.
+CALL_TIMEOUT_SECONDS = 10.0
+
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir", help="State directory of `keyweave up` [$KEYWEAVE_STATE_DIR, then ./.keyweave]."
+    ),
+]
+_OPTIONS: dict[str, Any] = {
+    "state_dir": StateDirOption,
+    "address": Annotated[
+        str | None, typer.Option(help="host:port to call instead of what the state directory says.")
+    ],
+    "certificate": Annotated[Path | None, typer.Option(help="Certificate to show (PEM).")],
+    "key": Annotated[Path | None, typer.Option(help="Its private key (PEM).")],
+    "trust_anchor": Annotated[Path | None, typer.Option(help="Trust anchors of the control plane (PEM).")],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that is up somewhere, and the certificate with which we call it."""
+
+    state: StateDir
+    address: str | None = None
+    tls: TlsFiles | None = None
+
+    @classmethod
+    def of(
+        cls,
+        state_dir: Path | None,
+        address: str | None,
+        certificate: Path | None,
+        key: Path | None,
+        trust_anchor: Path | None,
+    ) -> "Network":
+        """The network that a command's options name."""
+        state = StateDir(state_dir or default_root())
+        defaults = state.operator_tls()
+        tls = TlsFiles(
+            certificate=certificate or defaults.certificate,
+            private_key=key or defaults.private_key,
+            trust_anchor=trust_anchor or defaults.trust_anchor,
+        )
+        return cls(state, address, tls)
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator["admin_pb2_grpc.AdminServiceAsyncStub"]:
+        """The controller's admin API."""
+        address = self.address or self.state.read_endpoints().admin
+        async with secure_channel(address, self._files(), CONTROLLER) as channel:
+            yield admin_pb2_grpc.AdminServiceStub(channel)
+
+    @asynccontextmanager
+    async def emulator(self) -> AsyncIterator["emulator_pb2_grpc.EmulatorServiceAsyncStub"]:
+        """The emulator, for faults."""
+        address = self.address or self.state.read_endpoints().emulator
+        async with secure_channel(address, self._files(), EMULATOR) as channel:
+            yield emulator_pb2_grpc.EmulatorServiceStub(channel)
+
+    def _files(self) -> TlsFiles:
+        tls = self.tls or self.state.operator_tls()
+        for option, path in (
+            ("--certificate", tls.certificate),
+            ("--key", tls.private_key),
+            ("--trust-anchor", tls.trust_anchor),
+        ):
+            if not path.is_file():
+                raise InvalidInputError.of(option, f"there is no file {path}; name one, or a --state-dir")
+        return tls
+
+
+def connected(
+    function: Callable[..., Awaitable[None]], fields: Sequence[inspect.Parameter] = ()
+) -> Callable[..., None]:
+    """A typer command of an async function whose first parameter is the network.
+
+    The command takes the function's other parameters and the options that find the network; with
+    `fields`, also those options, which the function gets together as the mapping `given`.
+    """
+
+    def command(**values: Any) -> None:
+        network = Network.of(**{name: values.pop(name) for name in _OPTIONS})
+        if fields:
+            values["given"] = {field.name: values.pop(field.name) for field in fields}
+        asyncio.run(_finish(function(network, **values)))
+
+    own = [p for p in list(inspect.signature(function).parameters.values())[1:] if p.name != "given"]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in _OPTIONS.items()
+    ]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *fields, *options)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__name__ = function.__name__
+    command.__doc__ = function.__doc__
+    return command
+
+
+async def _finish(work: Awaitable[None]) -> None:
+    await work

@@ -1,0 +1,74 @@
+"""The command line."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import typer
+
+from keyweave.cli import network, objects, processes, up
+from keyweave.cli.connection import connected
+from keyweave.cli.exits import ExitCode, is_ours, report
+from keyweave.cli.status import status
+from keyweave.common.errors import KeyweaveError
+
+app = typer.Typer(
+    name="keyweave",
+    help="A software-defined network of quantum links: start it, see it, break it, watch it heal.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _group(name: str, summary: str) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True, help=summary)
+    app.add_typer(group, name=name)
+    return group
+
+
+app.command("up")(up.command)
+app.command("status")(connected(status))
+app.add_typer(processes.controller_app, name="controller")
+app.command("agent")(processes.agent)
+app.command("emulator")(processes.emulator)
+for _kind in objects.KINDS:
+    _commands = objects.commands(_kind)
+    app.add_typer(_commands, name=_kind.word)
+    if _kind.word == "stream":
+        _commands.command("explain")(connected(network.explain))
+_group("plan", "The routing of all streams.").command("show")(connected(network.plan_show))
+_events = _group("event", "What happened.")
+_events.command("list")(connected(network.event_list))
+_events.command("watch")(connected(network.event_watch))
+_faults = _group("fault", "Break the emulated optical plane, and mend it.")
+_faults.command("cut")(connected(network.fault_cut))
+_faults.command("eavesdrop")(connected(network.fault_eavesdrop))
+_faults.command("attenuate")(connected(network.fault_attenuate))
+_faults.command("detector")(connected(network.fault_detector))
+_faults.command("restore")(connected(network.fault_restore))
+_faults.command("list")(connected(network.fault_list))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        result: Any = app(arguments, standalone_mode=False, prog_name="keyweave")
+    except (KeyweaveError, grpc.aio.AioRpcError) as error:
+        return report(error)
+    except ExceptionGroup as group:
+        if not is_ours(group):
+            raise
+        return report(group)
+    except KeyboardInterrupt:
+        return ExitCode.OK
+    except Exception as error:
+        # Typer has its parser's exceptions from click or from a copy of it, depending on its version.
+        if not hasattr(error, "format_message"):
+            raise
+        for line in str(error.format_message()).splitlines():
+            sys.stderr.write(f"error: {line}\n")
+        return int(getattr(error, "exit_code", ExitCode.USAGE))
+    # An explicit exit comes back as its code; what commands return is nothing.
+    return result if isinstance(result, int) else ExitCode.OK

@@ -1,0 +1,84 @@
+"""What an agent reports, in the controller's own words. Pure."""
+
+from keyweave.common.names import NodeName
+from keyweave.controller.estimate import EndEvent
+from keyweave.controller.events import Event, Severity
+from keyweave.v1 import agent_pb2, types_pb2
+
+NANOS = 1_000_000_000
+# Longest list of paths that an event's field spells out.
+_PATHS_SHOWN = 8
+
+_KINDS: dict[agent_pb2.AgentEventKind, tuple[str, Severity]] = {
+    agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: ("link_loss_of_signal", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_LINK_DEVICE_FAULT: ("link_device_fault", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT: ("link_qber_abort", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED: ("link_restored", Severity.INFO),
+    agent_pb2.AGENT_EVENT_KIND_POOL_DESTROYED: ("pool_destroyed", Severity.MINOR),
+    agent_pb2.AGENT_EVENT_KIND_QUARANTINED: ("quarantined", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_KEYS_DESTROYED: ("keys_destroyed", Severity.MINOR),
+    agent_pb2.AGENT_EVENT_KIND_FAILOVER: ("stream_failover", Severity.MINOR),
+    agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED: ("relay_tag_failed", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED: ("confirmation_failed", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_LEASE_EXPIRED: ("lease_expired", Severity.MINOR),
+    agent_pb2.AGENT_EVENT_KIND_POLICY_REFUSED: ("policy_refused", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_STREAM_STARVED: ("stream_starved", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_STREAM_SUPPLIED: ("stream_supplied", Severity.INFO),
+}
+_END_EVENTS: dict[agent_pb2.AgentEventKind, EndEvent] = {
+    agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: EndEvent.LOSS_OF_SIGNAL,
+    agent_pb2.AGENT_EVENT_KIND_LINK_DEVICE_FAULT: EndEvent.DEVICE_FAULT,
+    agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT: EndEvent.QBER_ABORT,
+    agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED: EndEvent.RESTORED,
+}
+
+
+def end_event(kind: agent_pb2.AgentEventKind) -> EndEvent | None:
+    """What the report means for its link's condition, if anything."""
+    return _END_EVENTS.get(kind)
+
+
+def event_of(node: NodeName, report: agent_pb2.AgentEvent, now: float) -> Event | None:
+    """The event for a report; None for a kind that this controller does not know."""
+    if report.kind not in _KINDS:
+        return None
+    kind, severity = _KINDS[report.kind]
+    about = next((text for text in (report.stream, report.link, report.peer_node) if text), node)
+    said = f": {report.reason}" if report.reason else ""
+    return Event(
+        kind=kind,
+        severity=severity,
+        message=f"{kind.replace('_', ' ')} at '{node}' ({about}){said}",
+        # The agent's clock says when it happened, but cannot place it in the future.
+        time_unix_seconds=min(now, report.time_unix_nanos / NANOS) if report.time_unix_nanos else now,
+        node=node,
+        link=report.link,
+        stream=report.stream,
+        fields=_fields(report),
+    )
+
+
+def _fields(report: agent_pb2.AgentEvent) -> dict[str, str]:
+    fields = {
+        "reason": report.reason,
+        "peer_node": report.peer_node,
+        "count": str(report.count) if report.count else "",
+        "occurrences": str(report.occurrences) if report.occurrences > 1 else "",
+        "since_unix_seconds": f"{report.since_unix_nanos / NANOS:.3f}" if report.since_unix_nanos else "",
+    }
+    if report.kind == agent_pb2.AGENT_EVENT_KIND_FAILOVER:
+        fields |= {
+            "duration_seconds": f"{report.duration_seconds:.3f}",
+            "protection_before": protection_word(report.protection_before),
+            "protection_after": protection_word(report.protection_after),
+            "paths_before": ",".join(report.path_ids_before[:_PATHS_SHOWN]),
+            "paths_after": ",".join(report.path_ids_after[:_PATHS_SHOWN]),
+        }
+    return {name: value for name, value in fields.items() if value}
+
+
+def protection_word(protection: types_pb2.Protection) -> str:
+    """`qkd`, `hybrid`, `pqc`, `none`, or `unknown`."""
+    if protection not in types_pb2.Protection.values() or not protection:
+        return "unknown"
+    return types_pb2.Protection.Name(protection).removeprefix("PROTECTION_").lower()

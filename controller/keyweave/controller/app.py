@@ -1,0 +1,376 @@
+"""The controller process: wiring, the one loop that feeds the core, and an ordered end.
+
+Everything that happens, from telemetry to an operator's change, is a stimulus on one bounded queue. One
+task takes them off, has the core handle each, and carries out what the core says, in order: what must be
+on disk is on disk before anything that relies on it is sent, and before anybody is told it was handled.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from keyweave.common import log, metrics_http
+from keyweave.common.errors import FencedError, UnavailableError
+from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.common.process import announce_ready
+from keyweave.common.tls import SERVER_OPTIONS, server_credentials
+from keyweave.controller import routing
+from keyweave.controller.admin import AdminService
+from keyweave.controller.agent_service import AgentService
+from keyweave.controller.config import ControllerConfig
+from keyweave.controller.estimate import LinkLimits
+from keyweave.controller.event_hub import EventHub
+from keyweave.controller.events import Event
+from keyweave.controller.ingest import TelemetryIntake
+from keyweave.controller.instructions import (
+    Confirm,
+    Emit,
+    FallSilent,
+    Instruction,
+    PersistRollout,
+    Push,
+    WakeAt,
+)
+from keyweave.controller.intent import Intent, link_of, node_of, stream_of
+from keyweave.controller.metrics import ControllerMetrics
+from keyweave.controller.overview import Overview
+from keyweave.controller.push import PolicyPusher
+from keyweave.controller.reconcile import Core, CoreSettings
+from keyweave.controller.rollout import Rollout
+from keyweave.controller.stimuli import Batch, Stimulus, Tick
+from keyweave.controller.store import Store
+from keyweave.controller.topology import Plan, Snapshot
+from keyweave.controller.views import LinkStateView, NodeView, StreamView
+from keyweave.v1 import admin_pb2, admin_pb2_grpc, agent_pb2, agent_pb2_grpc
+
+SHUTDOWN_GRACE_SECONDS = 1.0
+STORE_RETRY_SECONDS = 0.5
+# Events that wait for a store that is out of order; older ones are then only in the log.
+UNSTORED_EVENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A stimulus on its way to the core, and who waits for it to be handled."""
+
+    stimulus: Stimulus
+    handled: asyncio.Future[None] | None = None
+
+
+class _Clock:
+    """Unix seconds that never step back: the wall clock at the start, the monotonic one from then on."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        return self._offset + time.monotonic()
+
+
+class _MeasuredPlanner:
+    """Step 4 with a stopwatch. Planning runs inline; to move it off the loop, move it here."""
+
+    def __init__(self, metrics: ControllerMetrics) -> None:
+        self._durations = metrics.planning_duration_seconds
+
+    def plan_streams(self, snapshot: Snapshot, previous: Plan | None, version: int) -> Plan:
+        """Route all streams."""
+        with self._durations.labels("plan").time():
+            return routing.plan_streams(snapshot, previous, version)
+
+    def repair(
+        self, snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName], version: int
+    ) -> Plan:
+        """Route anew what a change of these links touched."""
+        with self._durations.labels("repair").time():
+            return routing.repair(snapshot, previous, changed_links, version)
+
+
+class Controller:
+    """The core with everything around it; what the admin API sees of the controller."""
+
+    def __init__(self, config: ControllerConfig, store: Store, stored: Rollout, last_event_id: int) -> None:
+        self.metrics = ControllerMetrics()
+        self.events = EventHub(last_event_id)
+        self._now: Callable[[], float] = _Clock()
+        self._store = store
+        limits = LinkLimits(
+            stale_after_seconds=config.links.stale_after_seconds,
+            hold_down_seconds=config.links.hold_down_seconds,
+            hold_down_max_seconds=config.links.hold_down_max_seconds,
+        )
+        self._core = Core(
+            settings=CoreSettings(warmup_seconds=config.warmup_seconds, links=limits),
+            planner=_MeasuredPlanner(self.metrics),
+            epoch=store.epoch,
+            stored=stored,
+        )
+        self._overview = Overview(self._core)
+        self._queue: asyncio.Queue[_Item | None] = asyncio.Queue(config.queue_limit)
+        self._unstored: deque[Event] = deque(maxlen=UNSTORED_EVENTS)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._finishing = False
+        self.intake = TelemetryIntake(known_node=self._knows, submit=self._offer)
+        self.pusher = PolicyPusher(
+            epoch=store.epoch,
+            lease_seconds=config.lease_seconds,
+            known_node=self._knows,
+            submit=self._offer,
+        )
+        self.metrics.watch(
+            core=self._core,
+            push=self.pusher.counters,
+            ingest=self.intake.counters,
+            queues=self._queue_depths,
+            now=self._now,
+        )
+
+    # ---- what the admin API sees ---------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under which this controller leads."""
+        return self._core.epoch
+
+    @property
+    def read_only(self) -> bool:
+        """Agents have seen a higher epoch than the store's: nothing may change."""
+        return self._core.read_only
+
+    @property
+    def warming_up(self) -> bool:
+        """The stored plan stands until links have reported."""
+        return self._core.warming_up
+
+    @property
+    def planned_at(self) -> float:
+        """When the plan in force was made, unix seconds; 0 while it is the stored one."""
+        return self._core.planned_at
+
+    def snapshot(self) -> Snapshot:
+        """The network now."""
+        return self._core.snapshot()
+
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return self._core.plan
+
+    def node(self, name: NodeName) -> NodeView | None:
+        """What is known of a node."""
+        return self._overview.node(name) if name in self._core.nodes else None
+
+    def link(self, name: LinkName) -> LinkStateView | None:
+        """What is known of a link."""
+        return self._overview.link(name) if name in self._core.links else None
+
+    def stream(self, name: StreamName) -> StreamView | None:
+        """What is known of a stream."""
+        return self._overview.stream(name) if name in self._core.streams else None
+
+    async def submit(self, stimulus: Stimulus) -> None:
+        """Have the core handle `stimulus`; returns once it has and what followed was carried out."""
+        handled = asyncio.get_running_loop().create_future()
+        await self._queue.put(_Item(stimulus, handled))
+        await handled
+
+    # ---- the loop ------------------------------------------------------------------------------------
+
+    async def start(self, intent: Intent) -> None:
+        """Take up where the store left off."""
+        instructions = self._core.start(
+            {name: node_of(spec) for name, spec in intent.nodes.items()},
+            {name: link_of(spec) for name, spec in intent.links.items()},
+            {name: stream_of(spec) for name, spec in intent.streams.items()},
+            self._now(),
+        )
+        await self._execute(instructions)
+
+    async def run(self) -> None:
+        """Handle stimuli until `finish`."""
+        while (item := await self._queue.get()) is not None:
+            with self.metrics.handling_duration_seconds.time():
+                instructions = self._core.handle(item.stimulus, self._now())
+            await self._execute(instructions)
+            if isinstance(item.stimulus, Batch):
+                self.intake.processed(item.stimulus)
+            if item.handled is not None and not item.handled.done():
+                item.handled.set_result(None)
+
+    async def finish(self) -> None:
+        """Let `run` end once everything that waits is handled. Nothing may come after this."""
+        self._finishing = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        await self._queue.put(None)
+
+    async def _offer(self, stimulus: Stimulus) -> None:
+        """Queue a stimulus; waits while the queue is full, and so does the agent that it came from."""
+        await self._queue.put(_Item(stimulus))
+
+    async def _execute(self, instructions: Sequence[Instruction]) -> None:
+        # Events first: what agents said is stored before they are told that they may forget it.
+        await self._record([i.event for i in instructions if isinstance(i, Emit)])
+        for instruction in instructions:
+            match instruction:
+                case PersistRollout(rollout):
+                    await self._persist(rollout)
+                case Push() | Confirm():
+                    self.pusher.execute(instruction)
+                case FallSilent(seen_epoch):
+                    log.get().error("controller_read_only", epoch=self.epoch, seen_epoch=seen_epoch)
+                    self.pusher.fall_silent()
+                case WakeAt(when):
+                    self._set_alarm(when)
+                case Emit():
+                    pass
+
+    async def _persist(self, rollout: Rollout) -> None:
+        """Store the rollout, trying until it is stored: what follows must not be sent before."""
+        while True:
+            try:
+                await self._store.save_rollout(rollout)
+            except UnavailableError as error:
+                self.metrics.store_failures_total.inc()
+                log.get().error("rollout_not_stored", reason=str(error))
+                if self._finishing:
+                    return  # no stream is open any more that could carry what follows
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+            else:
+                return
+
+    async def _record(self, events: Sequence[Event]) -> None:
+        """Number, count, log, show and store events. A store that is out of order does not stop the rest."""
+        for event in events:
+            numbered = self.events.number(event)
+            self.metrics.observe(numbered)
+            log.get().info(numbered.kind, **_log_fields(numbered))
+            self.events.publish(numbered)
+            self._unstored.append(numbered)
+        if not events:
+            return
+        try:
+            await self._store.append_events(tuple(self._unstored))
+        except UnavailableError as error:
+            self.metrics.store_failures_total.inc()
+            log.get().error("events_not_stored", count=len(self._unstored), reason=str(error))
+        else:
+            self._unstored.clear()
+
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(max(0.0, when - self._now()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        # A full queue brings the core round to what is due anyway, with its next stimulus.
+        if not self._queue.full():
+            self._queue.put_nowait(_Item(Tick()))
+
+    def _knows(self, node: NodeName) -> bool:
+        return node in self._core.nodes
+
+    def _queue_depths(self) -> dict[str, int]:
+        return {
+            "stimuli": self._queue.qsize(),
+            "telemetry_in_flight": self.intake.in_flight,
+            "unstored_events": len(self._unstored),
+        }
+
+
+def _log_fields(event: Event) -> dict[str, str]:
+    fields = {"node": event.node, "link": event.link, "stream": event.stream, **event.fields}
+    return {"severity": event.severity, "message": event.message} | {k: v for k, v in fields.items() if v}
+
+
+async def serve(config: ControllerConfig, stop: asyncio.Event) -> None:
+    """Run a controller until `stop` is set."""
+    store = await Store.open(config.store_url)
+    try:
+        epoch = await store.claim_epoch(f"{socket.gethostname()}:{os.getpid()}")
+        intent = await store.load_intent()
+        stored = await store.load_rollout() or Rollout(Plan(version=0, snapshot_version=0))
+        log.get().info(
+            "controller_starting", epoch=epoch, plan_version=stored.plan.version, streams=len(intent.streams)
+        )
+        controller = Controller(config, store, stored, await store.last_event_id())
+        await controller.start(intent)
+        await _serve(config, controller, AdminService(store, intent, controller), stop)
+    except ExceptionGroup as failures:
+        fenced = failures.subgroup(FencedError)
+        if fenced is None:
+            raise
+        # A newer controller leads: not a failure, but the end of this one, told in its own words.
+        raise FencedError("; ".join(str(error) for error in _leaves(fenced))) from failures
+    finally:
+        await store.close()
+    log.get().info("controller_stopped")
+
+
+async def _serve(
+    config: ControllerConfig, controller: Controller, admin: AdminService, stop: asyncio.Event
+) -> None:
+    server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
+    agent_pb2_grpc.add_AgentServiceServicer_to_server(
+        AgentService(controller.intake, controller.pusher), server
+    )
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
+    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    services = [
+        file.services_by_name[name].full_name
+        for file, name in (
+            (agent_pb2.DESCRIPTOR, "AgentService"),
+            (admin_pb2.DESCRIPTOR, "AdminService"),
+            (health_pb2.DESCRIPTOR, "Health"),
+        )
+    ]
+    reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), server)
+    host, port = _split(config.listen)
+    port = server.add_secure_port(f"{host}:{port}", server_credentials(config.tls))
+    metrics_runner, metrics_url = await metrics_http.serve(
+        controller.metrics.registry, *_split(config.metrics_listen)
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(controller.run(), name="core")
+            await server.start()
+            for service in ("", *services):
+                await health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+            address = f"{host}:{port}"
+            log.get().info("controller_ready", address=address, metrics=metrics_url)
+            announce_ready(config.ready_file, {"admin": address, "metrics": metrics_url})
+            await stop.wait()
+            await health_servicer.enter_graceful_shutdown()
+            controller.intake.stop()
+            controller.pusher.stop()
+            controller.events.close()
+            await server.stop(SHUTDOWN_GRACE_SECONDS)
+            await admin.close()
+            await controller.finish()
+    finally:
+        await server.stop(0)
+        await metrics_runner.cleanup()
+
+
+def _leaves(group: ExceptionGroup[FencedError]) -> list[FencedError]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, ExceptionGroup) else [error])
+    ]
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)

@@ -1,0 +1,48 @@
+"""The controller's configuration file."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keyweave.common.tls import TlsFiles
+
+Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:]+):[0-9]{1,5}$", description="host:port")]
+
+
+class LinkConfig(BaseModel):
+    """How telemetry becomes a link's condition; thresholds of QBER are the link's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stale_after_seconds: Annotated[float, Field(gt=0, le=3600)] = 3.0
+    hold_down_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    hold_down_max_seconds: Annotated[float, Field(ge=0, le=86400)] = 300.0
+
+
+class ControllerConfig(BaseModel):
+    """Everything one controller process needs to know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Agents and operators dial the same port; their certificates decide what they may do.
+    listen: Address = "127.0.0.1:0"
+    metrics_listen: Address = "127.0.0.1:0"
+    state_dir: Path
+    # A SQLAlchemy URL; empty takes SQLite at <state_dir>/controller.db.
+    database_url: str = ""
+    tls: TlsFiles
+    # How long an agent may count on its policy without hearing again; heartbeats go out at a third of it.
+    lease_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    # How long after a start the stored plan stands although links have not reported.
+    warmup_seconds: Annotated[float, Field(ge=0, le=3600)] = 20.0
+    links: LinkConfig = LinkConfig()
+    # Telemetry messages and changes of intent that may wait for the core; when full, agents get no credit.
+    queue_limit: Annotated[int, Field(ge=16, le=1_000_000)] = 1024
+    ready_file: Path | None = None
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @property
+    def store_url(self) -> str:
+        """Where intent, plan and events are kept."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.state_dir / 'controller.db'}"

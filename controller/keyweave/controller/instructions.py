@@ -1,0 +1,69 @@
+"""What the core wants done, in the order in which it must be done.
+
+In particular a `PersistRollout` comes before the pushes that rely on it: after a crash the controller
+must not know less about the paths in use than the agents do.
+"""
+
+from dataclasses import dataclass
+
+from keyweave.common.names import NodeName
+from keyweave.controller.compile import NodePolicy
+from keyweave.controller.events import Event
+from keyweave.controller.rollout import Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class VersionedPolicy:
+    """A node's policy with its place in the order of one epoch."""
+
+    version: int
+    policy: NodePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PersistRollout:
+    """Store the plan and how far it is in use."""
+
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Send `target` to the node's agent: as a delta if `base` is what the agent is known to have."""
+
+    node: NodeName
+    target: VersionedPolicy
+    base: NodePolicy | None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Tell the node's agent, at once and then at every heartbeat, that what it has is right."""
+
+    node: NodeName
+    version: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FallSilent:
+    """Send no agent anything from now on: a newer controller has led since our store was written."""
+
+    seen_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Record an event and show it to those who watch."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Handle a `Tick` at this time (unix seconds); replaces what was asked for before."""
+
+    time: float
+
+
+Instruction = PersistRollout | Push | Confirm | FallSilent | Emit | WakeAt

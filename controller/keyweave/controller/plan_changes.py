@@ -1,0 +1,114 @@
+"""From one plan to the next: what a change of intent leaves of it, and whether anything moved. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from keyweave.common.names import PathId, StreamName
+from keyweave.controller.topology import (
+    Hop,
+    LinkView,
+    Node,
+    Path,
+    PathSet,
+    Plan,
+    Snapshot,
+    Stream,
+    StreamPlan,
+)
+
+# A link whose usable rate moved by less than this share of what was planned on is not planned anew.
+RATE_CHANGE_RATIO = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOn:
+    """What a plan took a link to be."""
+
+    takes_paths: bool
+    keeps_paths: bool
+    usable_rate_bps: float
+
+    @classmethod
+    def of(cls, view: LinkView) -> "PlannedOn":
+        """From the link as it is now."""
+        return cls(view.takes_paths, view.keeps_paths, view.usable_rate_bps)
+
+    def rate_moved(self, view: LinkView) -> bool:
+        """Whether the usable rate is too far from what was planned on."""
+        return abs(view.usable_rate_bps - self.usable_rate_bps) > RATE_CHANGE_RATIO * self.usable_rate_bps
+
+
+def pruned(plan: Plan, snapshot: Snapshot) -> Plan:
+    """`plan` without what operators have removed or forbidden since it was made."""
+    permitted = permits(snapshot)
+    return replace(
+        plan,
+        streams={
+            name: replace(
+                plan.streams[name],
+                path_sets=tuple(s for s in plan.streams[name].path_sets if permitted(name, s)),
+            )
+            for name in sorted(plan.streams.keys() & snapshot.streams.keys())
+        },
+    )
+
+
+def permits(snapshot: Snapshot) -> Callable[[StreamName, PathSet], bool]:
+    """Whether a stream may use a path set as far as operators are concerned.
+
+    A node or link in maintenance is no reason to stop at once: paths leave it when better ones are
+    established. A node that a stream must avoid is.
+    """
+
+    def decide(name: StreamName, path_set: PathSet) -> bool:
+        stream = snapshot.streams.get(name)
+        return (
+            stream is not None
+            and len(path_set.paths) >= stream.min_k
+            and all(_may_use(stream, path, snapshot) for path in path_set.paths)
+        )
+
+    return decide
+
+
+def _may_use(stream: Stream, path: Path, snapshot: Snapshot) -> bool:
+    hops, relays = len(path.hops), len(path.trusted_nodes)
+    return (
+        (path.nodes[0], path.nodes[-1]) == (stream.source, stream.target)
+        and (stream.max_hops is None or hops <= stream.max_hops)
+        and (stream.max_trusted_nodes is None or relays <= stream.max_trusted_nodes)
+        and all(_may_relay(stream, snapshot.nodes.get(node)) for node in path.trusted_nodes)
+        and all(_exists(hop, snapshot) for hop in path.hops)
+    )
+
+
+def _may_relay(stream: Stream, node: Node | None) -> bool:
+    return (
+        node is not None
+        and node.name not in stream.avoid_nodes
+        and (not stream.allowed_trust_domains or node.trust_domain in stream.allowed_trust_domains)
+    )
+
+
+def _exists(hop: Hop, snapshot: Snapshot) -> bool:
+    view = snapshot.links.get(hop.link)
+    return view is not None and {hop.from_node, hop.to_node} == {view.link.a, view.link.b}
+
+
+def moved_streams(before: Plan, after: Plan) -> tuple[StreamName, ...]:
+    """The streams whose paths, rates or shortcomings differ, whatever the words around them."""
+    return tuple(
+        name
+        for name in sorted(before.streams.keys() | after.streams.keys())
+        if _substance(before.streams.get(name)) != _substance(after.streams.get(name))
+    )
+
+
+def _substance(plan: StreamPlan | None) -> object:
+    if plan is None:
+        return None
+    sets: tuple[tuple[int, float, tuple[PathId, ...]], ...] = tuple(
+        (path_set.rank, path_set.rate_bps, tuple(path.path_id for path in path_set.paths))
+        for path_set in plan.path_sets
+    )
+    return plan.rate_bps, sets, bool(plan.unmet)

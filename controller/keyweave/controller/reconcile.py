@@ -1,0 +1,409 @@
+"""The core: stimuli in, instructions out. The only place where the controller's state changes.
+
+No clock, transport or chance is in here: time comes with each stimulus, so a recorded list of stimuli
+and times replays to the same plans, policies and events.
+
+When to plan: a link that can no longer keep its paths is repaired at once; other changes of condition
+and of intent are planned after a moment, so that what comes together is planned together; rates that
+drift are planned every few seconds at most. Until every known link has reported, or the warm-up is
+over, the stored plan stands and nothing is withdrawn.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from keyweave.common.errors import describe_status
+from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.controller.agent_events import end_event, event_of
+from keyweave.controller.distribution import Distribution
+from keyweave.controller.estimate import LinkLimits
+from keyweave.controller.events import Event, Severity
+from keyweave.controller.instructions import Emit, FallSilent, Instruction, WakeAt
+from keyweave.controller.link_book import LinkBook, LinkChange
+from keyweave.controller.plan_changes import PlannedOn, moved_streams, permits, pruned
+from keyweave.controller.reports import Reports
+from keyweave.controller.rollout import Rollout
+from keyweave.controller.stimuli import (
+    AgentHello,
+    AgentReported,
+    Batch,
+    LinkDeleted,
+    LinkObserved,
+    LinkPut,
+    NodeDeleted,
+    NodePut,
+    PolicyAcked,
+    PolicyConnected,
+    PolicyDisconnected,
+    PolicyNacked,
+    PoolsReported,
+    SamplesDropped,
+    SamplesRefused,
+    Stimulus,
+    StreamDeleted,
+    StreamPut,
+    StreamsReported,
+    TelemetryLost,
+    TelemetryStimulus,
+    Tick,
+)
+from keyweave.controller.topology import Condition, Link, Node, Plan, Snapshot, Stream
+from keyweave.v1 import agent_pb2
+
+# A deadline is handled no earlier than this after it was asked for, so that rounding cannot spin.
+LEAST_WAIT_SECONDS = 0.01
+_NAMES_SHOWN = 8
+
+_CONDITION_SEVERITY = {
+    Condition.DOWN: Severity.MAJOR,
+    Condition.SUSPECT: Severity.MAJOR,
+    Condition.DEGRADED: Severity.MINOR,
+    Condition.STALE: Severity.MINOR,
+}
+
+
+class Planner(Protocol):
+    """Step 4; see `routing`."""
+
+    def plan_streams(self, snapshot: Snapshot, previous: Plan | None, version: int) -> Plan:
+        """Route all streams."""
+        ...
+
+    def repair(
+        self, snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName], version: int
+    ) -> Plan:
+        """Route anew what a change of these links touched."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """Times that the core keeps."""
+
+    warmup_seconds: float = 20.0
+    # How long changes are gathered before they are planned together.
+    gather_seconds: float = 0.1
+    # After a repair, how long until everything is planned with the links that are left.
+    rebalance_seconds: float = 1.0
+    # Least time between plans for the sake of rates that drift.
+    drift_seconds: float = 5.0
+    links: LinkLimits = field(default_factory=LinkLimits)
+
+
+class Core:
+    """The controller's state, and what follows from each thing that happens."""
+
+    def __init__(self, *, settings: CoreSettings, planner: Planner, epoch: int, stored: Rollout) -> None:
+        self._settings = settings
+        self._planner = planner
+        self.epoch = epoch
+        self.read_only = False
+        self.warming_up = True
+        self.nodes: dict[NodeName, Node] = {}
+        self.streams: dict[StreamName, Stream] = {}
+        self.links = LinkBook(settings.links)
+        self.reports = Reports()
+        # When the plan in force was made by this controller; 0 while it is the stored one.
+        self.planned_at = 0.0
+        self.distribution = Distribution(epoch, stored)
+        self._snapshot: Snapshot | None = None
+        self._snapshot_version = 0
+        self._planned_on: dict[LinkName, PlannedOn] = {}
+        self._plan_at: float | None = None
+        self._repair: set[LinkName] = set()
+        self._warm_at = 0.0
+        self._unsettled = True
+        self._out: list[Instruction] = []
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return self.distribution.rollout.plan
+
+    def snapshot(self) -> Snapshot:
+        """The network now; the same object until something changes."""
+        if self._snapshot is None:
+            self._snapshot_version += 1
+            self._snapshot = Snapshot(
+                version=self._snapshot_version,
+                nodes=dict(sorted(self.nodes.items())),
+                links=self.links.views(),
+                streams=dict(sorted(self.streams.items())),
+            )
+        return self._snapshot
+
+    def start(
+        self,
+        nodes: Mapping[NodeName, Node],
+        links: Mapping[LinkName, Link],
+        streams: Mapping[StreamName, Stream],
+        now: float,
+    ) -> list[Instruction]:
+        """Begin with what the store holds. Call once, before the first stimulus."""
+        self.nodes |= nodes
+        self.streams |= streams
+        for name in sorted(links):
+            self.links.put(links[name], now)
+        self._warm_at = now + self._settings.warmup_seconds
+        self._prune()
+        return self._conclude(now)
+
+    def handle(self, stimulus: Stimulus, now: float) -> list[Instruction]:
+        """Take in one stimulus; what is to be done, in order."""
+        touched: set[LinkName] = set()
+        self._take(stimulus, now, touched)
+        touched.update(self.links.due(now))
+        for name in sorted(touched):
+            if name in self.links:
+                self._judge(self.links.assess(name, now), now)
+        return self._conclude(now)
+
+    def _take(self, stimulus: Stimulus, now: float, touched: set[LinkName]) -> None:
+        match stimulus:
+            case Batch():
+                for item in stimulus.items:
+                    self._take_telemetry(item, now, touched)
+            case NodePut() | NodeDeleted() | LinkPut() | LinkDeleted() | StreamPut() | StreamDeleted():
+                self._change_intent(stimulus, now)
+            case PolicyConnected() | PolicyDisconnected() | PolicyAcked() | PolicyNacked():
+                self._take_policy(stimulus, now)
+            case Tick():
+                pass  # what time has made due is looked at after every stimulus
+            case _:
+                self._take_telemetry(stimulus, now, touched)
+
+    def _take_telemetry(self, item: TelemetryStimulus, now: float, touched: set[LinkName]) -> None:
+        match item:
+            case LinkObserved(samples):
+                if self._may_speak(samples.node, samples.link, now):
+                    self.links.observe(samples, now)
+                    touched.add(samples.link)
+            case PoolsReported():
+                self._pools_reported(item, now, touched)
+            case StreamsReported(node, states):
+                for state in (s for s in states if self._stream_ends_at(StreamName(s.stream), node)):
+                    self.reports.stream(StreamName(state.stream)).update(node, state, now)
+            case AgentReported(node, report):
+                self._agent_reported(node, report, now, touched)
+            case SamplesRefused(node, link, reason):
+                message = f"samples of '{link}' from '{node}' refused: {reason}"
+                self._emit("samples_refused", Severity.MINOR, message, now, node=node, link=link)
+            case AgentHello() | TelemetryLost() | SamplesDropped():
+                self.reports.agent(item.node).take(item)
+
+    def _pools_reported(self, item: PoolsReported, now: float, touched: set[LinkName]) -> None:
+        for level in item.pools:
+            name = LinkName(level.link)
+            if self._may_speak(item.node, name, now):
+                self.links.pool(item.node, level, now)
+                touched.add(name)
+
+    # ---- intent ------------------------------------------------------------------------------------
+
+    def _change_intent(
+        self,
+        change: NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted,
+        now: float,
+    ) -> None:
+        match change:
+            case NodePut(node):
+                self.nodes[node.name] = node
+            case NodeDeleted(name):
+                self.nodes.pop(name, None)
+                self.reports.agents.pop(name, None)
+            case LinkPut(link):
+                self.links.put(link, now)
+            case LinkDeleted(name):
+                self.links.remove(name)
+                self._planned_on.pop(name, None)
+            case StreamPut(stream):
+                self.streams[stream.name] = stream
+            case StreamDeleted(name):
+                self.streams.pop(name, None)
+                self.reports.streams.pop(name, None)
+        self._snapshot = None
+        self._prune()
+        self._plan_by(now + self._settings.gather_seconds)
+
+    def _prune(self) -> None:
+        """Drop from the plan what operators have removed, and compile every policy anew."""
+        plan = pruned(self.plan, self.snapshot())
+        if plan != self.plan:
+            self.distribution.adopt(plan, permits(self.snapshot()))
+        self.distribution.intent_changed()
+        self._unsettled = True
+
+    # ---- agents ------------------------------------------------------------------------------------
+
+    def _may_speak(self, node: NodeName, link: LinkName, now: float) -> bool:
+        """Whether the link ends at `node`; an agent that claims otherwise is told of."""
+        if self.links.ends_at(link, node):
+            return True
+        message = f"'{node}' reports on link '{link}', which does not end there (or does not exist)"
+        self._emit("report_refused", Severity.MINOR, message, now, node=node, link=link)
+        return False
+
+    def _stream_ends_at(self, name: StreamName, node: NodeName) -> bool:
+        stream = self.streams.get(name)
+        return stream is not None and node in (stream.source, stream.target)
+
+    def _agent_reported(
+        self, node: NodeName, report: agent_pb2.AgentEvent, now: float, touched: set[LinkName]
+    ) -> None:
+        event = event_of(node, report, now)
+        if event is None:
+            return
+        self._out.append(Emit(event))
+        link, stream = LinkName(report.link), StreamName(report.stream)
+        kind = end_event(report.kind)
+        if kind is not None and self._may_speak(node, link, now):
+            self.links.report(link, kind, node, report.reason, now)
+            touched.add(link)
+        if event.kind == "stream_failover" and self._stream_ends_at(stream, node):
+            self.reports.stream(stream).last_failover_seconds = report.duration_seconds
+
+    def _take_policy(
+        self, stimulus: PolicyConnected | PolicyDisconnected | PolicyAcked | PolicyNacked, now: float
+    ) -> None:
+        node = stimulus.node
+        self._unsettled = True
+        match stimulus:
+            case PolicyConnected(_, have, highest_epoch):
+                self.reports.agent(node).connected_since = now
+                self._emit("agent_connected", Severity.INFO, f"agent '{node}' connected", now, node=node)
+                if highest_epoch > self.epoch:
+                    self._fall_behind(node, highest_epoch, now)
+                self.distribution.connected(node, have)
+            case PolicyDisconnected():
+                self._emit("agent_lost", Severity.MAJOR, f"agent '{node}' disconnected", now, node=node)
+                self.distribution.disconnected(node)
+            case PolicyAcked(_, digest):
+                self.distribution.acked(node, digest)
+            case PolicyNacked(_, digest, rules):
+                if self.distribution.nacked(node, digest, rules):
+                    why = "; ".join(f"{r.rule_id or 'policy'}: {describe_status(r.status)}" for r in rules)
+                    message = f"agent '{node}' refused its policy and keeps the one it had: {why}"
+                    self._emit("policy_nacked", Severity.MAJOR, message, now, node=node)
+
+    def _fall_behind(self, node: NodeName, seen: int, now: float) -> None:
+        if not self.read_only:
+            self.read_only = True
+            self._out.append(FallSilent(seen))
+        message = (
+            f"agent '{node}' has seen epoch {seen}, this controller leads epoch {self.epoch}: its store is"
+            " older than the network. It changes nothing until `keyweave controller raise-epoch --confirm`"
+        )
+        fields = {"seen_epoch": str(seen), "epoch": str(self.epoch)}
+        self._emit("epoch_behind", Severity.MAJOR, message, now, node=node, fields=fields)
+
+    # ---- links and plans ---------------------------------------------------------------------------
+
+    def _judge(self, change: LinkChange, now: float) -> None:
+        name, before, after = change.link.name, change.before, change.after
+        if before != after:
+            self._snapshot = None
+        if before.condition is not after.condition:
+            message = f"link '{name}' went from {before.condition} to {after.condition}: {after.reason}"
+            fields = {"old": before.condition, "new": after.condition, "reason": after.reason}
+            severity = _CONDITION_SEVERITY.get(after.condition, Severity.INFO)
+            self._emit("link_condition_changed", severity, message, now, link=name, fields=fields)
+        if after.ends_disagree and not before.ends_disagree:
+            message = f"link '{name}': {after.ends_disagree}"
+            self._emit("ends_disagree", Severity.MAJOR, message, now, link=name)
+        view = self.links[name].view
+        planned_on = self._planned_on.get(name)
+        if planned_on is None or planned_on.takes_paths != view.takes_paths:
+            self._plan_by(now + self._settings.gather_seconds)
+        elif view.takes_paths and planned_on.rate_moved(view):
+            # A link without a rate carries nothing: its first one is worth more than a drifting one.
+            drifts = planned_on.usable_rate_bps > 0
+            self._plan_by(now + (self._settings.drift_seconds if drifts else self._settings.gather_seconds))
+        if not view.keeps_paths and (planned_on is None or planned_on.keeps_paths):
+            self._repair.add(name)
+
+    def _plan_by(self, time: float) -> None:
+        self._plan_at = time if self._plan_at is None else min(time, self._plan_at)
+
+    def _plan_if_due(self, now: float) -> None:
+        if self.warming_up:
+            if not self.links.all_reported() and now < self._warm_at:
+                return
+            self.warming_up = False
+            self._plan_by(now)
+        if self.read_only:
+            return
+        if self._plan_at is not None and self._plan_at <= now:
+            self._plan_at = None
+            self._repair.clear()
+            snapshot = self.snapshot()
+            plan = self._planner.plan_streams(snapshot, self.plan, self.plan.version + 1)
+            self._planned_on = {name: PlannedOn.of(view) for name, view in snapshot.links.items()}
+            self._adopt(plan, now)
+        elif self._repair:
+            broken = frozenset(self._repair)
+            self._repair.clear()
+            snapshot = self.snapshot()
+            plan = self._planner.repair(snapshot, self.plan, broken, self.plan.version + 1)
+            self._planned_on |= {name: PlannedOn.of(snapshot.links[name]) for name in broken}
+            self._plan_by(now + self._settings.rebalance_seconds)
+            self._adopt(plan, now)
+
+    def _adopt(self, plan: Plan, now: float) -> None:
+        before = self.plan
+        moved = moved_streams(before, plan)
+        if not moved:
+            return
+        for name in moved:
+            stream_plan = plan.streams.get(name)
+            former = before.streams.get(name)
+            if stream_plan is not None and stream_plan.unmet and not (former and former.unmet):
+                message = f"stream '{name}' cannot have what it requires: {stream_plan.unmet}"
+                self._emit("stream_unmet", Severity.MAJOR, message, now, stream=name)
+        shown = ", ".join(moved[:_NAMES_SHOWN]) + (", ..." if len(moved) > _NAMES_SHOWN else "")
+        message = f"plan {plan.version} changes {len(moved)} of {len(plan.streams)} streams: {shown}"
+        fields = {"version": str(plan.version), "streams": ",".join(moved[:_NAMES_SHOWN])}
+        self._emit("plan_changed", Severity.INFO, message, now, fields=fields)
+        self.distribution.adopt(plan, permits(self.snapshot()))
+        self.planned_at = now
+        self._unsettled = True
+
+    # ---- what follows ------------------------------------------------------------------------------
+
+    def _conclude(self, now: float) -> list[Instruction]:
+        self._plan_if_due(now)
+        if self._unsettled and not self.read_only:
+            self._out += self.distribution.settle(self.snapshot)
+            self._unsettled = False
+            for node in self.nodes:
+                report = self.reports.agent(node)
+                in_sync = self.distribution.agent(node).in_sync
+                report.in_sync_since = (report.in_sync_since or now) if in_sync else 0.0
+        wake = self._next_wake()
+        if wake is not None:
+            self._out.append(WakeAt(max(wake, now + LEAST_WAIT_SECONDS)))
+        out, self._out = self._out, []
+        return out
+
+    def _next_wake(self) -> float | None:
+        times = [self.links.next_deadline(), self._plan_at]
+        if self.warming_up:
+            times = [times[0], self._warm_at]
+        elif self.read_only:
+            times = times[:1]
+        return min((time for time in times if time is not None), default=None)
+
+    def _emit(
+        self,
+        kind: str,
+        severity: Severity,
+        message: str,
+        now: float,
+        *,
+        node: str = "",
+        link: str = "",
+        stream: str = "",
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        event = Event(kind, severity, message, now, node, link, stream, dict(fields or {}))
+        self._out.append(Emit(event))

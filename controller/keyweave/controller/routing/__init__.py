@@ -1,0 +1,7 @@
+"""Step 4, routing: (snapshot, previous plan) to plan. Pure functions; every decision carries its reason."""
+
+from keyweave.controller.routing.explain import explain
+from keyweave.controller.routing.network import OVERHEAD, link_load
+from keyweave.controller.routing.plan import KEEP_RATIO, plan_streams, repair
+
+__all__ = ["KEEP_RATIO", "OVERHEAD", "explain", "link_load", "plan_streams", "repair"]

@@ -1,0 +1,210 @@
+"""Sets of k routes without a common link or trusted node, preferably without a common risk group.
+
+k node-disjoint routes of least total weight are a minimum-cost flow of k units in the graph whose nodes are
+split in two (Suurballe 1974; Bhandari 1999), found by k augmentations. Disjointness of risk groups, and hop
+limits, make the question NP-hard (Hu 2003; Itai, Perl and Shiloach 1982), so there a bounded list of routes
+is searched.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from keyweave.common.names import LinkName, NodeName
+from keyweave.controller.routing.network import Route, Scope, Terrain, are_disjoint, shared_risk_groups
+from keyweave.controller.routing.search import cheapest_route, routes_by_hops, widest_route
+from keyweave.controller.topology import Hop
+
+_MAX_EXPANSIONS = 3000
+_MAX_ROUTES = 200
+_MAX_COMBINATIONS = 5000
+
+# A node of the split graph: where flow enters it (False) or leaves it (True).
+_Side = tuple[NodeName, bool]
+# How a side was reached: from where, over which hop, and whether with it (+1), against it (-1) or inside (0).
+_Step = tuple[_Side, Hop | None, int]
+
+
+@dataclass(slots=True)
+class Finder:
+    """Looks for path sets of one size for one stream."""
+
+    terrain: Terrain
+    scope: Scope
+    k: int
+    _routes: tuple[Route, ...] | None = field(default=None)
+
+    def cheapest(self, weight: Mapping[LinkName, float]) -> tuple[Route, ...] | None:
+        """The set of least total weight; links without a weight are not used."""
+        if self.k == 1:
+            route = cheapest_route(self.terrain, self.scope, weight)
+            return None if route is None else (route,)
+        routes = min_cost_disjoint(self.terrain, self.scope, self.k, weight)
+        if len(routes) < self.k:
+            return None
+        fits = all(len(route) <= self.scope.max_hops for route in routes)
+        if fits and not shared_risk_groups(routes, self.terrain.risk_groups):
+            return routes
+        return self._combine(weight, risk_disjoint=True) or (
+            routes if fits else self._combine(weight, risk_disjoint=False)
+        )
+
+    def widest(self, residual: Mapping[LinkName, float]) -> tuple[Route, ...] | None:
+        """The set whose narrowest link has the most left."""
+        if self.k == 1:
+            route = widest_route(self.terrain, self.scope, residual)
+            return None if route is None else (route,)
+        widths = sorted({left for left in residual.values() if left > 0})
+        best: tuple[Route, ...] | None = None
+        low, high = 0, len(widths)
+        while low < high:
+            middle = (low + high) // 2
+            cost = self.terrain.length_cost
+            found = self.cheapest({n: cost[n] for n, left in residual.items() if left >= widths[middle]})
+            if found is None:
+                high = middle
+            else:
+                best, low = found, middle + 1
+        return best
+
+    def _combine(self, weight: Mapping[LinkName, float], *, risk_disjoint: bool) -> tuple[Route, ...] | None:
+        """The first disjoint combination of known routes, lightest first, by backtracking."""
+        if self._routes is None:
+            found = routes_by_hops(self.terrain, self.scope, _MAX_EXPANSIONS)
+            self._routes = tuple(route for _, route in zip(range(_MAX_ROUTES), found, strict=False))
+        usable = [route for route in self._routes if all(hop.link in weight for hop in route)]
+        usable.sort(key=lambda route: sum(weight[hop.link] for hop in route))
+        tried = 0
+
+        def extend(chosen: tuple[Route, ...], start: int) -> tuple[Route, ...] | None:
+            nonlocal tried
+            if len(chosen) == self.k:
+                return chosen
+            for index in range(start, len(usable)):
+                tried += 1
+                if tried > _MAX_COMBINATIONS:
+                    return None
+                grown = (*chosen, usable[index])
+                if not are_disjoint(grown):
+                    continue
+                if risk_disjoint and shared_risk_groups(grown, self.terrain.risk_groups):
+                    continue
+                if (found := extend(grown, index + 1)) is not None:
+                    return found
+            return None
+
+        return extend((), 0)
+
+
+def min_cost_disjoint(
+    terrain: Terrain, scope: Scope, k: int, weight: Mapping[LinkName, float]
+) -> tuple[Route, ...]:
+    """Up to k node-disjoint routes of least total weight, without regard to hop limits."""
+    flow: dict[LinkName, Hop] = {}
+    for _ in range(k):
+        steps = _augmenting_path(terrain, scope, weight, flow)
+        if steps is None:
+            break
+        for _, hop, sign in steps:
+            if hop is not None and sign > 0:
+                flow[hop.link] = hop
+            elif hop is not None:
+                del flow[hop.link]
+    return _decompose(scope, flow)
+
+
+def _augmenting_path(
+    terrain: Terrain, scope: Scope, weight: Mapping[LinkName, float], flow: Mapping[LinkName, Hop]
+) -> Sequence[_Step] | None:
+    """The cheapest way to send one unit more: Bellman-Ford by queue, since undoing flow costs less than 0."""
+    entering = {hop.to_node: hop for hop in flow.values()}
+    source: _Side = (scope.source, True)
+    target: _Side = (scope.target, False)
+    distance: dict[_Side, float] = {source: 0.0}
+    reached: dict[_Side, _Step] = {}
+    queue: deque[_Side] = deque([source])
+    while queue:
+        side = queue.popleft()
+        if side == target:
+            continue
+        for onward, cost, hop, sign in _moves(terrain, scope, weight, flow, entering, side):
+            length = distance[side] + cost
+            if onward not in distance or length < distance[onward] - 1e-9:
+                distance[onward] = length
+                reached[onward] = (side, hop, sign)
+                queue.append(onward)
+    if target not in reached:
+        return None
+    steps: list[_Step] = []
+    side = target
+    while side != source:
+        steps.append(reached[side])
+        side = reached[side][0]
+    # Flow is taken off before it is put on: a path may undo a hop and use its link the other way.
+    return sorted(steps, key=lambda step: step[2])
+
+
+def _moves(
+    terrain: Terrain,
+    scope: Scope,
+    weight: Mapping[LinkName, float],
+    flow: Mapping[LinkName, Hop],
+    entering: Mapping[NodeName, Hop],
+    side: _Side,
+) -> list[tuple[_Side, float, Hop | None, int]]:
+    node, leaving = side
+    if not leaving:
+        if node not in entering:
+            return [((node, True), 0.0, None, 0)]
+        undone = entering[node]
+        if undone.from_node == scope.source:
+            # Back at the source is where the search began.
+            return []
+        return [((undone.from_node, True), -weight[undone.link], undone, -1)]
+    moves: list[tuple[_Side, float, Hop | None, int]] = [
+        ((hop.to_node, False), weight[hop.link], hop, 1)
+        for hop in terrain.hops.get(node, ())
+        if hop.link in weight
+        and hop.link not in flow
+        and (hop.to_node in scope.transit or hop.to_node == scope.target)
+    ]
+    if node != scope.source and node in entering:
+        moves.append(((node, False), 0.0, None, 0))
+    return moves
+
+
+def _decompose(scope: Scope, flow: Mapping[LinkName, Hop]) -> tuple[Route, ...]:
+    onward = {hop.from_node: hop for hop in flow.values() if hop.from_node != scope.source}
+    routes: list[Route] = []
+    for first in sorted((h for h in flow.values() if h.from_node == scope.source), key=lambda h: h.link):
+        route = [first]
+        while route[-1].to_node != scope.target:
+            route.append(onward[route[-1].to_node])
+        routes.append(tuple(route))
+    return tuple(routes)
+
+
+def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tuple[str, ...]]:
+    """How many node-disjoint routes exist (without hop limits), and the least cut that allows no more.
+
+    By max-flow min-cut on the split graph (Menger 1927). The cut is named as "node ..." and "link ...".
+    """
+    network: nx.DiGraph[str] = nx.DiGraph()
+    for node in sorted({*scope.transit, scope.source, scope.target}):
+        capacity = 1 if node in scope.transit else len(terrain.capacity) + 1
+        network.add_edge(f"in {node}", f"out {node}", capacity=capacity, element=f"node {node}")
+    for node in (scope.source, *sorted(scope.transit)):
+        for hop in terrain.hops.get(node, ()):
+            if hop.to_node in scope.transit or hop.to_node == scope.target:
+                middle = f"hop {hop.link} {hop.from_node}"
+                network.add_edge(f"out {node}", middle, capacity=1, element=f"link {hop.link}")
+                network.add_edge(middle, f"in {hop.to_node}", capacity=1)
+    value, (near, _) = nx.minimum_cut(network, f"out {scope.source}", f"in {scope.target}")
+    cut = {
+        data.get("element") or network.edges[next(network.predecessors(one)), one]["element"]
+        for one, other, data in network.edges(data=True)
+        if one in near and other not in near
+    }
+    return int(value), tuple(sorted(cut))

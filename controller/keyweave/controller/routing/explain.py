@@ -1,0 +1,121 @@
+"""What a plan means for one stream, in lines for people."""
+
+from keyweave.common.errors import NotFoundError
+from keyweave.common.names import LinkName, StreamName
+from keyweave.controller.routing import reasons
+from keyweave.controller.routing.network import OVERHEAD, link_load
+from keyweave.controller.topology import OnExhaustion, PathSet, Plan, Snapshot, Stream
+
+
+def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ...]:
+    """Paths, who can see the keys, what limits the rate, runners-up, and what a single failure would do."""
+    if stream not in snapshot.streams:
+        raise NotFoundError(f"stream {stream!r} does not exist; `keyweave stream list` shows those that do")
+    intent = snapshot.streams[stream]
+    planned = plan.streams.get(stream)
+    if planned is None:
+        return (f"stream {stream} is newer than plan {plan.version}: the next plan will hold it",)
+    lines = [_path_line(path_set) for path_set in planned.path_sets]
+    in_use = [path_set for path_set in planned.path_sets if path_set.rank == 0]
+    if in_use:
+        lines += _who_can_see(in_use)
+        lines += _limits(snapshot, plan, intent, in_use)
+    lines.append(f"why: {planned.reason}")
+    if planned.unmet:
+        lines.append(f"unmet: {planned.unmet}")
+    if not in_use:
+        return (*lines, f"now: {_without_quantum(intent)}")
+    return (*lines, *_failures(planned.path_sets, intent))
+
+
+def _path_line(path_set: PathSet) -> str:
+    role = f"in use at {reasons.bps(path_set.rate_bps)}" if path_set.rank == 0 else f"backup {path_set.rank}"
+    links = " with ".join(", ".join(path.links) for path in path_set.paths)
+    return f"{role}: {reasons.nodes(path_set.paths)} (links {links}); {path_set.reason}"
+
+
+def _who_can_see(in_use: list[PathSet]) -> list[str]:
+    lines = []
+    for path_set in in_use:
+        way = reasons.nodes(path_set.paths)
+        groups = [path.trusted_nodes for path in path_set.paths]
+        if not all(groups):
+            # A share that crosses no trusted node is seen by nobody, and without it the rest tell nothing.
+            lines.append(f"seen by nobody but the ends: {way} has a direct link")
+        elif len(groups) == 1:
+            lines.append(f"seen by {' or '.join(groups[0])}, each alone: trusted nodes of {way}")
+        else:
+            together = " together with ".join(
+                members[0] if len(members) == 1 else f"one of {', '.join(members)}" for members in groups
+            )
+            lines.append(f"seen only by {together}: trusted nodes of {way}")
+    return lines
+
+
+def _limits(snapshot: Snapshot, plan: Plan, stream: Stream, in_use: list[PathSet]) -> list[str]:
+    total = sum(path_set.rate_bps for path_set in in_use)
+    if total >= stream.max_rate_bps * (1 - 1e-3):
+        return [f"limit: its own max_rate_bps {stream.max_rate_bps:.0f}"]
+    loads = link_load(plan)
+    lines: list[str] = []
+    for path_set in in_use:
+        links = [link for path in path_set.paths for link in path.links if link in snapshot.links]
+        full = [link for link in links if _left_ratio(snapshot, loads, link) <= reasons.FULL_RATIO]
+        described = "; ".join(_link_load(snapshot, plan, stream, loads, link) for link in full)
+        way = reasons.nodes(path_set.paths)
+        if full:
+            lines.append(
+                f"bottleneck of {way}: {described}; more key on {' and '.join(full)} would raise the rate, by"
+                f" 1 bit/s for every {OVERHEAD:.3f} bit/s until another link is full"
+            )
+        else:
+            lines.append(f"bottleneck of {way}: none now, its links have room that the next plan may use")
+    return lines
+
+
+def _link_load(
+    snapshot: Snapshot, plan: Plan, stream: Stream, loads: dict[LinkName, float], link: LinkName
+) -> str:
+    others = [
+        name
+        for name, other in plan.streams.items()
+        if name != stream.name
+        and any(one.rank == 0 and link in path.links for one in other.path_sets for path in one.paths)
+    ]
+    shared = f", shared with {reasons.listing(others)}" if others else ""
+    usable = snapshot.links[link].usable_rate_bps
+    return f"link {link} ({reasons.bps(loads.get(link, 0.0))} of {reasons.bps(usable)} taken{shared})"
+
+
+def _left_ratio(snapshot: Snapshot, loads: dict[LinkName, float], link: LinkName) -> float:
+    usable = snapshot.links[link].usable_rate_bps
+    return 1 - loads.get(link, 0.0) / usable if usable > 0 else 0.0
+
+
+def _failures(sets: tuple[PathSet, ...], stream: Stream) -> list[str]:
+    links = sorted({link for one in sets if one.rank == 0 for path in one.paths for link in path.links})
+    outcomes: dict[str, list[str]] = {}
+    for link in links:
+        outcomes.setdefault(_outcome(sets, link, stream), []).append(link)
+    return [f"if link {' or '.join(named)} fails: {outcome}" for outcome, named in outcomes.items()]
+
+
+def _outcome(sets: tuple[PathSet, ...], failed: LinkName, stream: Stream) -> str:
+    alive = [one for one in sets if all(failed not in path.links for path in one.paths)]
+    remaining = [one for one in alive if one.rank == 0]
+    if remaining:
+        rate = reasons.bps(sum(one.rate_bps for one in remaining))
+        return f"{' and '.join(reasons.nodes(one.paths) for one in remaining)} goes on at {rate}"
+    if alive:
+        first = min(alive, key=lambda one: one.rank)
+        return f"moves to backup {first.rank}, {reasons.nodes(first.paths)}"
+    return _without_quantum(stream)
+
+
+def _without_quantum(stream: Stream) -> str:
+    """What the agents do when no path set is left."""
+    if stream.on_exhaustion is OnExhaustion.REFUSE:
+        return "no quantum path: refuses at once (503), buffered keys are destroyed"
+    if stream.require_qkd or stream.on_exhaustion is OnExhaustion.WAIT:
+        return f"no quantum path: serves up to {stream.buffer_keys} buffered keys, then 503 until one is back"
+    return "no quantum path: goes on with ML-KEM alone"

@@ -1,0 +1,192 @@
+"""What a stream may be routed over: usable links as adjacency, capacities, and each stream's limits.
+
+Capacities and rates inside the planner are bit/s of *delivered* key, so that one bit of a stream costs one
+bit on every link it crosses; `OVERHEAD` converts to and from the bit/s that a link produces.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from keyweave.common.names import LinkName, NodeName, PathId, StreamName
+from keyweave.controller.topology import Hop, LinkView, Path, PathSet, Plan, Snapshot, Stream
+
+# Bits of link key spent per delivered bit and hop: one bit of one-time pad, and 32 bytes of one-time
+# Poly1305 key (RFC 8439, section 2.5) for every relay message, which carries at least 32 keys of 32 bytes.
+OVERHEAD = 1 + 32 / (32 * 32)
+
+# Length only breaks ties between routes of as many hops: no route is 100,000 km long (the proto's limit).
+TIE_PER_KM = 1e-6
+
+Route = tuple[Hop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terrain:
+    """The links that may take new paths, as seen from each node, and what they carry."""
+
+    hops: Mapping[NodeName, tuple[Hop, ...]]
+    # Delivered bit/s, both directions together.
+    capacity: Mapping[LinkName, float]
+    # Cost of a link where only hops count (and length breaks ties).
+    length_cost: Mapping[LinkName, float]
+    risk_groups: Mapping[LinkName, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where one stream may go: its ends, the nodes that may relay for it, and how far."""
+
+    source: NodeName
+    target: NodeName
+    transit: frozenset[NodeName]
+    max_hops: int
+    # Whether `max_hops` can bind at all: no simple path has more hops than there are other nodes.
+    limited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A path set that a stream could use."""
+
+    paths: tuple[Path, ...]
+    links: tuple[LinkName, ...]
+    # Most it may carry: finite for a set that runs over a link which keeps paths but takes nothing new.
+    bound_bps: float = float("inf")
+
+    @property
+    def key(self) -> tuple[PathId, ...]:
+        """Which paths it consists of."""
+        return tuple(path.path_id for path in self.paths)
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """Everything whose single failure takes the set away: its links and its trusted nodes."""
+        nodes = (f"node {node}" for path in self.paths for node in path.trusted_nodes)
+        return frozenset((*(f"link {link}" for link in self.links), *nodes))
+
+
+def link_capacity(view: LinkView) -> float:
+    """Delivered bit/s that may newly be placed on a link."""
+    placeable = view.takes_paths and not view.link.maintenance
+    return max(0.0, view.usable_rate_bps) / OVERHEAD if placeable else 0.0
+
+
+def link_load(plan: Plan) -> dict[LinkName, float]:
+    """Bit/s of link key (tags included) that a plan takes from every link it uses."""
+    load: dict[LinkName, float] = {}
+    for stream_plan in plan.streams.values():
+        for path_set in stream_plan.path_sets:
+            for path in path_set.paths:
+                for link in path.links:
+                    load[link] = load.get(link, 0.0) + path_set.rate_bps * OVERHEAD
+    return load
+
+
+def terrain(snapshot: Snapshot) -> Terrain:
+    """The links of a snapshot that may take paths; the wider of parallel ones first."""
+    hops: dict[NodeName, list[Hop]] = {node: [] for node in sorted(snapshot.nodes)}
+    views = {name: view for name, view in sorted(snapshot.links.items()) if link_capacity(view) > 0}
+    for name, view in sorted(views.items(), key=lambda item: (-item[1].usable_rate_bps, item[0])):
+        a, b = view.link.a, view.link.b
+        if a != b and a in hops and b in hops:
+            hops[a].append(Hop(name, a, b))
+            hops[b].append(Hop(name, b, a))
+    return Terrain(
+        hops={node: tuple(outward) for node, outward in hops.items()},
+        capacity={name: link_capacity(view) for name, view in views.items()},
+        length_cost={name: 1 + view.link.length_km * TIE_PER_KM for name, view in views.items()},
+        risk_groups={name: view.link.risk_groups for name, view in views.items()},
+    )
+
+
+def scope(snapshot: Snapshot, stream: Stream) -> Scope:
+    """The limits of one stream. Its ends are exempt from what is asked of the nodes between them."""
+    transit = frozenset(
+        name
+        for name, node in snapshot.nodes.items()
+        if name not in (stream.source, stream.target)
+        and name not in stream.avoid_nodes
+        and not node.maintenance
+        and (not stream.allowed_trust_domains or node.trust_domain in stream.allowed_trust_domains)
+    )
+    longest = len(transit) + 1
+    max_hops = longest
+    if stream.max_hops is not None:
+        max_hops = min(max_hops, stream.max_hops)
+    if stream.max_trusted_nodes is not None:
+        # Every node between the ends is a trusted one.
+        max_hops = min(max_hops, stream.max_trusted_nodes + 1)
+    return Scope(stream.source, stream.target, transit, max_hops, limited=max_hops < longest)
+
+
+def candidate(stream: StreamName, routes: Iterable[Route], bound_bps: float = float("inf")) -> Candidate:
+    """Name the routes of a set as this stream's paths, in an order that depends on nothing else."""
+    paths = (Path(path_id(stream, route), route) for route in routes)
+    ordered = tuple(sorted(paths, key=lambda path: (len(path.hops), path.path_id)))
+    return Candidate(ordered, tuple(link for path in ordered for link in path.links), bound_bps)
+
+
+def path_id(stream: StreamName, route: Route) -> PathId:
+    """The name of a path: the same for as long as stream and links are."""
+    digest = hashlib.sha256("\n".join(hop.link for hop in route).encode())
+    return PathId(f"{stream}:{digest.hexdigest()[:8]}")
+
+
+def shared_risk_groups(
+    routes: Iterable[Route], risk_groups: Mapping[LinkName, frozenset[str]]
+) -> frozenset[str]:
+    """The risk groups that two or more of the routes have in common."""
+    groups = [
+        frozenset().union(*(risk_groups.get(hop.link, frozenset()) for hop in route)) for route in routes
+    ]
+    return frozenset().union(*(one & other for one, other in combinations(groups, 2)))
+
+
+def surviving(
+    snapshot: Snapshot, stream: Stream, limits: Scope, path_set: PathSet, sizes: range
+) -> Candidate | None:
+    """A set of an earlier plan as a candidate, if the network and the stream's limits still allow it."""
+    routes = [path.hops for path in path_set.paths]
+    if len(routes) not in sizes or not are_disjoint(routes):
+        return None
+    bound = float("inf")
+    for route in routes:
+        if not _is_within(limits, route):
+            return None
+        for hop in route:
+            view = snapshot.links.get(hop.link)
+            if (
+                view is None
+                or view.link.maintenance
+                or {hop.from_node, hop.to_node} != {view.link.a, view.link.b}
+            ):
+                return None
+            if link_capacity(view) > 0:
+                continue
+            if view.takes_paths or not view.keeps_paths:
+                return None
+            # Nothing is known of the link's rate now: what runs may run on, and not grow.
+            bound = min(bound, path_set.rate_bps)
+    return candidate(stream.name, routes, bound) if bound > 0 else None
+
+
+def are_disjoint(routes: Iterable[Route]) -> bool:
+    """Whether no two routes have a link or a node between the ends in common."""
+    seen: set[str] = set()
+    for route in routes:
+        elements = [f"link {hop.link}" for hop in route] + [f"node {hop.to_node}" for hop in route[:-1]]
+        if not seen.isdisjoint(elements):
+            return False
+        seen.update(elements)
+    return True
+
+
+def _is_within(limits: Scope, route: Route) -> bool:
+    nodes = [route[0].from_node, *(hop.to_node for hop in route)]
+    return (
+        (nodes[0], nodes[-1]) == (limits.source, limits.target)
+        and len(route) <= limits.max_hops
+        and limits.transit.issuperset(nodes[1:-1])
+    )

@@ -1,0 +1,232 @@
+"""Decisions in words and figures, for `StreamPlan.reason`, `unmet` and `explain`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from keyweave.common.names import LinkName
+from keyweave.controller.routing.disjoint import Finder, bottleneck_of_disjointness
+from keyweave.controller.routing.network import (
+    Candidate,
+    Scope,
+    Terrain,
+    link_capacity,
+    scope,
+    shared_risk_groups,
+)
+from keyweave.controller.topology import Path, Snapshot, Stream
+
+# A link counts as full when less than this share of it is left.
+FULL_RATIO = 0.01
+_MAX_RUNNERS_UP = 2
+_MAX_NAMED = 6
+
+
+def bps(rate: float) -> str:
+    """A rate for people: a decimal where it matters."""
+    return f"{rate:.0f} bit/s" if rate >= 10 or rate < 0.05 else f"{rate:.1f} bit/s"
+
+
+def nodes(paths: Iterable[Path]) -> str:
+    """Paths by their nodes; those that are used together joined by `with`."""
+    return " with ".join("→".join(path.nodes) for path in paths)
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names in order, not too many."""
+    ordered = sorted(names)
+    more = len(ordered) - _MAX_NAMED
+    return ", ".join(ordered[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def narrowest(one: Candidate, capacity: Mapping[LinkName, float]) -> LinkName:
+    """The link that limits a path set."""
+    return min(one.links, key=lambda link: (capacity.get(link, 0.0), link))
+
+
+def primary(snapshot: Snapshot, one: Candidate) -> str:
+    """Why a rank-0 set is what it is: its narrowest link, and what its paths still share."""
+    usable = {link: snapshot.links[link].usable_rate_bps for link in one.links}
+    link = narrowest(one, usable)
+    view = snapshot.links[link]
+    text = f"narrowest link {link}: {bps(view.usable_rate_bps)} usable"
+    stale = [name for name in one.links if not snapshot.links[name].takes_paths]
+    if stale:
+        text = f"kept at its rate while link {listing(stale)} is {snapshot.links[stale[0]].condition}"
+    return text + _shared_within(snapshot, one)
+
+
+def _shared_within(snapshot: Snapshot, one: Candidate) -> str:
+    groups = {name: view.link.risk_groups for name, view in snapshot.links.items()}
+    shared = shared_risk_groups([path.hops for path in one.paths], groups)
+    if not shared:
+        return ""
+    return f"; its paths share risk group {listing(shared)}: no set without was found"
+
+
+def backup(snapshot: Snapshot, stream: Stream, used: Sequence[Candidate], found: Candidate) -> str:
+    """What a backup has in common with the sets in use."""
+    links = {link for one in used for link in one.links}
+    trusted = {node for one in used for path in one.paths for node in path.trusted_nodes}
+    groups = {group for link in links for group in snapshot.links[link].link.risk_groups}
+    own_groups = {group for link in found.links for group in snapshot.links[link].link.risk_groups}
+    shared = [f"link {link}" for link in sorted(links.intersection(found.links))]
+    shared += [f"node {n}" for n in sorted({n for p in found.paths for n in p.trusted_nodes} & trusted)]
+    shared += [f"risk group {group}" for group in sorted(groups & own_groups)]
+    text = (
+        f"shares {', '.join(shared)} with the primary: nothing better was found"
+        if shared
+        else "shares no link, node or risk group with the primary"
+    )
+    if len(found.paths) < stream.k:
+        text += f"; {len(found.paths)} instead of {stream.k} paths, which min_k={stream.min_k} allows"
+    return text + _shared_within(snapshot, found)
+
+
+def chosen(
+    sets: Sequence[tuple[Candidate, float]],
+    others: Sequence[Candidate],
+    stream: Stream,
+    capacity: Mapping[LinkName, float],
+    left: Mapping[LinkName, float],
+    *,
+    kept: bool,
+) -> str:
+    """What a stream was given, what limits it, and the runners-up."""
+    total = sum(rate for _, rate in sets)
+    parts = [
+        ("keeps " if kept else "uses ")
+        + " and ".join(f"{nodes(one.paths)} at {bps(rate)}" for one, rate in sets)
+    ]
+    if total >= stream.max_rate_bps * (1 - 1e-3):
+        parts.append(f"which is all of max_rate_bps {stream.max_rate_bps:.0f}")
+    else:
+        parts += [f"limited by {_limiting(one, capacity, left)}" for one, _ in sets]
+    parts += [_runner_up(one, sets, capacity, left) for one in others[:_MAX_RUNNERS_UP]]
+    return "; ".join(parts)
+
+
+def _limiting(one: Candidate, capacity: Mapping[LinkName, float], left: Mapping[LinkName, float]) -> str:
+    """The full links of a set, or its fullest; capacities in bit/s of delivered key."""
+    shares = {link: left[link] / capacity[link] for link in one.links if capacity.get(link, 0.0) > 0}
+    full = [link for link, ratio in shares.items() if ratio < FULL_RATIO]
+    named = full or sorted(shares, key=lambda link: (shares[link], link))[:1]
+    if not named:
+        return "links that take nothing new"
+    figures = (f"{link} ({bps(capacity[link])} of key, {bps(left[link])} left)" for link in named)
+    return f"link {listing(figures)}"
+
+
+def _runner_up(
+    one: Candidate,
+    sets: Sequence[tuple[Candidate, float]],
+    capacity: Mapping[LinkName, float],
+    left: Mapping[LinkName, float],
+) -> str:
+    link = narrowest(one, left)
+    room = left.get(link, 0.0)
+    total = sum(rate for _, rate in sets)
+    text = f"not {nodes(one.paths)}: "
+    if room < max(total, 1.0) * 0.02:
+        return text + f"link {link} has {bps(room)} left of {bps(capacity.get(link, 0.0))}"
+    longer = len(one.links) - min(len(used.links) for used, _ in sets)
+    if longer > 0:
+        return text + f"{longer} more hop{'s' * (longer > 1)} of key spent for the same rate"
+    return text + f"not needed ({bps(room)} left on its link {link})"
+
+
+def starved(options: Sequence[Candidate], stream: Stream, capacity: Mapping[LinkName, float]) -> str:
+    """A path exists, but nothing is left on it."""
+    link = narrowest(options[0], capacity)
+    return (
+        f"nothing is left for priority {stream.priority} on any path: streams of higher priority or longer"
+        f" standing take all, e.g. of {nodes(options[0].paths)} (link {link}, {bps(capacity[link])})"
+    )
+
+
+def min_rate(stream: Stream, rate: float, alone: float) -> str:
+    """Why a minimum rate is missed."""
+    wanted = f"min_rate_bps {stream.min_rate_bps:.0f} exceeds the {bps(rate)}"
+    if alone < stream.min_rate_bps:
+        return f"{wanted} that its paths can carry; lower it{_relax(stream)}"
+    return (
+        f"{wanted} that other streams leave it ({bps(alone)} without them); lower it, raise its priority, or"
+        f" limit the others by max_rate_bps"
+    )
+
+
+def _relax(stream: Stream) -> str:
+    fields = [
+        field
+        for field, value in (
+            ("avoid_nodes", stream.avoid_nodes),
+            ("allowed_trust_domains", stream.allowed_trust_domains),
+            ("max_hops", stream.max_hops is not None),
+            ("max_trusted_nodes", stream.max_trusted_nodes is not None),
+            ("k", stream.k > 1),
+        )
+        if value
+    ]
+    return f" or relax {' or '.join(fields)}" if fields else ""
+
+
+def too_few_paths(terrain: Terrain, limits: Scope, k: int) -> str:
+    """Why there are no k disjoint paths, where there is at least one."""
+    exists, cut = bottleneck_of_disjointness(terrain, limits)
+    count = f"k={k} needs {k} node-disjoint paths"
+    if exists >= k:
+        return f"{count}; they exist, but not all within {limits.max_hops} hops: relax max_hops"
+    if exists == 1:
+        kind = "a bridge" if cut[0].startswith("link") else "a cut node"
+        return f"{count}; only 1 exists: {cut[0]} is {kind}"
+    return f"{count}; only {exists} exist: every path crosses one of {', '.join(cut)}"
+
+
+def no_path(snapshot: Snapshot, terrain: Terrain, stream: Stream) -> str:
+    """Why a stream has no quantum path at all: its own limits, or the network."""
+    for end in (stream.source, stream.target):
+        if end not in snapshot.nodes:
+            return f"node {end} does not exist: create it or change the stream's ends"
+    for field, relaxed in _relaxations(stream):
+        routes = Finder(terrain, scope(snapshot, relaxed), 1).cheapest(terrain.length_cost)
+        if routes is not None:
+            way = "→".join((stream.source, *(hop.to_node for hop in routes[0])))
+            return f"no path keeps to {field}; without it there is {way}"
+    resting = sorted(name for name, node in snapshot.nodes.items() if node.maintenance)
+    out = _links_out_of_reach(snapshot, terrain, stream)
+    causes = [f"link {listing(out)}"] if out else []
+    causes += [f"node {listing(resting)} (maintenance)"] if resting else []
+    back = f"; what could reconnect them: {'; '.join(causes)}" if causes else ""
+    return f"no usable links connect {stream.source} and {stream.target}{back}"
+
+
+def _relaxations(stream: Stream) -> list[tuple[str, Stream]]:
+    single = {
+        "avoid_nodes": replace(stream, avoid_nodes=frozenset()),
+        "allowed_trust_domains": replace(stream, allowed_trust_domains=frozenset()),
+        "max_hops": replace(stream, max_hops=None),
+        "max_trusted_nodes": replace(stream, max_trusted_nodes=None),
+    }
+    relaxed = replace(
+        stream,
+        avoid_nodes=frozenset(),
+        allowed_trust_domains=frozenset(),
+        max_hops=None,
+        max_trusted_nodes=None,
+    )
+    return [*single.items(), ("all its limits (avoid_nodes, allowed_trust_domains, max_hops)", relaxed)]
+
+
+def _links_out_of_reach(snapshot: Snapshot, terrain: Terrain, stream: Stream) -> list[str]:
+    """Unusable links that lead out of the part of the network that the source can reach."""
+    reached = {stream.source}
+    frontier = [stream.source]
+    while frontier:
+        for hop in terrain.hops.get(frontier.pop(), ()):
+            if hop.to_node not in reached:
+                reached.add(hop.to_node)
+                frontier.append(hop.to_node)
+    return [
+        f"{name} ({'maintenance' if view.link.maintenance else view.condition}, {bps(view.usable_rate_bps)})"
+        for name, view in snapshot.links.items()
+        if link_capacity(view) <= 0 and (view.link.a in reached) != (view.link.b in reached)
+    ]

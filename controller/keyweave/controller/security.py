@@ -1,0 +1,44 @@
+"""Who may call what: every RPC of the controller, and the roles that its caller's certificate may have.
+
+A certificate is of the control plane or worth nothing here (`peer_identity`). What is not in the table
+is refused.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keyweave.common.errors import NotAllowedError
+from keyweave.common.identity import Identity, Plane, Role, peer_identity
+
+_AGENTS = frozenset({Role.AGENT})
+_WRITERS = frozenset({Role.OPERATOR})
+_READERS = frozenset({Role.OPERATOR, Role.VIEWER})
+
+ROLES: Mapping[str, frozenset[Role]] = {
+    # AgentService: an agent speaks for the node in its certificate, and for no other.
+    "Telemetry": _AGENTS,
+    "Policy": _AGENTS,
+    # AdminService
+    **{
+        f"{verb}{kind}": _WRITERS
+        for verb in ("Create", "Update", "Delete")
+        for kind in ("Node", "Link", "Stream")
+    },
+    **{f"Get{kind}": _READERS for kind in ("Node", "Link", "Stream")},
+    **{f"List{kind}s": _READERS for kind in ("Node", "Link", "Stream")},
+    "ExplainStream": _READERS,
+    "GetPlan": _READERS,
+    "GetStatus": _READERS,
+    "WatchEvents": _READERS,
+}
+
+
+def admit(context: Any, rpc: str) -> Identity:
+    """Who is calling `rpc` (its name without service), or NotAllowedError.
+
+    `context` is a grpc.aio servicer context.
+    """
+    roles = ROLES.get(rpc)
+    if roles is None:
+        raise NotAllowedError(f"{rpc} is open to no role")
+    return peer_identity(context.auth_context(), Plane.CONTROL, roles)

@@ -1,0 +1,195 @@
+"""Everything that can happen to the controller, as plain values.
+
+The core (`reconcile`) is a function of these and of the times at which they are handled, so a recorded
+list of them replays to the same plans and policies. Protobuf messages inside are never changed once
+they are here.
+"""
+
+from dataclasses import dataclass
+
+from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.controller.samples import EndSamples
+from keyweave.controller.topology import Link, Node, Stream
+from keyweave.v1 import agent_pb2
+
+# ---- what operators want: stored before it gets here ----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NodePut:
+    """A node was created or changed."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDeleted:
+    """A node is gone."""
+
+    name: NodeName
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPut:
+    """A link was created or changed."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDeleted:
+    """A link is gone."""
+
+    name: LinkName
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPut:
+    """A stream was created or changed."""
+
+    stream: Stream
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDeleted:
+    """A stream is gone."""
+
+    name: StreamName
+
+
+IntentStimulus = NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted
+
+# ---- what agents tell: telemetry -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHello:
+    """An agent opened its telemetry stream."""
+
+    node: NodeName
+    hello: agent_pb2.TelemetryHello
+
+
+@dataclass(frozen=True, slots=True)
+class LinkObserved:
+    """One end of a link measured something (validated)."""
+
+    samples: EndSamples
+
+
+@dataclass(frozen=True, slots=True)
+class PoolsReported:
+    """The fill of the link pools at one node."""
+
+    node: NodeName
+    pools: tuple[agent_pb2.PoolLevel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsReported:
+    """How the streams that end at one node stand there."""
+
+    node: NodeName
+    states: tuple[agent_pb2.StreamState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReported:
+    """Something happened at an agent."""
+
+    node: NodeName
+    event: agent_pb2.AgentEvent
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesRefused:
+    """An agent sent samples of a link that cannot be true; the reason names the field."""
+
+    node: NodeName
+    link: LinkName
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesDropped:
+    """An agent thinned out its ring: samples it has dropped since it started."""
+
+    node: NodeName
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryLost:
+    """An agent's telemetry stream ended."""
+
+    node: NodeName
+
+
+TelemetryStimulus = (
+    AgentHello
+    | LinkObserved
+    | PoolsReported
+    | StreamsReported
+    | AgentReported
+    | SamplesRefused
+    | SamplesDropped
+    | TelemetryLost
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One telemetry message's worth, handled and acknowledged as a whole.
+
+    `incarnation` and `sequence` say which message; hello and loss of a stream carry sequence 0.
+    """
+
+    node: NodeName
+    incarnation: bytes
+    sequence: int
+    items: tuple[TelemetryStimulus, ...]
+
+
+# ---- what agents tell: policy ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConnected:
+    """An agent opened its policy stream and says what it runs by."""
+
+    node: NodeName
+    have: agent_pb2.PolicyVersion
+    highest_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDisconnected:
+    """An agent's policy stream ended."""
+
+    node: NodeName
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAcked:
+    """An agent has applied and persisted the policy with this digest."""
+
+    node: NodeName
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyNacked:
+    """An agent refused the policy with this digest and keeps what it had."""
+
+    node: NodeName
+    digest: bytes
+    rules: tuple[agent_pb2.RuleStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A time that the core asked to be woken at has come."""
+
+
+PolicyStimulus = PolicyConnected | PolicyDisconnected | PolicyAcked | PolicyNacked
+Stimulus = IntentStimulus | Batch | TelemetryStimulus | PolicyStimulus | Tick

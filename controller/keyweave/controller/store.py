@@ -1,0 +1,301 @@
+"""What must survive: intent, the rollout, events, and the lease that fences an older controller.
+
+One controller writes at a time. It claims an epoch, and every write locks the lease row and checks that
+this epoch still stands, in the transaction of the write itself: a controller that has been succeeded
+cannot change anything, however late its write arrives. A write returns once it is on disk.
+
+SQLite runs with a write-ahead log and synchronous=FULL. There is no key material here, ever.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from google.protobuf import json_format
+from pydantic import TypeAdapter
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from keyweave.common.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    FencedError,
+    InvalidInputError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+)
+from keyweave.controller.events import Event
+from keyweave.controller.intent import Intent, Spec, SpecType, kind_name
+from keyweave.controller.rollout import Rollout
+from keyweave.v1 import types_pb2
+
+EVENTS_KEPT = 100_000
+# How long a write waits for another process's transaction (SQLite only; PostgreSQL queues them).
+BUSY_TIMEOUT_SECONDS = 5.0
+
+_metadata = sa.MetaData()
+_KINDS: tuple[type[Spec], ...] = (types_pb2.Node, types_pb2.Link, types_pb2.Stream)
+_specs = {
+    kind: sa.Table(
+        f"{kind_name(kind)}s",
+        _metadata,
+        sa.Column("name", sa.String(63), primary_key=True),
+        sa.Column("spec", sa.Text, nullable=False),
+        sa.Column("revision", sa.BigInteger, nullable=False),
+    )
+    for kind in _KINDS
+}
+_rollout = sa.Table(
+    "rollout", _metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("content", sa.Text)
+)
+_events = sa.Table(
+    "events", _metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("content", sa.Text)
+)
+_lease = sa.Table(
+    "lease",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("epoch", sa.BigInteger),
+    sa.Column("holder", sa.String(255)),
+    sa.Column("taken_at", sa.Float),
+)
+_ONLY_ROW = 1
+_rollout_json: TypeAdapter[Rollout] = TypeAdapter(Rollout)
+_event_json: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class Store:
+    """The controller's memory. Open with `Store.open`, claim an epoch, then write."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._writing = asyncio.Lock()
+        self._epoch: int | None = None
+
+    @classmethod
+    async def open(cls, url: str) -> "Store":
+        """Open the database at a SQLAlchemy URL and bring its schema up to date."""
+        engine = _create_engine(url)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_migrate)
+        except (DBAPIError, OSError) as error:
+            await engine.dispose()
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise UnavailableError(f"database_url: {engine.url!r} cannot be opened: {cause}") from error
+        return cls(engine)
+
+    async def close(self) -> None:
+        """Close every connection; what was acknowledged is on disk already."""
+        async with self._writing:
+            await self._engine.dispose()
+
+    # ---- the lease ---------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The epoch this store writes under."""
+        if self._epoch is None:
+            raise PreconditionError("this store only reads: claim_epoch() comes before the first write")
+        return self._epoch
+
+    async def stored_epoch(self) -> int:
+        """The highest epoch that anybody has claimed."""
+        async with self._engine.connect() as connection:
+            return int(await connection.scalar(sa.select(_lease.c.epoch)) or 0)
+
+    async def claim_epoch(self, holder: str) -> int:
+        """Take over from whoever wrote before: the next epoch is ours, older ones are refused."""
+        return await self._take_lease(holder, _lease.c.epoch + 1)
+
+    async def raise_epoch(self, to: int) -> int:
+        """Lift our epoch to `to`, above what agents have seen from a database that is lost."""
+        async with self._fenced() as connection:
+            if to <= self.epoch:
+                raise InvalidInputError.of("to", f"{to} is not above the present epoch, {self.epoch}")
+            await connection.execute(sa.update(_lease).values(epoch=to, taken_at=time.time()))
+        self._epoch = to
+        return to
+
+    async def _take_lease(self, holder: str, epoch: sa.ColumnElement[int]) -> int:
+        async with self._writing, self._engine.begin() as connection:
+            await connection.execute(
+                sa.update(_lease)
+                .where(_lease.c.id == _ONLY_ROW)
+                .values(epoch=epoch, holder=holder[:255], taken_at=time.time())
+            )
+            taken = int(await connection.scalar(sa.select(_lease.c.epoch)) or 0)
+        self._epoch = taken
+        return taken
+
+    @asynccontextmanager
+    async def _fenced(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction under our epoch, or FencedError if somebody has claimed a later one."""
+        epoch = self.epoch
+        async with self._writing, _answering_failures(), self._engine.begin() as connection:
+            # An update comes first: it takes the write lock, so no claim can slip in before the commit.
+            held = await connection.execute(
+                sa.update(_lease).where(_lease.c.id == _ONLY_ROW, _lease.c.epoch == epoch).values(epoch=epoch)
+            )
+            if held.rowcount != 1:
+                now = (await connection.execute(sa.select(_lease.c.epoch, _lease.c.holder))).one()
+                raise FencedError(
+                    f"epoch {epoch} has ended: '{now.holder}' leads with epoch {now.epoch}; stop this one"
+                )
+            yield connection
+
+    # ---- intent ------------------------------------------------------------------------------------
+
+    async def load_intent(self) -> Intent:
+        """All nodes, links and streams, in the order of their names."""
+        intent = Intent()
+        async with self._engine.connect() as connection:
+            for kind, table in _specs.items():
+                rows = await connection.execute(sa.select(table.c.spec).order_by(table.c.name))
+                for (text,) in rows:
+                    intent = intent.put(json_format.Parse(text, kind()))
+        return intent
+
+    async def put(self, spec: SpecType) -> SpecType:
+        """Store `spec` and return it with its new revision.
+
+        Its own revision says what the caller changed: 0 means that it must not exist yet
+        (AlreadyExistsError), any other must be the stored one (ConflictError).
+        """
+        kind = type(spec)
+        table = _specs[kind]
+        stored = kind()
+        stored.CopyFrom(spec)
+        stored.revision = spec.revision + 1
+        row = {"spec": _text(stored), "revision": stored.revision}
+        async with self._fenced() as connection:
+            present = await _revision(connection, table, spec.name)
+            what = f"{kind_name(kind)} '{spec.name}'"
+            if spec.revision == 0:
+                if present is not None:
+                    raise AlreadyExistsError(f"{what} exists already; update it, or choose another name")
+                await connection.execute(sa.insert(table).values(name=spec.name, **row))
+            elif present is None:
+                raise NotFoundError(f"there is no {what}; it may have been deleted since it was read")
+            elif present != spec.revision:
+                raise ConflictError(
+                    f"{what} is at revision {present}, not {spec.revision}; read it again, then change it"
+                )
+            else:
+                await connection.execute(sa.update(table).where(table.c.name == spec.name).values(**row))
+        return stored
+
+    async def delete(self, kind: type[Spec], name: str) -> None:
+        """Remove a node, link or stream, or NotFoundError."""
+        table = _specs[kind]
+        async with self._fenced() as connection:
+            gone = await connection.execute(sa.delete(table).where(table.c.name == name))
+            if gone.rowcount != 1:
+                raise NotFoundError(f"there is no {kind_name(kind)} '{name}'")
+
+    # ---- the rollout -------------------------------------------------------------------------------
+
+    async def save_rollout(self, rollout: Rollout) -> None:
+        """Keep the plan and how far it is in use, instead of the one before."""
+        content = _rollout_json.dump_json(rollout).decode()
+        async with self._fenced() as connection:
+            await connection.execute(sa.delete(_rollout))
+            await connection.execute(sa.insert(_rollout).values(id=_ONLY_ROW, content=content))
+
+    async def load_rollout(self) -> Rollout | None:
+        """The newest saved, or None."""
+        async with self._engine.connect() as connection:
+            content = await connection.scalar(sa.select(_rollout.c.content))
+        return None if content is None else _rollout_json.validate_json(content)
+
+    # ---- events ------------------------------------------------------------------------------------
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """Keep numbered events; beyond the newest EVENTS_KEPT they are forgotten."""
+        if not events:
+            return
+        rows = [{"id": event.id, "content": _event_json.dump_json(event).decode()} for event in events]
+        async with self._fenced() as connection:
+            await connection.execute(sa.insert(_events), rows)
+            oldest_kept = max(event.id for event in events) - EVENTS_KEPT + 1
+            await connection.execute(sa.delete(_events).where(_events.c.id < oldest_kept))
+
+    async def recent_events(self, count: int, before: int | None = None) -> tuple[Event, ...]:
+        """The newest `count` events (with an id below `before`), newest last."""
+        query = sa.select(_events.c.content).order_by(_events.c.id.desc()).limit(count)
+        if before is not None:
+            query = query.where(_events.c.id < before)
+        async with self._engine.connect() as connection:
+            contents = (await connection.scalars(query)).all()
+        return tuple(_event_json.validate_json(content) for content in reversed(contents))
+
+    async def last_event_id(self) -> int:
+        """The id of the newest event, 0 if there was none."""
+        async with self._engine.connect() as connection:
+            return int(await connection.scalar(sa.select(sa.func.max(_events.c.id))) or 0)
+
+
+@asynccontextmanager
+async def _answering_failures() -> AsyncIterator[None]:
+    """A disk that is full or a database that is gone is not our caller's fault, and may pass."""
+    try:
+        yield
+    except OperationalError as error:
+        raise UnavailableError(f"the controller's database cannot be written now: {error.orig}") from error
+
+
+def _text(spec: Spec) -> str:
+    return json_format.MessageToJson(spec, preserving_proto_field_name=True, indent=None)
+
+
+async def _revision(connection: AsyncConnection, table: sa.Table, name: str) -> int | None:
+    found = await connection.scalar(sa.select(table.c.revision).where(table.c.name == name))
+    return None if found is None else int(found)
+
+
+def _create_engine(url: str) -> AsyncEngine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_async_engine(parsed)
+    except (ArgumentError, ImportError) as error:
+        raise InvalidInputError.of(
+            "database_url",
+            f"'{url}' is not a usable URL ({error}); expected sqlite+aiosqlite:///FILE or "
+            "postgresql+asyncpg://USER@HOST/DATABASE (install keyweave[postgresql])",
+        ) from None
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions by itself: it would leave schema changes outside of them.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _migrate(connection: sa.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", "keyweave.controller:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,1 @@
+"""Test builds: the product with a recorder in it, and four that are broken on purpose."""
