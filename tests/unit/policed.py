@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from keyweave.agent.policy import Policy, PolicyRefusedError, next_policy
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
@@ -19,8 +20,7 @@ NO_PLAN = Plan(version=0, snapshot_version=0)
 def path(stream: str, *nodes: str) -> Path:
     """A path over links that are named after their ends in alphabetical order."""
     hops = tuple(
-        Hop(LinkName("-".join(sorted((a, b)))), NodeName(a), NodeName(b))
-        for a, b in zip(nodes, nodes[1:], strict=False)
+        Hop(LinkName("-".join(sorted((a, b)))), NodeName(a), NodeName(b)) for a, b in pairwise(nodes)
     )
     return Path(path_id(StreamName(stream), hops), hops)
 
@@ -93,7 +93,8 @@ class Network:
         return self.snapshot
 
     def carry_out(self, instructions: Iterable[Instruction], limit: int | None = None) -> None:
-        """Do what the controller says; it crashes after `limit` instructions."""
+        """Do what the controller says; it crashes after `limit` instructions, whose pushes arrive."""
+        sent = []
         for count, instruction in enumerate(instructions):
             if limit is not None and count >= limit:
                 break
@@ -104,9 +105,12 @@ class Network:
                 case Push(node, _, _):
                     assert not self.agents[node].inbox, "one push at a time"
                     self.agents[node].inbox.append(instruction)
+                    sent.append(node)
                 case Confirm(node, _, _):
                     self.agents[node].confirmed.append(instruction)
         if limit is not None:
+            for node in sent:
+                self.deliver(node)
             self.restart()
 
     def settle(self, limit: int | None = None) -> None:
@@ -171,11 +175,11 @@ class Network:
         agent.forgetful = False
         agent.answers.append(push.target.policy.digest)
 
-    def acknowledge(self, name: str) -> None:
+    def acknowledge(self, name: str, *, crash_after: int | None = None) -> None:
         """The agent's oldest acknowledgement arrives."""
         agent = self.agents[NodeName(name)]
         assert self.distribution.acked(agent.node, agent.answers.pop(0))
-        self.settle()
+        self.settle(crash_after)
 
     def refuse(self, name: str) -> None:
         """The agent refuses its push."""

@@ -1,5 +1,7 @@
 """Whatever is lost, late, refused or restarted: no end uses a path that a node on it does not carry."""
 
+from collections.abc import Collection
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -41,6 +43,7 @@ class Reality(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.net = network()
+        self.net.calm_down()
         self.plans = 0
         self.chosen: list[list[Path]] = []
 
@@ -54,13 +57,21 @@ class Reality(RuleBasedStateMachine):
     ) -> None:
         self._adopt(sets, 0, crash_after)
         stored = self.net.stored.plan.streams
-        self.chosen = [list(s.paths) for s in stored["s"].path_sets] if "s" in stored else []
+        self.chosen = [list(s.paths) for plan in stored.values() for s in plan.path_sets]
 
     def _adopt(self, sets: list[list[Path]], backups: int, crash_after: int | None) -> None:
         self.plans += 1
         self.chosen = sets
         backups = min(backups, max(0, len(sets) - 1))
         self.net.adopt(plan(self.plans, {"s": sets}, backups=backups), crash_after=crash_after)
+
+    @rule(name=st.sampled_from(NODES), crash_after=st.integers(0, 3))
+    def the_controller_crashes_while_it_follows_an_acknowledgement(self, name: str, crash_after: int) -> None:
+        agent = self.net.agents[NodeName(name)]
+        if agent.inbox:
+            self.net.deliver(name)
+        if agent.answers:
+            self.net.acknowledge(name, crash_after=crash_after)
 
     @rule()
     def the_controller_restarts(self) -> None:
@@ -74,14 +85,27 @@ class Reality(RuleBasedStateMachine):
             self.net.connect(name)
 
     @rule(name=st.sampled_from(NODES))
-    def a_policy_is_applied(self, name: str) -> None:
-        if self.net.agents[NodeName(name)].inbox:
-            self.net.deliver(name)
+    def an_agent_applies_a_policy_or_is_heard_to_have(self, name: str) -> None:
+        self._step(name)
 
     @rule(name=st.sampled_from(NODES))
-    def an_acknowledgement_arrives(self, name: str) -> None:
-        if self.net.agents[NodeName(name)].answers:
+    def an_acknowledgement_is_lost_with_the_connection(self, name: str) -> None:
+        if self.net.agents[NodeName(name)].inbox:
+            self.net.deliver(name)
+            self.net.disconnect(name)
+
+    @rule(away=st.sets(st.sampled_from(NODES), max_size=2), steps=st.integers(1, 30))
+    def all_but_some_make_progress(self, away: set[str], steps: int) -> None:
+        for count in range(steps):
+            self._step(NODES[count % len(NODES)], unless=away)
+
+    def _step(self, name: str, unless: Collection[str] = ()) -> None:
+        agent = self.net.agents[NodeName(name)]
+        if agent.answers and name not in unless:
             self.net.acknowledge(name)
+        elif agent.inbox and name not in unless:
+            self.net.deliver(name)
+            self.net.check()
 
     @rule(name=st.sampled_from(NODES))
     def a_policy_is_refused(self, name: str) -> None:
@@ -109,13 +133,13 @@ class Reality(RuleBasedStateMachine):
         self.net.check()
 
 
-Reality.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Reality.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestReality = Reality.TestCase
 
 
 def test_transit_and_far_end_have_a_path_before_the_near_end_may_use_it() -> None:
     net = network()
-    net.connect_all()
+    net.calm_down()
     net.adopt(plan(1, {"s": [[OVER_P]]}))
     for name in ("a", "b"):
         net.deliver(name)
@@ -198,6 +222,60 @@ def test_a_lost_acknowledgement_counts_for_neither_side_until_the_agent_says_wha
     assert OVER_P.path_id in net.distribution.agent(NodeName("a")).uses
     net.connect("a")
     assert OVER_P.path_id not in net.distribution.agent(NodeName("a")).uses
+
+
+def test_a_path_that_may_have_been_removed_is_established_anew_before_it_is_used_again() -> None:
+    net = network()
+    net.adopt(plan(1, {"s": [[OVER_P]]}))
+    net.calm_down()
+    net.adopt(plan(2, {"s": []}))
+    for name in ("a", "b"):
+        net.deliver(name)
+        net.acknowledge(name)
+    net.deliver("p")
+    net.disconnect("p")  # p has dropped the path; the controller cannot know
+    net.adopt(plan(3, {"s": [[OVER_P]]}))
+    for _ in range(4):
+        for name in ("a", "b"):
+            if net.agents[NodeName(name)].inbox:
+                net.deliver(name)
+                net.acknowledge(name)
+    assert used(net, "a") == used(net, "b") == set()
+    net.calm_down()
+    assert used(net, "a") == {OVER_P.path_id}
+
+
+def test_the_store_knows_of_a_path_before_an_end_may_use_it() -> None:
+    net = network()
+    net.calm_down()
+    net.adopt(plan(1, {"s": [[OVER_P]]}))
+    for name in ("a", "b", "p"):
+        net.deliver(name)
+    for name in ("a", "b"):
+        net.acknowledge(name)
+    net.acknowledge("p", crash_after=2)  # the store is written, the first end hears of it, and no more
+    assert OVER_P.path_id in net.stored.established
+    assert used(net, "a") == {OVER_P.path_id}
+    net.connect("p")
+    net.adopt(plan(2, {"s": []}))
+    while net.agents[NodeName("p")].inbox:
+        net.deliver("p")
+        net.acknowledge("p")
+    net.check()
+
+
+def test_an_agent_that_comes_back_with_nothing_is_relied_on_for_nothing_even_after_a_restart() -> None:
+    net = network()
+    net.adopt(plan(1, {"s": [[OVER_P]]}))
+    net.calm_down()
+    net.restart()
+    net.connect("a")
+    net.wipe("p")
+    net.connect("p")
+    net.deliver("a")
+    assert used(net, "a") == set()
+    net.calm_down()
+    assert used(net, "a") == {OVER_P.path_id}
 
 
 def test_changes_that_come_while_a_push_is_out_coalesce_into_one() -> None:

@@ -1,16 +1,19 @@
 """Allocation against an exact reference: arc flows instead of path sets, solved to the lexicographic end."""
 
 from collections.abc import Sequence
+from random import Random
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from keyweave.common.names import StreamName
-from keyweave.controller.routing import OVERHEAD, plan_streams
-from keyweave.controller.topology import Snapshot, Stream
 from scipy.optimize import linprog
 
+from keyweave.common.names import StreamName
+from keyweave.controller.routing import OVERHEAD, allocate, plan_streams
+from keyweave.controller.routing.candidates import MAX_CANDIDATES
+from keyweave.controller.topology import Plan, Snapshot, Stream
 from tests.unit.networks import grid, random_network, random_streams, ring, snapshot, stream
 
 
@@ -85,20 +88,50 @@ class ExactMaxMin:
         return {one.name: float(floors[s]) * self.unit for s, one in enumerate(self.streams)}
 
 
-def score(network: Snapshot) -> float:
-    """The worst stream's rate over its exact max-min rate."""
+def scores(network: Snapshot, plan: Plan) -> dict[StreamName, float]:
+    """Each stream's rate over its exact max-min rate."""
     exact = ExactMaxMin(network).rates()
-    plan = plan_streams(network, None, 1)
-    return min(plan.streams[name].rate_bps / rate for name, rate in exact.items())
+    return {name: plan.streams[name].rate_bps / rate for name, rate in exact.items()}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 10_000), nodes=st.integers(3, 8), extra=st.integers(0, 6), count=st.integers(1, 8))
-def test_the_worst_stream_gets_nine_tenths_of_its_exact_max_min_rate(
-    seed: int, nodes: int, extra: int, count: int
+def random_case(seed: int, nodes: int, extra_links: int, count: int) -> Snapshot:
+    return snapshot(random_network(seed, nodes, nodes - 1 + extra_links), random_streams(seed, nodes, count))
+
+
+cases = given(
+    seed=st.integers(0, 10_000),
+    nodes=st.integers(3, 8),
+    extra_links=st.integers(0, 6),
+    count=st.integers(1, 8),
+)
+relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@relaxed
+@cases
+def test_without_the_limit_on_splitting_every_stream_gets_its_exact_max_min_rate(
+    seed: int, nodes: int, extra_links: int, count: int
 ) -> None:
-    network = snapshot(random_network(seed, nodes, nodes - 1 + extra), random_streams(seed, nodes, count))
-    assert score(network) >= 0.9
+    network = random_case(seed, nodes, extra_links, count)
+    with patch.object(allocate, "MAX_SETS", MAX_CANDIDATES):
+        plan = plan_streams(network, None, 1)
+    assert min(scores(network, plan).values()) >= 0.95
+
+
+def test_nearly_every_network_has_its_worst_stream_within_a_tenth_of_exact() -> None:
+    draw = Random(2026)
+    worst = sorted(
+        min(scores(network, plan_streams(network, None, 1)).values())
+        for network in (
+            random_case(seed, draw.randint(3, 8), draw.randint(0, 6), draw.randint(1, 8))
+            for seed in range(100)
+        )
+    )
+    # The reference may split a stream without limit, a plan over three sets only: a stream whose ends are
+    # joined by five equal thin routes cannot have more than three fifths of it.
+    assert worst[5] >= 0.9
+    assert worst[50] >= 0.999
+    assert worst[0] >= 0.6
 
 
 @pytest.mark.parametrize(
@@ -113,7 +146,7 @@ def test_regular_networks_are_shared_as_the_exact_reference_shares_them(
     links: list[tuple[str, str, str, float]], streams: list[tuple[str, str]]
 ) -> None:
     network = snapshot(links, [stream(f"s{i}", a, b) for i, (a, b) in enumerate(streams)])
-    assert score(network) >= 0.99
+    assert min(scores(network, plan_streams(network, None, 1)).values()) >= 0.99
 
 
 def test_links_a_million_times_apart_in_rate_are_both_shared_exactly() -> None:

@@ -11,7 +11,7 @@ from keyweave.cli.fields import enum_word
 from keyweave.v1 import admin_pb2, emulator_pb2, types_pb2
 
 # Below this many columns, what can be had by `get` and `explain` is left out.
-WIDE = 100
+WIDE = 112
 _CONDITION_STYLES: Mapping[int, str] = {
     types_pb2.LINK_CONDITION_OK: "green",
     types_pb2.LINK_CONDITION_DEGRADED: "yellow",

@@ -6,18 +6,18 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 from rich.console import Console
 
 from keyweave.cli.connection import Network, StateDirOption
-from keyweave.cli.layout import Layout
-from keyweave.cli.live import show_network
 from keyweave.cli.state_dir import default_root
-from keyweave.cli.supervisor import Supervisor
 from keyweave.common import process
+
+if TYPE_CHECKING:  # it brings in the emulator's physics, which no other command needs
+    from keyweave.cli.layout import Layout
 
 
 def command(
@@ -29,6 +29,9 @@ def command(
     ] = True,
 ) -> None:
     """Start emulator, controller and agents of a scenario; Ctrl-C stops them in order."""
+    from keyweave.cli.live import show_network  # noqa: PLC0415  # other commands start faster without these
+    from keyweave.cli.supervisor import Supervisor  # noqa: PLC0415
+
     root = state_dir or default_root()
     console = Console(highlight=False)
 
@@ -36,7 +39,7 @@ def command(
         console.print(line, markup=False, soft_wrap=True)
 
     async def main(stop: asyncio.Event) -> None:
-        async def when_up(layout: Layout) -> None:
+        async def when_up(layout: "Layout") -> None:
             tell(f"{layout.scenario.name} is up. Try, in another terminal:")
             for line in suggestions(layout, _program(), root):
                 tell(f"  {line}")
@@ -52,7 +55,7 @@ def command(
     process.run(main)
 
 
-def suggestions(layout: Layout, program: str, root: Path) -> list[str]:
+def suggestions(layout: "Layout", program: str, root: Path) -> list[str]:
     """The next commands to try, with this network's own names."""
     where = "" if root == default_root() else f" --state-dir {shlex.quote(str(root))}"
     lines = []

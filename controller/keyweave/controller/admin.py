@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName, NodeName, StreamName, is_name
-from keyweave.common.validation import check
+from keyweave.common.validation import check, violations
 from keyweave.controller.admin_changes import Changes, Planner
 from keyweave.controller.admin_messages import (
     event_message,
@@ -101,7 +101,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.UpdateNodeRequest, context: Context
     ) -> admin_pb2.UpdateNodeResponse:
         """Change fields of a node."""
-        _enter("UpdateNode", request, context)
+        _enter_update("UpdateNode", "node", request, context)
         node, plan = await self._changes.update(
             request.node, request.update_mask.paths, validate_only=request.validate_only
         )
@@ -142,7 +142,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.UpdateLinkRequest, context: Context
     ) -> admin_pb2.UpdateLinkResponse:
         """Change fields of a link."""
-        _enter("UpdateLink", request, context)
+        _enter_update("UpdateLink", "link", request, context)
         link, plan = await self._changes.update(
             request.link, request.update_mask.paths, validate_only=request.validate_only
         )
@@ -187,7 +187,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.UpdateStreamRequest, context: Context
     ) -> admin_pb2.UpdateStreamResponse:
         """Change fields of a stream."""
-        _enter("UpdateStream", request, context)
+        _enter_update("UpdateStream", "stream", request, context)
         stream, plan = await self._changes.update(
             request.stream, request.update_mask.paths, validate_only=request.validate_only
         )
@@ -279,6 +279,19 @@ def _enter(rpc: str, request: Message, context: Context) -> None:
     """Who is calling comes first: a stranger learns nothing about what would be valid."""
     admit(context, rpc)
     check(request)
+
+
+def _enter_update(rpc: str, field: str, request: Any, context: Context) -> None:
+    """The same for an update, where only what the mask names counts; the rest need not even be filled in."""
+    admit(context, rpc)
+    counts = {f"{field}.{name}" for name in ("name", *request.update_mask.paths)}
+    found = [
+        violation
+        for violation in violations(request)
+        if not violation.field.startswith(f"{field}.") or violation.field.partition("[")[0] in counts
+    ]
+    if found:
+        raise InvalidInputError(found)
 
 
 def _page(items: Mapping[Any, Item], size: int, token: str) -> tuple[list[Item], str]:

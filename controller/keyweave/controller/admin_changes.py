@@ -153,7 +153,7 @@ class Changes:
         if self._planner.read_only:
             raise PreconditionError(
                 "the controller is read-only: agents have seen a higher epoch than its database, which must "
-                "be an old copy; run `keyweave controller raise-epoch --confirm`, then restart it"
+                "be an old copy; run `keyweave controller raise-epoch --to EPOCH --confirm`, then restart it"
             )
 
     def _check_deletable(self, kind: type[Spec], name: str) -> None:

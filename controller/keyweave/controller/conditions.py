@@ -20,7 +20,7 @@ from keyweave.controller.track import (
     Signals,
     forget_measurements,
 )
-from keyweave.controller.windows import ErrorCounts, Moments, wilson_lower
+from keyweave.controller.windows import ErrorCounts, Moments, wilson_lower, wilson_upper
 
 # From so many bits on a QBER is taken at its word: its standard error is below 0.5 percentage points.
 _SURE_BITS = 5000.0
@@ -230,6 +230,7 @@ def _abort_reason(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimi
     for end in ends:
         if end.fault is EndEvent.QBER_ABORT:
             return f"'{end.node}' aborted for its QBER{_words(end)}"
+    for end in ends:
         if end.alarm:
             return end.alarm
         for qber in (end.fast.qber, end.slow.qber):
@@ -316,6 +317,7 @@ def _shortcoming(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimit
         qber = end.slow.qber
         if exceeds(qber, threshold):
             return f"QBER {qber.ratio:.1%} at '{end.node}' is at or above {threshold:.1%}"
-        if track.condition is Condition.DEGRADED and qber.ratio >= leave:
-            return f"QBER {qber.ratio:.1%} at '{end.node}' is not yet below {leave:.1%}"
+        lingers = wilson_upper(qber.ratio, qber.effective_bits, SIGNIFICANT_Z) >= leave
+        if track.condition is Condition.DEGRADED and qber.bits and lingers:
+            return f"QBER {qber.ratio:.1%} at '{end.node}' is not yet surely below {leave:.1%}"
     return ""

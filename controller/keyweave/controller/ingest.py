@@ -11,7 +11,7 @@ refused alone, counted, and the rest of its message counts, because an agent wou
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -88,8 +88,8 @@ class _Session:
         self.node = node
         self.progress = progress
         self.changed = asyncio.Event()
-        self.changed.set()  # the first response tells where the agent stands
         self.closing = asyncio.Event()
+        self.replaced = False
         self.ended = asyncio.Event()
 
 
@@ -142,18 +142,19 @@ class TelemetryIntake:
         try:
             await self._submit(Batch(node, hello.incarnation, 0, (AgentHello(node, hello),)))
             await self._converse(session, requests, context)
-            if session.closing.is_set():
-                self._refuse(session)
+            self._explain_end(session)
         finally:
             session.ended.set()
             if self._sessions.get(node) is session:
                 del self._sessions[node]
                 await self._submit(Batch(node, hello.incarnation, 0, (TelemetryLost(node),)))
 
-    def _refuse(self, session: _Session) -> NoReturn:
+    def _explain_end(self, session: _Session) -> None:
+        """An error for an agent that would have gone on; nothing for one that was done."""
+        if session.replaced:
+            raise ConflictError(f"agent '{session.node}' has opened a newer telemetry stream")
         if self._stopped:
             raise UnavailableError("this controller is shutting down; dial again")
-        raise ConflictError(f"agent '{session.node}' has opened a newer telemetry stream")
 
     async def _hello(
         self, node: NodeName, requests: AsyncIterator[agent_pb2.TelemetryRequest]
@@ -179,6 +180,7 @@ class TelemetryIntake:
         while (older := self._sessions.get(node)) is not None:
             self.counters.replaced_streams_total += 1
             del self._sessions[node]
+            older.replaced = True
             older.closing.set()
             await older.ended.wait()
         if self._stopped:
@@ -201,6 +203,10 @@ class TelemetryIntake:
         tasks = (reader, writer, closing)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            # A write must end by itself: gRPC cannot send a status while a message is on its way.
+            session.closing.set()
+            session.changed.set()
+            await asyncio.wait((writer,))
         finally:
             for task in tasks:
                 task.cancel()
@@ -211,14 +217,14 @@ class TelemetryIntake:
 
     async def _acknowledge(self, session: _Session, context: "Stream") -> None:
         """Tell how far the agent may forget and go; changes during a write make one response together."""
-        while True:
-            await session.changed.wait()
+        while not session.closing.is_set():
             session.changed.clear()
             acked = session.progress.acked
             await context.write(
                 agent_pb2.TelemetryResponse(acked_sequence=acked, credit_sequence=acked + self._window)
             )
             self.counters.acks_sent_total += 1
+            await session.changed.wait()
 
     async def _read(self, session: _Session, requests: AsyncIterator[agent_pb2.TelemetryRequest]) -> None:
         async for request in requests:
@@ -242,7 +248,8 @@ class TelemetryIntake:
         if progress.received is None:
             # What came before was acknowledged by this controller's earlier process.
             progress.received = progress.acked = sequence - 1
-            session.changed.set()
+            if progress.acked:
+                session.changed.set()
         if sequence <= progress.received:
             self.counters.duplicate_messages_total += 1
             return False

@@ -18,6 +18,8 @@ from keyweave.controller.topology import (
 
 # A link whose usable rate moved by less than this share of what was planned on is not planned anew.
 RATE_CHANGE_RATIO = 0.2
+# Rates in two plans that differ by less than this share are the same: estimates are no better.
+SAME_RATE_RATIO = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +98,32 @@ def _exists(hop: Hop, snapshot: Snapshot) -> bool:
 
 
 def moved_streams(before: Plan, after: Plan) -> tuple[StreamName, ...]:
-    """The streams whose paths, rates or shortcomings differ, whatever the words around them."""
+    """The streams whose paths or shortcomings differ, or whose rates do by more than is worth a push."""
     return tuple(
         name
         for name in sorted(before.streams.keys() | after.streams.keys())
-        if _substance(before.streams.get(name)) != _substance(after.streams.get(name))
+        if _has_moved(before.streams.get(name), after.streams.get(name))
     )
 
 
-def _substance(plan: StreamPlan | None) -> object:
-    if plan is None:
-        return None
-    sets: tuple[tuple[int, float, tuple[PathId, ...]], ...] = tuple(
-        (path_set.rank, path_set.rate_bps, tuple(path.path_id for path in path_set.paths))
-        for path_set in plan.path_sets
+def _has_moved(before: StreamPlan | None, after: StreamPlan | None) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return (
+        bool(before.unmet) != bool(after.unmet)
+        or _rate_differs(before.rate_bps, after.rate_bps)
+        or [(s.rank, _path_ids(s)) for s in before.path_sets]
+        != [(s.rank, _path_ids(s)) for s in after.path_sets]
+        or any(
+            _rate_differs(old.rate_bps, new.rate_bps)
+            for old, new in zip(before.path_sets, after.path_sets, strict=True)
+        )
     )
-    return plan.rate_bps, sets, bool(plan.unmet)
+
+
+def _rate_differs(before: float, after: float) -> bool:
+    return abs(after - before) > SAME_RATE_RATIO * max(before, after)
+
+
+def _path_ids(path_set: PathSet) -> tuple[PathId, ...]:
+    return tuple(path.path_id for path in path_set.paths)

@@ -94,7 +94,7 @@ class StreamReport:
         ends = [self.ends[node] for node in (stream.source, stream.target) if node in self.ends]
         states = [end.state for end in ends]
         if not states:
-            return StreamView(stream, plan)
+            return StreamView(stream, plan, last_failover_seconds=self.last_failover_seconds)
         return StreamView(
             stream=stream,
             plan=plan,

@@ -161,12 +161,22 @@ def wilson_lower(ratio: float, bits: float, z: float) -> float:
 
     Unlike the plain normal interval it holds for the few counts that a slow link has.
     """
+    centre, spread = _wilson(ratio, bits, z)
+    return max(0.0, centre - spread)
+
+
+def wilson_upper(ratio: float, bits: float, z: float) -> float:
+    """Upper end of the same interval; 1 without any bits."""
+    centre, spread = _wilson(ratio, bits, z)
+    return min(1.0, centre + spread)
+
+
+def _wilson(ratio: float, bits: float, z: float) -> tuple[float, float]:
     if bits <= 0.0:
-        return 0.0
+        return 0.5, 0.5
     z_squares = z * z / bits
-    centre = ratio + z_squares / 2.0
     spread = z * math.sqrt(ratio * (1.0 - ratio) / bits + z_squares / (4.0 * bits))
-    return max(0.0, (centre - spread) / (1.0 + z_squares))
+    return (ratio + z_squares / 2.0) / (1.0 + z_squares), spread / (1.0 + z_squares)
 
 
 def student_95(freedom: float) -> float:

@@ -175,8 +175,9 @@ class LinkEnd:
                 truncate = pb.PoolTruncate(link=self.name, pool_id=self.pool.pool_id, from_block=from_block)
                 truncate.reason = after.reason
                 self._post(pb.Frame(pool_truncate=truncate))
-        if before.health is LinkHealth.ABORTED and not self._peer_aborted:
-            # The blocks between were discarded, so the old pool has a hole: begin afresh.
+        if before.health is LinkHealth.ABORTED:
+            # The blocks between were discarded, so the old pool has a hole: begin afresh. The peer must
+            # hear it even while it is aborted itself, or each end would wait for the other.
             self.destroy_pool("the link is clear again")
             self._post_destroy(b"", "the link is clear again")
         self._wake.set()

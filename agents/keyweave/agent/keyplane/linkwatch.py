@@ -14,7 +14,11 @@ import numpy as np
 
 from keyweave.v1 import agent_pb2, types_pb2
 
+# The error rate is judged over the last second, and over more for links too slow to say much in one.
 WINDOW_SECONDS = 1.0
+LONG_WINDOW_SECONDS = 10.0
+# How sure an abort is, in standard deviations: a false one destroys key and quarantines streams.
+ABORT_SIGMAS = 3.0
 HISTORY_SECONDS = 30.0
 # An abort is over when the error rate has been below the threshold for this long.
 CLEAR_SECONDS = 3.0
@@ -85,36 +89,68 @@ class LinkWatch:
         return end
 
     def _judge_error_rate(self, now: float, threshold: float) -> None:
-        recent = [row for row in self._rows if row.time > now - WINDOW_SECONDS]
-        bits = sum(row.sifted_bits for row in recent)
+        mean, bits = self._mean_since(now - WINDOW_SECONDS)
+        aborted = self.verdict.health is LinkHealth.ABORTED
         if not bits:
-            if self.verdict.health is not LinkHealth.ABORTED:
+            if not aborted:
                 self.verdict = Verdict(LinkHealth.OK, "no sifted bits in the last second", now)
             return
-        mean = sum(row.qber_ratio * row.sifted_bits for row in recent) / bits
-        # One standard error of a binomial proportion: a slow link's scatter is not an attack.
-        error = math.sqrt(mean * (1 - mean) / bits)
-        if mean - error >= threshold:
+        if aborted:
+            self._judge_clear(now, mean, threshold)
+            return
+        for seconds in (WINDOW_SECONDS, LONG_WINDOW_SECONDS):
+            over, counted = self._mean_since(now - seconds)
+            if lower_bound(over, counted) >= threshold:
+                reason = f"QBER {over:.4f} over {counted:.0f} bits: at or above the threshold {threshold:g}"
+                since = self._onset(threshold) - ONSET_MARGIN_SECONDS
+                self.verdict = Verdict(LinkHealth.ABORTED, reason, since)
+                return
+        self.verdict = Verdict(LinkHealth.OK, f"QBER {mean:.4f}", now)
+
+    def _judge_clear(self, now: float, mean: float, threshold: float) -> None:
+        if mean >= threshold:
             self._clear_since = None
-            if self.verdict.health is not LinkHealth.ABORTED:
-                reason = f"QBER {mean:.4f} ± {error:.4f} is at or above the abort threshold {threshold:g}"
-                self.verdict = Verdict(
-                    LinkHealth.ABORTED, reason, self._onset(threshold) - ONSET_MARGIN_SECONDS
-                )
-        elif self.verdict.health is LinkHealth.ABORTED and mean < threshold:
-            self._clear_since = self._clear_since if self._clear_since is not None else now
-            if now - self._clear_since >= CLEAR_SECONDS:
-                self.verdict = Verdict(LinkHealth.OK, f"QBER is back at {mean:.4f}", now)
-        elif self.verdict.health is not LinkHealth.ABORTED:
-            self.verdict = Verdict(LinkHealth.OK, f"QBER {mean:.4f}", now)
+            return
+        self._clear_since = self._clear_since if self._clear_since is not None else now
+        if now - self._clear_since >= CLEAR_SECONDS:
+            # What was measured under attack must not count against the link a second time.
+            while self._rows and self._rows[0].time < self._clear_since:
+                self._rows.popleft()
+            self.verdict = Verdict(LinkHealth.OK, f"QBER is back at {mean:.4f}", now)
+
+    def _mean_since(self, moment: float) -> tuple[float, float]:
+        """QBER over the sifted bits after a moment, and how many bits that is; (0, 0) without any."""
+        bits = errors = 0.0
+        for row in reversed(self._rows):
+            if row.time <= moment:
+                break
+            bits += row.sifted_bits
+            errors += row.qber_ratio * row.sifted_bits
+        return (errors / bits if bits else 0.0), bits
 
     def _onset(self, threshold: float) -> float:
-        """When the run of raised samples began: halfway between the calm level and the threshold."""
+        """When the error rate rose: the most likely change-point (Page's CUSUM, Biometrika 41, 100 (1954)).
+
+        The reference value lies halfway between the calm level and the threshold.
+        """
         calm = [row.qber_ratio for row in self._rows if row.qber_ratio < threshold]
         level = (sum(calm) / len(calm) + threshold) / 2 if calm else 0.0
         onset = self._rows[-1].time
+        excess = most = 0.0
         for row in reversed(self._rows):
-            if row.qber_ratio < level:
-                break
-            onset = row.time
+            excess += (row.qber_ratio - level) * row.sifted_bits
+            if excess > most:
+                most, onset = excess, row.time
         return onset
+
+
+def lower_bound(ratio: float, trials: float, sigmas: float = ABORT_SIGMAS) -> float:
+    """The least success probability that `ratio` observed in `trials` does not rule out.
+
+    Wilson's score interval (J. Am. Stat. Assoc. 22, 209 (1927)), which holds for a handful of trials too.
+    """
+    if trials <= 0:
+        return 0.0
+    square = sigmas * sigmas / trials
+    spread = sigmas * math.sqrt(ratio * (1 - ratio) / trials + square / trials / 4)
+    return max(0.0, (ratio + square / 2 - spread) / (1 + square))

@@ -278,6 +278,7 @@ class NearEnd:
         """Send one random share down each path; the secret is their XOR. All arrive, or none counts."""
         size = count * combine.secret_bytes_per_key(self.terms.key_size_bits)
         shares = [bytearray(os.urandom(size)) for _ in path_set.paths]
+        failure: KeyPlaneError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 sending = [
@@ -302,7 +303,11 @@ class NearEnd:
         except* KeyPlaneError as failures:
             first = failures.exceptions[0]
             assert isinstance(first, KeyPlaneError)
-            raise first from None
+            failure = first
+        if failure is not None:  # raised out here: before Python 3.11.4, except* wraps what it raises
+            for share in shares:
+                memory.wipe(share)
+            raise failure
         secret = bytearray(size)
         for share in shares:
             secret = memory.xor(secret, share)

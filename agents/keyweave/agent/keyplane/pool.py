@@ -14,6 +14,12 @@ from enum import Enum
 
 from keyweave.agent import memory
 
+# What one end has granted and the other has not used stays below this: a peer that asks and never uses
+# cannot make this end hold ever more.
+MAX_GRANTED_BYTES = 1024 * 1024
+# Production times of this many blocks are remembered, for quarantine.
+MAX_PRODUCED_TIMES = 100_000
+
 
 class PoolError(Exception):
     """The ends' books disagree, or a byte was asked for a second time: the pool must be destroyed."""
@@ -36,13 +42,21 @@ class _Span:
         return self.end - self.start
 
 
+@dataclass(slots=True)
+class _HalfBlock:
+    data: bytearray
+    # Bytes that nobody has used, burnt or lost yet.
+    left: int
+
+
 class Lane:
     """One lane: its bytes and, for each user, the spans it has not used yet, in rising order."""
 
     def __init__(self, half_block_bytes: int) -> None:
         self._half = half_block_bytes
-        self._blocks: deque[bytearray] = deque()
-        self._first = 0  # index of the first block that is still kept
+        # By index from the pool's beginning; a half block is forgotten with its last unused byte, so that
+        # a grant that is never used does not keep everything that comes after it.
+        self._blocks: dict[int, _HalfBlock] = {}
         self._end = 0
         self._spans: dict[User, deque[_Span]] = {user: deque() for user in User}
 
@@ -51,12 +65,17 @@ class Lane:
         """One past the last byte taken in."""
         return self._end
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the half blocks that are still in memory."""
+        return len(self._blocks) * self._half
+
     def append(self, half_block: bytearray) -> None:
         """Take in the next half block; its bytes are the owner's."""
         if len(half_block) != self._half:
             raise PoolError(f"half block of {len(half_block)} bytes, expected {self._half}")
         memory.lock(half_block)
-        self._blocks.append(half_block)
+        self._blocks[self._end // self._half] = _HalfBlock(half_block, self._half)
         start, self._end = self._end, self._end + self._half
         spans = self._spans[User.OWNER]
         if spans and spans[-1].end == start:
@@ -93,7 +112,6 @@ class Lane:
         span.start = start + size
         if not span.size:
             spans.popleft()
-        self._forget_used_blocks()
         return taken
 
     def burn(self, user: User, below: int) -> int:
@@ -107,7 +125,6 @@ class Lane:
             spans[0].start = cut
             if not spans[0].size:
                 spans.popleft()
-        self._forget_used_blocks()
         return burnt
 
     def grant(self, start: int, end: int) -> None:
@@ -122,21 +139,21 @@ class Lane:
         self._spans[User.GRANTEE].append(_Span(start, end))
 
     def truncate(self, end: int) -> None:
-        """Destroy everything from `end` on."""
+        """Destroy everything from `end`, the beginning of a block, on."""
         for spans in self._spans.values():
             while spans and spans[-1].end > end:
                 spans[-1].end = max(spans[-1].start, end)
                 if spans[-1].size:
                     break
                 spans.pop()
-        while self._blocks and (self._first + len(self._blocks)) * self._half > end:
-            memory.wipe(self._blocks.pop())
+        for index in [index for index in self._blocks if index * self._half >= end]:
+            memory.wipe(self._blocks.pop(index).data)
         self._end = min(self._end, end)
 
     def destroy(self) -> None:
         """Overwrite and forget everything."""
-        for block in self._blocks:
-            memory.wipe(block)
+        for block in self._blocks.values():
+            memory.wipe(block.data)
         self._blocks.clear()
         for spans in self._spans.values():
             spans.clear()
@@ -146,23 +163,22 @@ class Lane:
         while start < end:
             index, offset = divmod(start, self._half)
             step = min(end - start, self._half - offset)
-            out += self._blocks[index - self._first][offset : offset + step]
+            out += memoryview(self._blocks[index].data)[offset : offset + step]
             start += step
         return out
 
     def _erase(self, span: _Span) -> None:
-        start = max(span.start, self._first * self._half)
+        """Overwrite bytes that were unused until now; a half block without any left is forgotten."""
+        start = span.start
         while start < span.end:
             index, offset = divmod(start, self._half)
             step = min(span.end - start, self._half - offset)
-            memory.wipe(memoryview(self._blocks[index - self._first])[offset : offset + step])
+            block = self._blocks[index]
+            memory.wipe(memoryview(block.data)[offset : offset + step])
+            block.left -= step
+            if not block.left:
+                del self._blocks[index]
             start += step
-
-    def _forget_used_blocks(self) -> None:
-        lowest = min((spans[0].start for spans in self._spans.values() if spans), default=self._end)
-        while self._blocks and (self._first + 1) * self._half <= lowest:
-            self._blocks.popleft()
-            self._first += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +203,8 @@ class Pool:
         self.owns_first_lane = owns_first_lane
         self._half = block_bytes // 2
         self._lanes = {True: Lane(self._half), False: Lane(self._half)}
-        self._produced: deque[tuple[int, int]] = deque()
+        self._produced: deque[tuple[int, int]] = deque(maxlen=MAX_PRODUCED_TIMES)
+        self._truncated = False
 
     @property
     def agreed_end(self) -> int:
@@ -195,7 +212,12 @@ class Pool:
         return (min(self.next_block, self.peer_next_block) - self.first_block) * self._half
 
     def append(self, number: int, block: bytearray, produced_unix_nanos: int) -> None:
-        """Take in a device block, which must be the next; it is overwritten."""
+        """Take in a device block, which must be the next; it is overwritten.
+
+        A truncated pool takes in none: its offsets from there on may have been used already.
+        """
+        if self._truncated:
+            raise PoolError(f"device block {number} came for a pool that was truncated")
         if number != self.next_block or len(block) != 2 * self._half:
             raise PoolError(f"device block {number} ({len(block)} bytes) came; {self.next_block} was due")
         self._lanes[True].append(block[: self._half])
@@ -203,8 +225,11 @@ class Pool:
         memory.wipe(block)
         self.next_block += 1
         self._produced.append((number, produced_unix_nanos))
-        if len(self._produced) > 100_000:
-            self._produced.popleft()
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of key that this end holds in memory for the pool, used parts of half blocks included."""
+        return sum(lane.kept_bytes for lane in self._lanes.values())
 
     def send_bytes(self) -> int:
         """Bytes this end may send with now."""
@@ -241,10 +266,14 @@ class Pool:
         return self._lanes[first_lane].use(user, offset, size)
 
     def grant(self, wanted: int) -> tuple[int, int] | None:
-        """Give up to `wanted` of this end's own unused bytes to the peer, never more than half of them."""
+        """Give up to `wanted` of this end's own unused bytes to the peer, never more than half of them.
+
+        The peer's unused grants together stay within MAX_GRANTED_BYTES.
+        """
         lane = self._lanes[self.owns_first_lane]
         available = lane.unused(User.OWNER, self.agreed_end)
-        size = min(wanted, available // 2)
+        room = MAX_GRANTED_BYTES - lane.unused(User.GRANTEE, lane.end)
+        size = min(wanted, available // 2, room)
         start = lane.next_run(User.OWNER, size, self.agreed_end) if size > 0 else None
         if start is None:
             return None
@@ -276,7 +305,8 @@ class Pool:
         )
 
     def truncate(self, from_block: int) -> None:
-        """Destroy block `from_block` and all later ones."""
+        """Destroy block `from_block` and all later ones; the pool serves what is left and never grows."""
+        self._truncated = True
         from_block = max(from_block, self.first_block)
         if from_block < self.next_block:
             end = (from_block - self.first_block) * self._half

@@ -19,6 +19,9 @@ MAX_SETS = 3
 # No set of rank 0 carries less than this share of its stream's rate.
 MIN_SHARE = 0.01
 
+# Less than one 256-bit key in 43 minutes is no supply: keys live for an hour by default.
+MIN_RATE_BPS = 0.1
+
 # After so many levels what is left is dealt out in equal shares: the worst streams have long been settled.
 _MAX_LEVELS = 12
 _MAX_PRICING_PASSES = 4
@@ -59,9 +62,7 @@ def share(
     return {demand.stream: rates.get(demand.stream, ()) for demand in demands}
 
 
-def _optimum(
-    demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None
-) -> Rates:
+def _optimum(demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None) -> Rates:
     granted = _grant_minimum_rates(demands, residual, pricing)
     rates = _raise_levels(demands, residual, granted, pricing)
     _fit(demands, rates, residual)
@@ -196,6 +197,8 @@ def _few(rates: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _without_crumbs(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if sum(rates) < MIN_RATE_BPS:
+        return (0.0,) * len(rates)
     while any(0 < rate < MIN_SHARE * sum(rates) for rate in rates):
         least = min(rate for rate in rates if rate > 0)
         rates = tuple(0.0 if rate == least else rate for rate in rates)

@@ -33,4 +33,10 @@ def generate(finder: Finder, stream: StreamName, residual: Mapping[LinkName, flo
         another = candidate(stream, routes)
         uses.update(another.links)
         found.setdefault(another.key, another)
-    return tuple(found.values())[:MAX_CANDIDATES]
+    return _risk_disjoint(finder, tuple(found.values()))
+
+
+def _risk_disjoint(finder: Finder, found: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates whose paths share no risk group; all of them if none is like that."""
+    apart = tuple(one for one in found if not finder.shares_risk(path.hops for path in one.paths))
+    return apart or found

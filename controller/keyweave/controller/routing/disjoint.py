@@ -7,8 +7,8 @@ is searched.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 
@@ -45,17 +45,24 @@ class Finder:
         if len(routes) < self.k:
             return None
         fits = all(len(route) <= self.scope.max_hops for route in routes)
-        if fits and not shared_risk_groups(routes, self.terrain.risk_groups):
+        if fits and not self.shares_risk(routes):
             return routes
         return self._combine(weight, risk_disjoint=True) or (
             routes if fits else self._combine(weight, risk_disjoint=False)
         )
 
     def widest(self, residual: Mapping[LinkName, float]) -> tuple[Route, ...] | None:
-        """The set whose narrowest link has the most left."""
+        """The set whose narrowest link has the most left; one without shared risk groups if there is any."""
         if self.k == 1:
             route = widest_route(self.terrain, self.scope, residual)
             return None if route is None else (route,)
+        return self._widest(residual, risk_disjoint=True) or self._widest(residual, risk_disjoint=False)
+
+    def shares_risk(self, routes: Iterable[Route]) -> bool:
+        """Whether two of the routes have a risk group in common."""
+        return bool(shared_risk_groups(routes, self.terrain.risk_groups))
+
+    def _widest(self, residual: Mapping[LinkName, float], *, risk_disjoint: bool) -> tuple[Route, ...] | None:
         widths = sorted({left for left in residual.values() if left > 0})
         best: tuple[Route, ...] | None = None
         low, high = 0, len(widths)
@@ -63,7 +70,7 @@ class Finder:
             middle = (low + high) // 2
             cost = self.terrain.length_cost
             found = self.cheapest({n: cost[n] for n, left in residual.items() if left >= widths[middle]})
-            if found is None:
+            if found is None or (risk_disjoint and self.shares_risk(found)):
                 high = middle
             else:
                 best, low = found, middle + 1
@@ -89,7 +96,7 @@ class Finder:
                 grown = (*chosen, usable[index])
                 if not are_disjoint(grown):
                     continue
-                if risk_disjoint and shared_risk_groups(grown, self.terrain.risk_groups):
+                if risk_disjoint and self.shares_risk(grown):
                     continue
                 if (found := extend(grown, index + 1)) is not None:
                     return found
@@ -189,7 +196,8 @@ def _decompose(scope: Scope, flow: Mapping[LinkName, Hop]) -> tuple[Route, ...]:
 def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tuple[str, ...]]:
     """How many node-disjoint routes exist (without hop limits), and the least cut that allows no more.
 
-    By max-flow min-cut on the split graph (Menger 1927). The cut is named as "node ..." and "link ...".
+    By max-flow min-cut on the split graph (Menger 1927). The cut is named as "node ..." and "link ...". If
+    one element suffices, all that would do are named: each of them has to be doubled before there are two.
     """
     network: nx.DiGraph[str] = nx.DiGraph()
     for node in sorted({*scope.transit, scope.source, scope.target}):
@@ -207,4 +215,22 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
         for one, other, data in network.edges(data=True)
         if one in near and other not in near
     }
+    if value == 1:
+        cut = _single_cuts(terrain, scope)
     return int(value), tuple(sorted(cut))
+
+
+def _single_cuts(terrain: Terrain, scope: Scope) -> set[str]:
+    """Every link and node between the ends without which they are apart."""
+    unlimited = replace(scope, max_hops=len(scope.transit) + 1, limited=False)
+    cost = terrain.length_cost
+    route = cheapest_route(terrain, unlimited, cost) or ()
+    cut: set[str] = set()
+    for hop in route:
+        others = {link: value for link, value in cost.items() if link != hop.link}
+        if cheapest_route(terrain, unlimited, others) is None:
+            cut.add(f"link {hop.link}")
+        around = replace(unlimited, transit=unlimited.transit - {hop.to_node})
+        if hop.to_node != scope.target and cheapest_route(terrain, around, cost) is None:
+            cut.add(f"node {hop.to_node}")
+    return cut

@@ -31,7 +31,7 @@ from keyweave.controller.topology import PathSet, Plan, Snapshot, Stream, Stream
 KEEP_RATIO = 0.8
 _MAX_KEEPING_PASSES = 3
 # Less than this share of a link's capacity is the arithmetic's dust, not room for a path.
-_DUST_RATIO = 1e-6
+_DUST_RATIO = 1e-3
 # Rates come from a solver: within this they count as what was asked for.
 _TOLERANCE = 1e-4
 
@@ -179,10 +179,18 @@ def _request(
 def _serve_class(requests: Sequence[_Request], left: Mapping[LinkName, float]) -> list[_Grant]:
     """Share what is left within one class, moving only streams that gain by it."""
     finders = {request.stream.name: request.finder for request in requests}
+    # Streams that can do without shared risk groups are not to gain rate by them.
+    apart = {
+        request.stream.name
+        for request in requests
+        if not any(request.finder.shares_risk(path.hops for path in one.paths) for one in request.options)
+    }
 
     def price(stream: StreamName, prices: Mapping[LinkName, float]) -> Candidate | None:
         routes = finders[stream].cheapest(prices)
-        return None if routes is None else candidate(stream, routes)
+        if routes is None or (stream in apart and finders[stream].shares_risk(routes)):
+            return None
+        return candidate(stream, routes)
 
     demands = [_demand(request, request.options) for request in requests]
     fresh = _grants(requests, demands, share(demands, left, price))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from keyweave.common.names import LinkName, NodeName
+from keyweave.common.names import LinkName
 from keyweave.controller.routing import reasons
 from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.network import Candidate, Scope, Terrain, candidate, surviving
@@ -80,17 +80,17 @@ def _risk_groups(terrain: Terrain, links: Sequence[LinkName] | set[LinkName]) ->
 
 
 def _weights(terrain: Terrain, avoid: Sequence[Candidate]) -> Mapping[LinkName, float]:
-    links = {link for one in avoid for link in one.links}
-    nodes: set[NodeName] = {node for one in avoid for path in one.paths for node in path.trusted_nodes}
-    groups = _risk_groups(terrain, links)
-    weights = {
-        link: cost
-        + _SHARED_LINK * (link in links)
-        + _SHARED_RISK_GROUP * len(terrain.risk_groups[link] & groups)
-        for link, cost in terrain.length_cost.items()
-    }
-    for node in sorted(nodes):
-        # Half on the way in and half on the way out.
-        for hop in terrain.hops.get(node, ()):
-            weights[hop.link] += _SHARED_NODE / 2
+    """Link costs that lead away from what sets use, the further the more sets use it."""
+    weights = dict(terrain.length_cost)
+    for one in avoid:
+        groups = _risk_groups(terrain, one.links)
+        for link in weights:
+            weights[link] += _SHARED_RISK_GROUP * len(terrain.risk_groups[link] & groups)
+        for link in one.links:
+            if link in weights:
+                weights[link] += _SHARED_LINK
+        for node in (node for path in one.paths for node in path.trusted_nodes):
+            # Half on the way in and half on the way out.
+            for hop in terrain.hops.get(node, ()):
+                weights[hop.link] += _SHARED_NODE / 2
     return weights

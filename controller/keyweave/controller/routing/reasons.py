@@ -138,8 +138,8 @@ def starved(options: Sequence[Candidate], stream: Stream, capacity: Mapping[Link
     """A path exists, but nothing is left on it."""
     link = narrowest(options[0], capacity)
     return (
-        f"nothing is left for priority {stream.priority} on any path: streams of higher priority or longer"
-        f" standing take all, e.g. of {nodes(options[0].paths)} (link {link}, {bps(capacity[link])})"
+        f"nothing is left for it (priority {stream.priority}) on any path: streams served before it take all,"
+        f" e.g. of {nodes(options[0].paths)} (link {link}, {bps(capacity[link])} of key)"
     )
 
 
@@ -176,8 +176,8 @@ def too_few_paths(terrain: Terrain, limits: Scope, k: int) -> str:
     if exists >= k:
         return f"{count}; they exist, but not all within {limits.max_hops} hops: relax max_hops"
     if exists == 1:
-        kind = "a bridge" if cut[0].startswith("link") else "a cut node"
-        return f"{count}; only 1 exists: {cut[0]} is {kind}"
+        kinds = (f"{one} is {'a bridge' if one.startswith('link') else 'a cut node'}" for one in cut)
+        return f"{count}; only 1 exists: {listing(kinds)}"
     return f"{count}; only {exists} exist: every path crosses one of {', '.join(cut)}"
 
 

@@ -1,0 +1,1 @@
+"""The wire, byte for byte: golden files that a change of the protocol must not break unnoticed."""

@@ -1,0 +1,165 @@
+"""From plans to policies: whole, deterministic, and such that agents accept them."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keyweave.agent.policy import check_rules
+from keyweave.common.names import NodeName, PathId
+from keyweave.common.policy_digest import policy_digest, rule_digest
+from keyweave.controller.compile import NodePolicy, compile_policies
+from keyweave.controller.rollout import RetiringSet, Rollout
+from keyweave.controller.routing import plan_streams
+from keyweave.controller.topology import PathSet, Snapshot
+from keyweave.v1 import agent_pb2
+from tests.unit.networks import random_network, snapshot, stream
+from tests.unit.policed import path, plan
+
+A, B, P, Q = NodeName("a"), NodeName("b"), NodeName("p"), NodeName("q")
+LINKS = [
+    ("a-p", "a", "p", 1000.0),
+    ("b-p", "b", "p", 1000.0),
+    ("a-q", "a", "q", 1000.0),
+    ("b-q", "b", "q", 1000.0),
+]
+OVER_P, OVER_Q = path("s", "a", "p", "b"), path("s", "a", "q", "b")
+NETWORK = snapshot(LINKS, [stream("s", "a", "b", min_rate_bps=500.0)])
+
+
+def rules(policy: NodePolicy) -> dict[str, agent_pb2.Rule]:
+    return {rule_id: agent_pb2.Rule.FromString(data) for rule_id, data in policy.rules.items()}
+
+
+def compiled(rollout: Rollout, network: Snapshot = NETWORK) -> dict[NodeName, dict[str, agent_pb2.Rule]]:
+    return {node: rules(policy) for node, policy in compile_policies(network, rollout).items()}
+
+
+def established(rollout: Rollout) -> Rollout:
+    return replace(rollout, established=frozenset(routed.path.path_id for routed in rollout.paths()))
+
+
+def used(rule: agent_pb2.Rule) -> list[set[str]]:
+    return [{p.path_id for p in path_set.paths} for path_set in rule.stream.path_sets]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 2))
+def test_agents_accept_what_is_compiled_from_any_plan(seed: int, k: int) -> None:
+    links = random_network(seed, nodes=7, links=12)
+    network = snapshot(links, [stream("s", "n0", "n5", k=k), stream("r", "n1", "n6", key_size_bits=512)])
+    rollout = established(Rollout(plan_streams(network, None, 1)))
+    for node, policy in compile_policies(network, rollout).items():
+        assert check_rules(node, rules(policy)) == ()
+        assert policy.digest == policy_digest(rules(policy).values())
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_the_same_plan_compiles_to_the_same_bytes_whatever_the_order_it_is_given_in(seed: int) -> None:
+    links = random_network(seed, nodes=6, links=9)
+    streams = [stream("s", "n0", "n5"), stream("r", "n1", "n4")]
+    network = snapshot(links, streams)
+    rollout = established(Rollout(plan_streams(network, None, 1)))
+    shuffled = replace(
+        network,
+        nodes=dict(reversed(list(network.nodes.items()))),
+        links=dict(reversed(list(network.links.items()))),
+        streams=dict(reversed(list(network.streams.items()))),
+    )
+    one, other = compile_policies(network, rollout), compile_policies(shuffled, rollout)
+    assert {n: p.rules for n, p in one.items()} == {n: p.rules for n, p in other.items()}
+    assert {n: p.digest for n, p in one.items()} == {n: p.digest for n, p in other.items()}
+
+
+def test_each_node_gets_its_links_its_peers_its_stream_ends_and_the_paths_that_cross_it() -> None:
+    nodes = compiled(established(Rollout(plan(1, {"s": [[OVER_P]]}))))
+    relay = f"relay/s/{OVER_P.path_id}"
+    assert set(nodes[A]) == {"link/a-p", "link/a-q", "peer/b", "peer/p", "peer/q", "stream/s"}
+    assert set(nodes[P]) == {"link/a-p", "link/b-p", "peer/a", "peer/b", relay}
+    assert set(nodes[Q]) == {"link/a-q", "link/b-q", "peer/a", "peer/b"}
+    rule = nodes[P][relay].relay
+    assert (rule.source_side_link, rule.source_side_node) == ("a-p", "a")
+    assert (rule.target_side_link, rule.target_side_node) == ("b-p", "b")
+    assert nodes[A]["stream/s"].stream.is_source
+    assert not nodes[B]["stream/s"].stream.is_source
+    assert nodes[B]["stream/s"].stream.local_sae == nodes[A]["stream/s"].stream.peer_sae
+
+
+def test_a_path_that_is_not_established_is_carried_and_accepted_but_not_used() -> None:
+    nodes = compiled(Rollout(plan(1, {"s": [[OVER_P]]})))
+    assert f"relay/s/{OVER_P.path_id}" in nodes[P]
+    for end in (A, B):
+        rule = nodes[end]["stream/s"]
+        assert [p.path_id for p in rule.stream.accepted_paths] == [OVER_P.path_id]
+        assert used(rule) == []
+
+
+def test_a_set_is_used_only_if_all_its_paths_are_established() -> None:
+    rollout = Rollout(plan(1, {"s": [[OVER_P, OVER_Q]]}), established=frozenset({OVER_P.path_id}))
+    assert used(compiled(rollout)[A]["stream/s"]) == []
+    assert used(compiled(established(rollout))[A]["stream/s"]) == [{OVER_P.path_id, OVER_Q.path_id}]
+
+
+def test_a_retiring_set_is_used_until_what_replaces_it_is_established_unless_forbidden() -> None:
+    former = PathSet(0, 1000.0, (OVER_P,), "")
+    for may_be_held, known, expected in (
+        (True, {OVER_P.path_id}, [{OVER_P.path_id}]),
+        (False, {OVER_P.path_id}, []),
+        (True, {OVER_P.path_id, OVER_Q.path_id}, [{OVER_Q.path_id}]),
+    ):
+        retiring = (RetiringSet(OVER_STREAM, former, may_be_held),)
+        rollout = Rollout(plan(2, {"s": [[OVER_Q]]}), retiring, frozenset(map(PathId, known)))
+        nodes = compiled(rollout)
+        assert used(nodes[A]["stream/s"]) == expected
+        assert f"relay/s/{OVER_P.path_id}" in nodes[P], "it is carried as long as it is retiring"
+
+
+OVER_STREAM = next(iter(NETWORK.streams))
+
+
+def test_a_stream_without_a_quantum_path_still_has_its_ends() -> None:
+    nodes = compiled(Rollout(plan(1, {})))
+    assert used(nodes[A]["stream/s"]) == []
+    assert "peer/b" in nodes[A]
+
+
+def test_words_of_the_planner_change_no_digest() -> None:
+    rollout = established(Rollout(plan(1, {"s": [[OVER_P]]})))
+    planned = rollout.plan.streams[OVER_STREAM]
+    reworded = replace(planned, path_sets=tuple(replace(s, reason="better") for s in planned.path_sets))
+    other = replace(rollout, plan=replace(rollout.plan, streams={OVER_STREAM: reworded}))
+    assert compile_policies(NETWORK, rollout)[A].digest == compile_policies(NETWORK, other)[A].digest
+
+
+def test_nothing_is_said_of_a_peer_whose_address_nobody_has_given() -> None:
+    unknown = replace(NETWORK.nodes[P], key_plane_address="")
+    network = replace(NETWORK, nodes={**NETWORK.nodes, P: unknown})
+    rollout = established(Rollout(plan(1, {"s": [[OVER_P], [OVER_Q]]})))
+    nodes = compiled(rollout, network)
+    assert "peer/p" not in nodes[A]
+    assert "link/a-p" not in nodes[A]
+    assert used(nodes[A]["stream/s"]) == [{OVER_Q.path_id}]
+    assert check_rules(A, nodes[A]) == ()
+
+
+def test_a_relay_may_carry_the_whole_stream_both_ways_and_refill_both_buffers_at_once() -> None:
+    network = replace(NETWORK, streams={s.name: replace(s, buffer_keys=10) for s in NETWORK.streams.values()})
+    nodes = compiled(Rollout(plan(1, {"s": [[OVER_P], [OVER_Q]]}, backups=1)), network)
+    for node, over in ((P, OVER_P), (Q, OVER_Q)):
+        rule = nodes[node][f"relay/s/{over.path_id}"].relay
+        assert rule.budget_bps == 2 * max(1000, 500, 8 * 256)
+        assert rule.burst_bits == 2 * 10 * 256
+
+
+def test_only_the_nodes_asked_for_are_compiled_and_to_the_same_policies() -> None:
+    rollout = established(Rollout(plan(1, {"s": [[OVER_P]]})))
+    everything = compile_policies(NETWORK, rollout)
+    assert compile_policies(NETWORK, rollout, {A, NodeName("gone")}) == {A: everything[A]}
+
+
+def test_a_digest_names_the_set_of_rules_and_no_order() -> None:
+    one, other = (agent_pb2.Rule(rule_id=f"peer/{n}", peer=agent_pb2.PeerRule(node=n)) for n in ("a", "b"))
+    assert policy_digest([one, other]) == policy_digest([other, one])
+    assert policy_digest([one]) != policy_digest([other]) != policy_digest([])
+    assert len(rule_digest(one)) == len(policy_digest([])) == 32

@@ -1,0 +1,397 @@
+"""The core: what happens, in; what is to be done, out."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from google.rpc import code_pb2, status_pb2
+
+from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.controller import routing
+from keyweave.controller.events import Event, Severity
+from keyweave.controller.instructions import (
+    Confirm,
+    Emit,
+    FallSilent,
+    Instruction,
+    PersistRollout,
+    Push,
+    WakeAt,
+)
+from keyweave.controller.reconcile import Core, CoreSettings
+from keyweave.controller.rollout import Rollout
+from keyweave.controller.stimuli import (
+    AgentReported,
+    Batch,
+    LinkObserved,
+    NodeDeleted,
+    PolicyAcked,
+    PolicyConnected,
+    PolicyDisconnected,
+    PolicyNacked,
+    Stimulus,
+    StreamDeleted,
+    StreamPut,
+    StreamsReported,
+    Tick,
+)
+from keyweave.controller.topology import Condition, OnExhaustion, Snapshot
+from keyweave.v1 import agent_pb2, types_pb2
+from tests.unit.measurements import samples
+from tests.unit.networks import snapshot, stream
+from tests.unit.policed import NO_PLAN
+
+A, B, P, Q = NodeName("a"), NodeName("b"), NodeName("p"), NodeName("q")
+S = StreamName("s")
+# Over p is better until a-p or b-p fails.
+LINKS = [("a-p", "a", "p", 1.0), ("b-p", "b", "p", 1.0), ("a-q", "a", "q", 1.0), ("b-q", "b", "q", 1.0)]
+NETWORK = snapshot(
+    LINKS,
+    [stream("s", "a", "b", max_rate_bps=1000.0, require_qkd=True, on_exhaustion=OnExhaustion.WAIT)],
+)
+START = 1_000_000.0
+
+
+@dataclass
+class Run:
+    """A core in simulated time that is woken when it asks to be, and agents that answer if told to."""
+
+    network: Snapshot = NETWORK
+    stored: Rollout = field(default_factory=lambda: Rollout(NO_PLAN))
+    epoch: int = 1
+    now: float = START
+    journal: list[tuple[float, Stimulus]] = field(default_factory=list)
+    done: list[Instruction] = field(default_factory=list)
+    answering: bool = True
+    has: dict[NodeName, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.core = Core(settings=CoreSettings(), planner=routing, epoch=self.epoch, stored=self.stored)
+        self._wake: float | None = None
+        links = {name: view.link for name, view in self.network.links.items()}
+        self._follow(self.core.start(self.network.nodes, links, self.network.streams, self.now))
+
+    def handle(self, stimulus: Stimulus) -> list[Instruction]:
+        """Have the core handle it; what that led to, the agents' answers included."""
+        self.journal.append((self.now, stimulus))
+        out = self.core.handle(stimulus, self.now)
+        return out + self._follow(out)
+
+    def _follow(self, out: list[Instruction]) -> list[Instruction]:
+        self.done += out
+        led_to: list[Instruction] = []
+        for instruction in out:
+            match instruction:
+                case WakeAt(when):
+                    self._wake = when
+                case Push(node, target, _) if self.answering:
+                    self.has[node] = target.policy.digest
+                    led_to += self.handle(PolicyAcked(node, target.policy.digest))
+        return led_to
+
+    def advance(self, seconds: float) -> list[Instruction]:
+        """Time goes by, and the core is woken as it asked."""
+        until = self.now + seconds
+        out: list[Instruction] = []
+        while self._wake is not None and self._wake <= until:
+            self.now, self._wake = max(self.now, self._wake), None
+            out += self.handle(Tick())
+        self.now = until
+        return out
+
+    def measure(
+        self, seconds: float, skr: dict[str, float], *, without: tuple[str, ...] = ()
+    ) -> list[Instruction]:
+        """Both ends of every link report, ten times a second."""
+        out: list[Instruction] = []
+        for _ in range(round(seconds * 5)):
+            for name, view in self.network.links.items():
+                if name not in without:
+                    for node in (view.link.a, view.link.b):
+                        out += self.handle(observed(name, node, self.now, skr.get(name, 1000.0)))
+            out += self.advance(0.2)
+        return out
+
+    def connect(self, *, epoch: int = 0, highest_epoch: int = 0) -> list[Instruction]:
+        """Every agent connects with what it has."""
+        out: list[Instruction] = []
+        for node in sorted(self.network.nodes):
+            have = agent_pb2.PolicyVersion(epoch=epoch, version=1, digest=self.has.get(node, b""))
+            out += self.handle(PolicyConnected(node, have, highest_epoch))
+        return out
+
+    def first_path(self) -> tuple[NodeName, ...]:
+        """The nodes of the path that the stream uses first."""
+        sets = self.core.plan.streams[S].path_sets
+        return sets[0].paths[0].nodes if sets else ()
+
+
+RATES = {"a-p": 5000.0, "b-p": 5000.0, "a-q": 4000.0, "b-q": 4000.0}
+
+
+def observed(link: str, node: NodeName, now: float, skr: float) -> Batch:
+    one = replace(samples(node, start=now - 0.2, skr=skr), link=LinkName(link))
+    return Batch(node, b"i" * 16, 1, (LinkObserved(one),))
+
+
+def reported(node: NodeName, kind: agent_pb2.AgentEventKind, **fields: object) -> Batch:
+    event = agent_pb2.AgentEvent(kind=kind, **fields)  # type: ignore[arg-type]  # fields by name
+    return Batch(node, b"i" * 16, 1, (AgentReported(node, event),))
+
+
+def events(instructions: list[Instruction], kind: str) -> list[Event]:
+    return [i.event for i in instructions if isinstance(i, Emit) and i.event.kind == kind]
+
+
+def pushes(instructions: list[Instruction]) -> list[Push]:
+    return [i for i in instructions if isinstance(i, Push)]
+
+
+@pytest.fixture
+def running() -> Run:
+    """All agents connected, all links known and steady."""
+    run = Run()
+    run.connect()
+    run.measure(10.0, RATES)
+    assert run.first_path() == (A, P, B)
+    assert run.core.distribution.agent(A).in_sync
+    return run
+
+
+def restarted(run: Run) -> Run:
+    stored = next(i.rollout for i in reversed(run.done) if isinstance(i, PersistRollout))
+    return Run(stored=stored, epoch=run.epoch + 1, now=run.now + 1.0, has=dict(run.has))
+
+
+# ---- start -----------------------------------------------------------------------------------------
+
+
+def test_the_first_plan_is_made_as_soon_as_every_link_has_reported() -> None:
+    run = Run()
+    run.measure(1.0, RATES, without=("b-q",))
+    assert run.core.plan.version == 0
+    run.measure(1.0, RATES)
+    assert not run.core.warming_up
+    assert run.first_path() == (A, P, B)
+
+
+def test_the_first_plan_is_made_when_the_warm_up_is_over_though_a_link_is_silent() -> None:
+    run = Run()
+    for _ in range(19):
+        run.measure(1.0, RATES, without=("b-q",))
+    assert run.core.plan.version == 0
+    run.measure(2.0, RATES, without=("b-q",))
+    assert not run.core.warming_up
+    assert run.first_path() == (A, P, B)
+
+
+def test_a_restart_withdraws_nothing_and_only_confirms_what_agents_have(running: Run) -> None:
+    again = restarted(running)
+    out = again.connect(epoch=1, highest_epoch=1)
+    assert pushes(out) == []
+    assert {i.node for i in out if isinstance(i, Confirm)} == {A, B, P, Q}
+    again.measure(8.0, RATES)
+    assert not again.core.warming_up
+    assert pushes(again.done) == []
+    assert again.first_path() == (A, P, B)
+
+
+def test_even_a_broken_link_changes_nothing_before_the_warm_up_is_over(running: Run) -> None:
+    again = restarted(running)
+    again.connect(epoch=1, highest_epoch=1)
+    again.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL, link="a-p"))
+    again.measure(5.0, RATES, without=("a-p", "b-p"))
+    assert again.core.links[LinkName("a-p")].view.condition is Condition.DOWN
+    assert again.first_path() == (A, P, B)
+    again.advance(20.0)
+    assert not again.core.warming_up
+    assert P not in again.first_path()
+
+
+def test_streams_created_while_warming_up_reach_their_ends_at_once() -> None:
+    run = Run()
+    run.connect()
+    out = run.handle(StreamPut(stream("t", "p", "q")))
+    assert run.core.warming_up
+    assert {push.node for push in pushes(out)} == {P, Q}
+
+
+# ---- when to plan ----------------------------------------------------------------------------------
+
+
+def test_loss_of_signal_moves_streams_in_the_same_breath(running: Run) -> None:
+    out = running.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL, link="a-p"))
+    assert running.first_path() == (A, Q, B)
+    (change,) = events(out, "link_condition_changed")
+    assert (change.link, change.severity) == ("a-p", Severity.MAJOR)
+    assert change.fields["old"] == "ok"
+    assert change.fields["new"] == "down"
+    assert events(out, "plan_changed")
+    assert running.core.distribution.agent(A).in_sync
+
+
+def test_a_stream_moves_back_once_the_hold_down_is_over(running: Run) -> None:
+    running.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL, link="a-p"))
+    running.measure(3.0, RATES, without=("a-p",))
+    running.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED, link="a-p"))
+    running.measure(4.0, RATES)
+    assert running.core.links[LinkName("a-p")].view.condition is Condition.DOWN
+    running.measure(30.0, RATES)
+    assert running.core.links[LinkName("a-p")].view.condition is Condition.OK
+    used = {p.nodes for s in running.core.plan.streams[S].path_sets for p in s.paths}
+    assert (A, P, B) in used
+
+
+def test_rates_that_drift_are_planned_after_a_while_and_small_ones_never(running: Run) -> None:
+    plans = running.core.plan.version
+    running.measure(20.0, {**RATES, "a-p": 4800.0})
+    assert running.core.plan.version == plans
+    running.measure(3.0, {**RATES, "a-p": 600.0})
+    assert running.core.plan.version == plans
+    running.measure(20.0, {**RATES, "a-p": 600.0})
+    assert running.core.plan.version > plans
+
+
+def test_a_silent_link_keeps_its_paths(running: Run) -> None:
+    running.measure(10.0, RATES, without=("a-p",))
+    assert running.core.links[LinkName("a-p")].view.condition is Condition.STALE
+    assert running.first_path() == (A, P, B)
+
+
+def test_a_stream_without_any_path_is_told_of_once(running: Run) -> None:
+    out: list[Instruction] = []
+    for link in ("a-p", "a-q"):
+        out += running.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL, link=link))
+    out += running.measure(10.0, RATES, without=("a-p", "a-q"))
+    assert running.first_path() == ()
+    (unmet,) = events(out, "stream_unmet")
+    assert unmet.stream == "s"
+
+
+def test_a_deleted_stream_is_gone_from_plan_and_policies(running: Run) -> None:
+    running.handle(StreamDeleted(S))
+    running.advance(1.0)
+    assert S not in running.core.plan.streams
+    for node in (A, B, P):
+        applied = running.core.distribution.agent(node).applied
+        assert applied is not None
+        assert not [rule for rule in applied.policy.rules if rule.startswith(("stream/", "relay/"))]
+
+
+def test_a_node_that_a_stream_must_avoid_from_now_on_is_left_at_once(running: Run) -> None:
+    (former,) = (p.path_id for s in running.core.plan.streams[S].path_sets for p in s.paths if P in p.nodes)
+    out = running.handle(StreamPut(stream("s", "a", "b", avoid_nodes=["p"])))
+    assert {push.node for push in pushes(out)} >= {A, B}
+    for push in pushes(out):
+        assert former not in push.target.policy.uses
+    running.advance(1.0)
+    assert running.first_path() == (A, Q, B)
+
+
+def test_a_connected_agent_whose_node_is_deleted_is_left_without_rules(running: Run) -> None:
+    running.handle(StreamDeleted(S))
+    running.advance(1.0)
+    out = running.handle(NodeDeleted(Q))
+    (push,) = [push for push in pushes(out) if push.node == Q]
+    assert push.target.policy.rules == {}
+
+
+# ---- agents ----------------------------------------------------------------------------------------
+
+
+def test_an_agent_that_has_seen_a_higher_epoch_makes_the_controller_read_only() -> None:
+    run = Run(epoch=3)
+    have = agent_pb2.PolicyVersion(epoch=7, version=1, digest=b"d" * 32)
+    out = run.handle(PolicyConnected(A, have, 7))
+    assert FallSilent(7) in out
+    (behind,) = events(out, "epoch_behind")
+    assert "raise-epoch" in behind.message
+    assert run.core.read_only
+    out += run.handle(PolicyConnected(B, agent_pb2.PolicyVersion(), 0))
+    out += run.measure(30.0, RATES)
+    assert pushes(out) == []
+    assert not [i for i in out if isinstance(i, PersistRollout | Confirm)]
+    assert run.core.plan.version == 0
+
+
+def test_a_refusal_names_the_rule_and_leaves_the_agent_with_what_it_had(running: Run) -> None:
+    before = running.core.distribution.agent(Q).applied
+    running.answering = False
+    out = running.handle(StreamPut(stream("t", "p", "q")))
+    (push,) = [push for push in pushes(out) if push.node == Q]
+    status = agent_pb2.RuleStatus(
+        rule_id="stream/t", status=status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message="not here")
+    )
+    out = running.handle(PolicyNacked(Q, push.target.policy.digest, (status,)))
+    (nacked,) = events(out, "policy_nacked")
+    assert "stream/t" in nacked.message
+    assert "not here" in nacked.message
+    assert pushes(out) == []
+    assert running.core.distribution.agent(Q).applied == before
+
+
+def test_a_lost_agent_is_told_of_and_keeps_its_paths(running: Run) -> None:
+    out = running.handle(PolicyDisconnected(P))
+    assert [event.node for event in events(out, "agent_lost")] == ["p"]
+    assert pushes(out) == []
+    assert running.first_path() == (A, P, B)
+
+
+def test_an_agent_cannot_speak_for_a_link_or_stream_of_others(running: Run) -> None:
+    out = running.handle(reported(Q, agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL, link="a-p"))
+    out += running.handle(observed("a-p", Q, running.now, 0.0))
+    assert [event.node for event in events(out, "report_refused")] == ["q", "q"]
+    assert running.core.links[LinkName("a-p")].view.condition is Condition.OK
+    state = agent_pb2.StreamState(stream="s", served_qkd_total=9)
+    running.handle(Batch(Q, b"i" * 16, 2, (StreamsReported(Q, (state,)),)))
+    assert not running.core.reports.stream(S).ends
+
+
+def test_a_failover_is_an_event_with_its_duration(running: Run) -> None:
+    failover = reported(
+        A,
+        agent_pb2.AGENT_EVENT_KIND_FAILOVER,
+        stream="s",
+        duration_seconds=0.25,
+        protection_before=types_pb2.PROTECTION_HYBRID,
+        protection_after=types_pb2.PROTECTION_PQC,
+    )
+    (event,) = events(running.handle(failover), "stream_failover")
+    assert event.fields["duration_seconds"] == "0.250"
+    assert (event.fields["protection_before"], event.fields["protection_after"]) == ("hybrid", "pqc")
+    view = running.core.reports.stream(S).view(running.core.streams[S], None)
+    assert view.last_failover_seconds == 0.25
+
+
+def test_what_both_ends_of_a_stream_report_is_told_as_one(running: Run) -> None:
+    for seconds in range(2):
+        running.advance(1.0)
+        for node, buffered, protection in (
+            (A, 5, types_pb2.PROTECTION_HYBRID),
+            (B, 3, types_pb2.PROTECTION_PQC),
+        ):
+            state = agent_pb2.StreamState(
+                stream="s", buffered_keys=buffered, protection=protection, confirmed_bits_total=512 * seconds
+            )
+            running.handle(Batch(node, b"i" * 16, 2, (StreamsReported(node, (state,)),)))
+    view = running.core.reports.stream(S).view(running.core.streams[S], None)
+    assert view.buffered_keys == 3
+    assert view.protection == types_pb2.PROTECTION_PQC
+    assert view.delivered_bits_total == 1024
+    assert 0 < view.delivered_bps <= 1024
+
+
+# ---- replay ----------------------------------------------------------------------------------------
+
+
+def test_a_recorded_run_replays_to_the_same_instructions(running: Run) -> None:
+    running.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL, link="a-p"))
+    running.measure(5.0, RATES, without=("a-p",))
+    running.handle(StreamPut(stream("t", "p", "q")))
+    running.advance(5.0)
+    replay = Run()
+    replay.answering = False  # the answers are in the journal
+    for now, stimulus in running.journal:
+        replay.now = now
+        replay.handle(stimulus)
+    assert sorted(map(repr, replay.done)) == sorted(map(repr, running.done))
+    assert replay.core.plan == running.core.plan
