@@ -263,10 +263,18 @@ async def test_a_url_that_cannot_work_is_named_with_what_would(wrong: str) -> No
         await Store.open(wrong)
 
 
-async def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
-    (tmp_path / "controller.db").mkdir()
-    with pytest.raises(UnavailableError, match="database_url"):
-        await Store.open(url(tmp_path))
+@pytest.mark.parametrize("obstacle", ["directory", "other content", "file as parent"])
+async def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path, obstacle: str) -> None:
+    database = tmp_path / "controller.db"
+    if obstacle == "directory":
+        database.mkdir()
+    elif obstacle == "other content":
+        database.write_text("no database" * 100)
+    else:
+        database.write_text("")
+        database /= "below.db"
+    with pytest.raises(UnavailableError, match=r"database_url: .* cannot be opened"):
+        await Store.open(f"sqlite+aiosqlite:///{database}")
 
 
 async def test_a_database_that_is_locked_for_long_is_unavailable_and_then_works_again(

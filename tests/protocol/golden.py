@@ -5,7 +5,7 @@ After a deliberate change, `python -m tests.protocol` writes the files anew and 
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,30 +52,35 @@ def variants(descriptor: Descriptor) -> Iterator[tuple[str, Message]]:
     choices = [
         field for oneof in descriptor.oneofs if not _is_optional(oneof.fields) for field in oneof.fields
     ]
-    for choice in choices or [None]:
-        yield (choice.name if choice else ""), _filled(descriptor, choice, depth=0)
+    if not choices:
+        yield "", _filled(descriptor, None)
+    for choice in choices:
+        yield choice.name, _filled(descriptor, choice)
 
 
-def _filled(descriptor: Descriptor, choice: FieldDescriptor | None, depth: int) -> Message:
+def _filled(descriptor: Descriptor, choice: FieldDescriptor | None) -> Message:
     message: Message = GetMessageClass(descriptor)()
     for field in descriptor.fields:
-        in_oneof = field.containing_oneof is not None and not _is_optional(field.containing_oneof.fields)
-        if in_oneof and field is not (choice or field.containing_oneof.fields[0]):
-            continue
-        _fill(message, field, depth)
+        oneof = field.containing_oneof
+        if oneof is None or _is_optional(oneof.fields) or field.name == (choice or oneof.fields[0]).name:
+            _fill(message, field)
     return message
 
 
-def _fill(message: Message, field: FieldDescriptor, depth: int) -> None:
+def _fill(message: Message, field: FieldDescriptor) -> None:
     if field.message_type is not None:
-        if field.message_type.GetOptions().map_entry or depth > 4:
+        # Any (in a google.rpc.Status) may hold any message there is: its own form is not our protocol.
+        if field.message_type.full_name == "google.protobuf.Any":
             return
         target = getattr(message, field.name)
-        if field.is_repeated:
-            target.add().CopyFrom(_filled(field.message_type, None, depth + 1))
+        if field.message_type.GetOptions().map_entry:
+            key, value = field.message_type.fields
+            target[_scalar(key)] = _scalar(value)
+        elif field.is_repeated:
+            target.add().CopyFrom(_filled(field.message_type, None))
         else:
             target.SetInParent()
-            target.CopyFrom(_filled(field.message_type, None, depth + 1))
+            target.CopyFrom(_filled(field.message_type, None))
         return
     value = _scalar(field)
     if field.is_repeated:
@@ -94,7 +99,7 @@ def _scalar(field: FieldDescriptor) -> Any:
     return _NUMBERS[field.cpp_type]
 
 
-def _is_optional(fields: list[FieldDescriptor]) -> bool:
+def _is_optional(fields: Sequence[FieldDescriptor]) -> bool:
     """Whether a oneof is only what proto3 makes of the word `optional`."""
     return len(fields) == 1
 
@@ -163,9 +168,8 @@ def offer_context() -> BatchContext:
 
 def policy_rules() -> list[agent_pb2.Rule]:
     """A policy of one rule of every kind."""
-    descriptor = agent_pb2.Rule.DESCRIPTOR
     rules = []
-    for kind, message in variants(descriptor):
+    for kind, message in variants(message_types()["keyweave.v1.Rule"]):
         assert isinstance(message, agent_pb2.Rule)
         message.rule_id = f"{kind}/golden"
         rules.append(message)

@@ -15,9 +15,8 @@ ANEW = "if that is meant, run `python -m tests.protocol` and say so in the chang
 
 
 def _name(entry: dict[str, Any]) -> str:
-    return entry["message"].removeprefix(f"{golden.PACKAGE}.") + (
-        f".{entry['kind']}" if "kind" in entry else ""
-    )
+    name: str = entry["message"].removeprefix(f"{golden.PACKAGE}.")
+    return f"{name}.{entry['kind']}" if "kind" in entry else name
 
 
 def _empty(entry: dict[str, Any]) -> Message:
@@ -59,4 +58,6 @@ def test_a_golden_relay_opens_with_its_pool_bytes() -> None:
     stored = golden.stored_derivation("relay_header")
     relay = golden.sealed_relay()
     relay.ciphertext, relay.tag = bytes.fromhex(stored["ciphertext"]), bytes.fromhex(stored["tag"])
-    assert wire.open_sealed(relay, bytearray(golden.ONE_TIME)) == golden.SEALED_SECRET
+    opened = wire.open_sealed(relay, bytearray(golden.ONE_TIME))
+    assert opened is not None
+    assert bytes(opened) == golden.SEALED_SECRET

@@ -1,6 +1,7 @@
 """Policy at the agent: whole or not at all, never of an older epoch, and on disk before it is in force."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -331,7 +332,7 @@ async def test_a_write_that_is_torn_leaves_the_old_policy_whole_in_memory_and_on
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(*{"fsync": (process.os, "fsync"), "replace": (Path, "replace")}[stage], fail)
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[stage], fail)
     with pytest.raises(OSError, match="the disk is full"):
         await store.save(policy([*PEERS], epoch=6, version=2))
     assert (store.policy, store.highest_epoch) == (policy(version=1), 5)

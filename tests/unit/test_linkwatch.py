@@ -93,9 +93,9 @@ def test_loss_of_signal_shows_in_the_very_report_and_so_does_its_return() -> Non
 
 def test_a_device_fault_shows_at_once_with_the_devices_own_words() -> None:
     device = Device(100_000)
-    assert device.report(0.02, fault="cooling failed") == Verdict(
-        LinkHealth.FAULT, "cooling failed", pytest.approx(device.now)
-    )
+    verdict = device.report(0.02, fault="cooling failed")
+    assert (verdict.health, verdict.reason) == (LinkHealth.FAULT, "cooling failed")
+    assert verdict.since == pytest.approx(device.now)
     assert device.report(0.02).health is LinkHealth.OK
 
 

@@ -39,7 +39,7 @@ def test_what_is_sealed_opens_with_the_same_pool_bytes_and_those_are_overwritten
     ours, theirs = bytearray(pad), bytearray(pad)
     message = relay()
     wire.seal(message, secret, ours)
-    assert wire.open_sealed(message, theirs) == secret
+    assert wire.open_sealed(message, theirs) == bytearray(secret)
     assert not any(ours)
     assert not any(theirs)
 

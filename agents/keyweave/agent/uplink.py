@@ -13,6 +13,7 @@ from keyweave.agent.drivers.base import DeviceReport
 from keyweave.agent.policy import PolicyRefusedError, PolicyStore, next_policy
 from keyweave.agent.ring import Ring
 from keyweave.common import log
+from keyweave.common.cancellation import raise_if_cancelled
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import NodeName
 from keyweave.common.tls import TlsFiles, secure_channel
@@ -82,6 +83,7 @@ class Uplink:
             while True:
                 started = time.monotonic()
                 reason = await self._connection()
+                raise_if_cancelled()
                 self.connected = False
                 failures = 0 if time.monotonic() - started > RECONNECT_CAP_SECONDS else failures + 1
                 log.get().info("controller_lost", reason=reason)

@@ -8,6 +8,7 @@ SQLite runs with a write-ahead log and synchronous=FULL. There is no key materia
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -85,9 +86,11 @@ class Store:
         """Open the database at a SQLAlchemy URL and bring its schema up to date."""
         engine = _create_engine(url)
         try:
+            if engine.dialect.name == "sqlite":
+                _check_sqlite_file(engine.url.database)
             async with engine.begin() as connection:
                 await connection.run_sync(_migrate)
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, OSError, sqlite3.Error) as error:
             await engine.dispose()
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise UnavailableError(f"database_url: {engine.url!r} cannot be opened: {cause}") from error
@@ -264,19 +267,32 @@ async def _revision(connection: AsyncConnection, table: sa.Table, name: str) -> 
 def _create_engine(url: str) -> AsyncEngine:
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(parsed)
     except (ArgumentError, ImportError) as error:
+        # The URL itself may hold a password.
         raise InvalidInputError.of(
             "database_url",
-            f"'{url}' is not a usable URL ({error}); expected sqlite+aiosqlite:///FILE or "
+            f"is not a usable URL ({error}); expected sqlite+aiosqlite:///FILE or "
             "postgresql+asyncpg://USER@HOST/DATABASE (install keyweave[postgresql])",
         ) from None
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+def _check_sqlite_file(database: str | None) -> None:
+    """Create and open the file once by hand.
+
+    Where opening fails, aiosqlite leaves a thread behind that reports to an event loop which may be gone.
+    """
+    if database and database != ":memory:":
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(database)
+        try:
+            connection.execute("PRAGMA schema_version")
+        finally:
+            connection.close()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -86,6 +86,16 @@ class KeyStore:
             return ()
         return tuple(ready.pop(key.key_id) for key in chosen)
 
+    def take_out(
+        self, stream: StreamName, number: int, doomed: Callable[[Provenance], bool]
+    ) -> tuple[uuid.UUID, ...]:
+        """Destroy up to `number` of the keys that could be drawn, oldest first; which ones."""
+        ready = self._ready.get(stream, {})
+        chosen = [key_id for key_id, key in ready.items() if doomed(key.provenance)][:number]
+        for key_id in chosen:
+            memory.wipe(ready.pop(key_id).key)
+        return tuple(chosen)
+
     def find_slave(self, key_id: uuid.UUID, now: float) -> StoredKey | None:
         """A key that could be collected; None where it is unknown, expired or spent."""
         key = self._slave.get(key_id)

@@ -113,25 +113,29 @@ class LinkEnd:
         """Open a pool whenever both ends can have one (the end whose name sorts first does)."""
         while True:
             self._wake.clear()
-            if self.owns_first_lane and self.pool is None and self._can_open():
-                self._opening = os.urandom(16)
-                self._post(
-                    pb.Frame(
-                        pool_open=pb.PoolOpen(
-                            link=self.name,
-                            pool_id=self._opening,
-                            first_block=self._first_available(),
-                            block_bytes=self.info.block_bytes,
-                        )
-                    )
-                )
-                try:
-                    async with asyncio.timeout(OPEN_RETRY_SECONDS):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
-            else:
+            if not (self.owns_first_lane and self.pool is None and self._can_open()):
                 await self._wake.wait()
+                continue
+            self._opening = os.urandom(16)
+            request = pb.PoolOpen(
+                link=self.name,
+                pool_id=self._opening,
+                first_block=self._first_available(),
+                block_bytes=self.info.block_bytes,
+            )
+            self._post(pb.Frame(pool_open=request))
+            await self._opened_or(OPEN_RETRY_SECONDS)
+
+    async def _opened_or(self, timeout_seconds: float) -> None:
+        """Return when the request is answered or void; a peer that cannot yet is asked again later."""
+        asked = self._opening
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while self._opening == asked:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except TimeoutError:
+            return
 
     # ---- the device ---------------------------------------------------------------------------
 

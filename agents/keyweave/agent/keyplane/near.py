@@ -22,6 +22,7 @@ from keyweave.agent.keyplane.relay import Relays, Share
 from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.keyplane.terms import PathSetTerms, StreamTerms
 from keyweave.common import log
+from keyweave.common.cancellation import raise_if_cancelled
 from keyweave.common.names import NodeName, PathId
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
@@ -31,6 +32,8 @@ OFFER_TIMEOUT_SECONDS = 1.0
 OFFER_ATTEMPTS = 3
 # Nothing worked: look again after this, unless something changes before.
 IDLE_RETRY_SECONDS = 0.2
+# Keys made by ML-KEM alone wait in a full buffer: how often a quantum path is tried, to replace them.
+UPGRADE_RETRY_SECONDS = 0.5
 # How long a way that failed is left alone; doubles up to the cap with each further failure.
 BACKOFF_SECONDS = 1.0
 BACKOFF_CAP_SECONDS = 15.0
@@ -55,6 +58,14 @@ class _Trouble:
 
     until: float
     pause: float
+    short: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How many keys were made; where none, whether pools were merely short."""
+
+    made: int
     short: bool
 
 
@@ -138,7 +149,9 @@ class NearEnd:
             key_bits = self.terms.key_size_bits
             affordable = int(self._budget.available(now) // key_bits)
             if missing <= 0:
-                await self._pause(None)
+                weak = self._store.ready_matching(self.terms.stream, _by_pqc_alone)
+                if not weak or not await self._upgrade(weak):
+                    await self._pause(UPGRADE_RETRY_SECONDS if weak else None)
             elif affordable < min(missing, self._batch_keys, 4):
                 await self._pause(min(missing, 4) * key_bits / self._budget.rate)
             elif await self._make_batch(min(missing, affordable)):
@@ -147,10 +160,39 @@ class NearEnd:
             else:
                 await self._pause(IDLE_RETRY_SECONDS)
 
+    async def _upgrade(self, weak: int) -> bool:
+        """Replace some of the `weak` keys made by ML-KEM alone, once there is a quantum path again."""
+        affordable = int(self._budget.available(time.monotonic()) // self.terms.key_size_bits)
+        wanted = min(weak, affordable)
+        made = (await self._make_quantum_batch(wanted)).made if wanted else 0
+        if not made:
+            return False
+        gone = self._store.take_out(self.terms.stream, made, _by_pqc_alone)
+        # Where this gets lost, the far end's copies expire: nobody will ever ask for them.
+        withdraw = pb.Withdraw(stream=self.terms.stream, reason="replaced by keys with QKD in them")
+        withdraw.key_ids.extend(key_id.bytes for key_id in gone)
+        self._peer.post(pb.Frame(withdraw=withdraw))
+        return True
+
     # ---- choosing the way ---------------------------------------------------------------------
 
     async def _make_batch(self, wanted: int) -> bool:
         """Make one batch over the first way that works."""
+        outcome = await self._make_quantum_batch(wanted)
+        if outcome.made:
+            return True
+        if self._pqc_may_step_in(outcome.short):
+            try:
+                await self._deliver(None, min(wanted, MAX_BATCH_KEYS))
+            except KeyPlaneError as error:
+                self._note_failure("ML-KEM alone", error)
+            else:
+                return True
+        self._note_starved(outcome.short)
+        return False
+
+    async def _make_quantum_batch(self, wanted: int) -> "_Outcome":
+        """Make one batch over the first path set that works."""
         short = False
         for path_set in self._ways():
             trouble = self._trouble.get(path_set.key)
@@ -158,21 +200,14 @@ class NearEnd:
                 short |= trouble.short
                 continue
             try:
-                await self._deliver(path_set, min(wanted, self._batch_keys))
+                count = min(wanted, self._batch_keys)
+                await self._deliver(path_set, count)
             except KeyPlaneError as error:
                 short |= self._note_trouble(path_set, error)
             else:
                 self._batch_keys = min(MAX_BATCH_KEYS, self._batch_keys * 2)
-                return True
-        if self._pqc_may_step_in(short):
-            try:
-                await self._deliver(None, min(wanted, MAX_BATCH_KEYS))
-            except KeyPlaneError as error:
-                self._note_failure("ML-KEM alone", error)
-            else:
-                return True
-        self._note_starved(short)
-        return False
+                return _Outcome(made=count, short=False)
+        return _Outcome(made=0, short=short)
 
     def _ways(self) -> Iterator[PathSetTerms]:
         """Path sets, best first: those of rank 0 in proportion to their rates, then the backups."""
@@ -301,6 +336,7 @@ class NearEnd:
                     for index, path in enumerate(path_set.paths)
                 ]
         except* KeyPlaneError as failures:
+            raise_if_cancelled()
             first = failures.exceptions[0]
             assert isinstance(first, KeyPlaneError)
             failure = first
@@ -430,6 +466,10 @@ class NearEnd:
                 await self._wake.wait()
         except TimeoutError:
             pass
+
+
+def _by_pqc_alone(provenance: Provenance) -> bool:
+    return provenance.protection is Protection.PQC
 
 
 def proto_protection(protection: Protection) -> types_pb2.Protection:

@@ -236,13 +236,15 @@ class KeyPlane:
         return link
 
     def _on_withdraw(self, peer: Peer, withdraw: pb.Withdraw) -> pb.Frame:
-        self._far_end(peer, withdraw.stream)
+        terms = self._far_end(peer, withdraw.stream).terms
         ids = set(withdraw.key_ids)
-        gone = self.destroy_keys(
-            lambda key: key.stream == withdraw.stream and (not ids or key.key_id.bytes in ids),
-            f"withdrawn by {peer.node}: {withdraw.reason}"[:300],
+        # Only copies for the local SAE as slave: what it may draw as master is not the peer's to withdraw.
+        gone = self.store.destroy(
+            lambda key: (
+                key.stream == terms.stream and key.slave_sae == terms.local_sae and key.key_id.bytes in ids
+            )
         )
-        return pb.Frame(withdrawn=pb.Withdrawn(destroyed=gone))
+        return pb.Frame(withdrawn=pb.Withdrawn(destroyed=sum(map(len, gone.values()))))
 
     def _bad_tag(self, peer: Peer, relay: pb.Relay) -> None:
         self._on_event(

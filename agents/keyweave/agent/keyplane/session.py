@@ -18,6 +18,7 @@ import grpc
 
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.common import log
+from keyweave.common.cancellation import raise_if_cancelled
 from keyweave.common.identity import Identity, Plane, Role, peer_identity
 from keyweave.common.names import NodeName
 from keyweave.common.tls import TlsFiles, secure_channel
@@ -249,6 +250,7 @@ async def dial(peer: Peer, address: Callable[[], str], tls: TlsFiles) -> None:
             reason = str(group.exceptions[0])
         else:
             reason = "the peer ended the session"
+        raise_if_cancelled()
         failures = 0 if time.monotonic() - started > RECONNECT_CAP_SECONDS else failures + 1
         log.get().info("session_lost", peer=peer.node, reason=reason)
         # Full jitter: peers of a restarted agent must not all come back at the same instant.

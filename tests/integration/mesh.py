@@ -1,0 +1,479 @@
+"""Several agents and an emulator in one process, over real sockets and mutual TLS, on policy written by hand.
+
+No controller: the agents run by the policy on their disks, as they do while it is away.
+"""
+
+import asyncio
+import json
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import httpx
+import structlog
+
+from keyweave.agent import app
+from keyweave.agent.app import Agent
+from keyweave.agent.config import AgentConfig
+from keyweave.agent.drivers.emulator import EMULATOR
+from keyweave.agent.observer import Observer
+from keyweave.agent.policy import Policy, PolicyStore
+from keyweave.common.identity import Identity, Plane, Role
+from keyweave.common.pki import Authority
+from keyweave.common.policy_digest import policy_digest
+from keyweave.common.tls import TlsFiles, secure_channel
+from keyweave.emulator import app as emulator_app
+from keyweave.emulator.config import EmulatorConfig
+from keyweave.v1 import agent_pb2, emulator_pb2, emulator_pb2_grpc, types_pb2
+from tests.integration.wire_between import Wire
+
+POLL_SECONDS = 0.02
+START_SECONDS = 15.0
+HOST = "127.0.0.1"
+Nodes = tuple[str, ...]
+
+
+async def wait_until(condition: Callable[[], object], deadline_seconds: float, what: str) -> None:
+    """Return once `condition` holds; AssertionError that names `what` after the deadline."""
+    ends = time.monotonic() + deadline_seconds
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {deadline_seconds:g} s: {what}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+# ---- what a mesh is made of --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MeshStream:
+    """A stream from the first to the last node of its paths.
+
+    Every entry of `path_sets` is one path set, best first: the nodes of each of its disjoint paths.
+    """
+
+    path_sets: tuple[tuple[Nodes, ...], ...]
+    name: str = "s"
+    k: int = 1
+    min_k: int = 1
+    require_qkd: bool = False
+    require_pqc: bool = False
+    on_exhaustion: types_pb2.OnExhaustion = types_pb2.ON_EXHAUSTION_PQC
+    rate_bps: int = 20_000
+    buffer_keys: int = 16
+    budget_bps: int = 1_000_000
+    # Transit nodes whose policy does not name the stream.
+    forgotten_by: frozenset[str] = frozenset()
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Source and target."""
+        path = self.path_sets[0][0]
+        return path[0], path[-1]
+
+    @property
+    def paths(self) -> dict[str, Nodes]:
+        """All paths by their IDs."""
+        return {self.path_id(path): path for path_set in self.path_sets for path in path_set}
+
+    def path_id(self, path: Nodes) -> str:
+        """The name of a path."""
+        return f"{self.name}:{'-'.join(path)}"
+
+
+@dataclass(frozen=True)
+class PadUsed:
+    """A range of pad that an agent took."""
+
+    node: str
+    link: str
+    pool_id: bytes
+    first_lane: bool
+    start: int
+    end: int
+    use: str
+    first_block: int
+    block_bytes: int
+
+    def blocks(self) -> Iterator[int]:
+        """The device blocks that it lies in."""
+        half = self.block_bytes // 2
+        yield from range(self.first_block + self.start // half, self.first_block + (self.end - 1) // half + 1)
+
+
+class Recording(Observer):
+    """Remembers what all agents of a mesh irrevocably did."""
+
+    def __init__(self) -> None:
+        self.pads: list[PadUsed] = []
+        self.blocks: list[tuple[str, str, int]] = []
+
+    def pad_used(self, **used: Any) -> None:
+        """See Observer."""
+        self.pads.append(PadUsed(**used))
+
+    def block_taken(self, **taken: Any) -> None:
+        """See Observer."""
+        self.blocks.append((taken["node"], taken["link"], taken["number"]))
+
+
+@dataclass
+class Running:
+    """One agent that runs."""
+
+    agent: Agent
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+    kme: str
+
+
+@dataclass
+class Mesh:
+    """A running mesh. `agents` holds those that run, by node."""
+
+    directory: Path
+    links: tuple[str, ...]
+    streams: tuple[MeshStream, ...]
+    authorities: Mapping[Plane, Authority]
+    ports: Mapping[str, int]
+    wires: Mapping[tuple[str, str], Wire]
+    recording: Recording = field(default_factory=Recording)
+    agents: dict[str, Running] = field(default_factory=dict)
+    # Everything that the agents reported, by node, also before a restart.
+    events: dict[str, list[agent_pb2.AgentEvent]] = field(default_factory=dict)
+    emulator: str = ""
+    _made: dict[str, Agent] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[str]:
+        """All nodes."""
+        return sorted({node for link in self.links for node in link.split("-")})
+
+    # ---- certificates -------------------------------------------------------------------------
+
+    def files(self, identity: Identity, *, issuer: Authority | None = None) -> TlsFiles:
+        """A certificate for `identity`, of its plane's authority unless told, on disk."""
+        issuer = issuer or self.authorities[identity.plane]
+        stem = self.directory / "pki" / f"{id(issuer)}-{identity.uri.replace('/', '_')}"
+        files = TlsFiles(
+            certificate=stem.with_suffix(".pem"),
+            private_key=stem.with_suffix(".key"),
+            trust_anchor=self.trust_anchor(identity.plane),
+        )
+        issuer.issue(identity, hosts=(HOST,)).write(files.certificate, files.private_key)
+        return files
+
+    def trust_anchor(self, plane: Plane) -> Path:
+        """The certificate of a plane's authority."""
+        return self.directory / "pki" / f"{plane}-ca.pem"
+
+    # ---- agents -------------------------------------------------------------------------------
+
+    async def start(self, node: str) -> Agent:
+        """Start an agent, on the state that it has on disk."""
+        ready = self.directory / f"{node}-ready.json"
+        ready.unlink(missing_ok=True)
+        stop = asyncio.Event()
+        task = asyncio.create_task(
+            app.serve(self._config(node, ready), stop, self.recording), name=f"agent-{node}"
+        )
+        await wait_until(lambda: ready.exists() or task.done(), START_SECONDS, f"agent {node} is ready")
+        if task.done():
+            await task
+        agent = self._made[node]
+        self.agents[node] = Running(agent, task, stop, json.loads(ready.read_text("utf-8"))["kme"])
+        return agent
+
+    async def stop(self, node: str) -> None:
+        """Stop an agent in order."""
+        running = self.agents.pop(node)
+        running.stop.set()
+        await running.task
+
+    def make_agent(self, config: AgentConfig, observer: Observer) -> Agent:
+        """What `app.serve` makes its agent with here: the same, but the mesh can look at it."""
+        agent = self._made[config.node] = Agent(config, observer)
+        seen = self.events.setdefault(config.node, [])
+        add_event = agent.uplink.ring.add_event
+
+        def add(event: agent_pb2.AgentEvent) -> None:
+            seen.append(event)
+            add_event(event)
+
+        agent.uplink.ring.add_event = add  # type: ignore[method-assign]
+        return agent
+
+    def _config(self, node: str, ready: Path) -> AgentConfig:
+        control = self.files(Identity(Plane.CONTROL, Role.AGENT, node))
+        return AgentConfig.model_validate(
+            {
+                "node": node,
+                "state_dir": self.directory / node,
+                # Nobody listens on the discard port: the controller is away.
+                "controller": {"address": f"{HOST}:9"},
+                "control_tls": control,
+                "key_plane": {
+                    "listen": f"{HOST}:{self.ports[node]}",
+                    "tls": self.files(Identity(Plane.KEY, Role.AGENT, node)),
+                },
+                "kme": {"listen": f"{HOST}:0", "tls": self.files(Identity(Plane.SAE, Role.KME, node))},
+                "drivers": [
+                    {
+                        "driver": "emulator",
+                        "settings": {"address": self.emulator, "tls": control.model_dump()},
+                    }
+                ],
+                "ready_file": ready,
+                "log_level": "error",
+            }
+        )
+
+    # ---- what a test looks at -----------------------------------------------------------------
+
+    def plane(self, node: str) -> Any:
+        """The key plane of a running agent."""
+        return self.agents[node].agent.plane
+
+    def ready_keys(self, node: str, stream: str = "s") -> int:
+        """Keys that the SAE at a node could draw."""
+        count: int = self.plane(node).store.ready(stream)
+        return count
+
+    def events_of(
+        self, kind: agent_pb2.AgentEventKind, node: str | None = None
+    ) -> list[agent_pb2.AgentEvent]:
+        """What was reported of a kind, by one node or all."""
+        nodes = self.nodes if node is None else [node]
+        return [event for name in nodes for event in self.events.get(name, ()) if event.kind == kind]
+
+    async def supplied(self, stream: str = "s", deadline_seconds: float = 15.0) -> None:
+        """Both ends of a stream have keys ready."""
+        ends = next(each for each in self.streams if each.name == stream).ends
+        await wait_until(
+            lambda: all(self.ready_keys(node, stream) >= 4 for node in ends),
+            deadline_seconds,
+            f"both ends of stream {stream} have keys",
+        )
+
+    # ---- SAEs ---------------------------------------------------------------------------------
+
+    async def enc_keys(self, node: str, peer: str, number: int = 1) -> httpx.Response:
+        """What the SAE at `node` gets as master for the one at `peer`."""
+        return await self._ask(node, f"{sae(peer)}/enc_keys", {"number": number})
+
+    async def dec_keys(self, node: str, peer: str, key_ids: Iterable[str]) -> httpx.Response:
+        """What the SAE at `node` gets as slave of the one at `peer`."""
+        wanted = [{"key_ID": key_id} for key_id in key_ids]
+        return await self._ask(node, f"{sae(peer)}/dec_keys", {"key_IDs": wanted})
+
+    async def _ask(self, node: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        files = self.files(Identity(Plane.SAE, Role.SAE, sae(node)))
+        context = ssl.create_default_context(cafile=str(files.trust_anchor))
+        context.load_cert_chain(files.certificate, files.private_key)
+        async with httpx.AsyncClient(verify=context, trust_env=False, timeout=10) as client:
+            return await client.post(f"{self.agents[node].kme}/api/v1/keys/{path}", json=body)
+
+    # ---- the optical plane --------------------------------------------------------------------
+
+    async def fault(self, link: str, kind: emulator_pb2.FaultKind) -> None:
+        """Bring a fault about."""
+        fault = emulator_pb2.Fault(link=link, kind=kind)
+        async with self._operating() as stub:
+            await stub.InjectFault(emulator_pb2.InjectFaultRequest(fault=fault))
+
+    async def restore(self, link: str) -> None:
+        """End all faults of a link."""
+        async with self._operating() as stub:
+            await stub.RestoreLink(emulator_pb2.RestoreLinkRequest(link=link))
+
+    @asynccontextmanager
+    async def _operating(self) -> AsyncIterator[Any]:
+        operator = self.files(Identity(Plane.CONTROL, Role.OPERATOR, "operator"))
+        async with secure_channel(self.emulator, operator, EMULATOR) as channel:
+            yield emulator_pb2_grpc.EmulatorServiceStub(channel)
+
+    # ---- policy -------------------------------------------------------------------------------
+
+    async def write_policy(self, node: str, version: int = 1) -> None:
+        """Put a node's policy on its disk."""
+        rules = list(self._rules(node))
+        policy = Policy(1, version, policy_digest(rules), {rule.rule_id: rule for rule in rules})
+        await PolicyStore(self.directory / node / "policy.json").save(policy)
+
+    def _rules(self, node: str) -> Iterator[agent_pb2.Rule]:
+        for peer in self.nodes:
+            if peer != node:
+                wire = self.wires.get((node, peer))
+                address = wire.address if wire else f"{HOST}:{self.ports[peer]}"
+                rule = agent_pb2.PeerRule(node=peer, key_plane_address=address)
+                yield agent_pb2.Rule(rule_id=f"peer/{peer}", peer=rule)
+        for link in self.links:
+            if node in link.split("-"):
+                (peer,) = set(link.split("-")) - {node}
+                link_rule = agent_pb2.LinkRule(link=link, peer_node=peer, abort_qber_ratio=0.11)
+                yield agent_pb2.Rule(rule_id=f"link/{link}", link=link_rule)
+        for stream in self.streams:
+            if node in stream.ends:
+                rule_id = f"stream/{stream.name}"
+                yield agent_pb2.Rule(rule_id=rule_id, stream=_stream_rule(stream, node))
+            for path_id, path in stream.paths.items():
+                if node in path[1:-1] and node not in stream.forgotten_by:
+                    rule_id = f"relay/{stream.name}/{path_id}"
+                    yield agent_pb2.Rule(rule_id=rule_id, relay=_relay_rule(stream, path_id, path, node))
+
+
+def sae(node: str) -> str:
+    """The SAE at a node."""
+    return f"sae-{node}"
+
+
+def link_between(one: str, other: str) -> str:
+    """The link that joins two nodes."""
+    return "-".join(sorted((one, other)))
+
+
+def _stream_rule(stream: MeshStream, node: str) -> agent_pb2.StreamRule:
+    source, target = stream.ends
+    peer = target if node == source else source
+    messages = {
+        path_id: types_pb2.Path(
+            path_id=path_id,
+            hops=[types_pb2.Hop(link=link_between(a, b), from_node=a, to_node=b) for a, b in pairwise(path)],
+        )
+        for path_id, path in stream.paths.items()
+    }
+    return agent_pb2.StreamRule(
+        stream=stream.name,
+        is_source=node == source,
+        peer_node=peer,
+        local_sae=sae(node),
+        peer_sae=sae(peer),
+        key_size_bits=256,
+        require_qkd=stream.require_qkd,
+        require_pqc=stream.require_pqc,
+        k=stream.k,
+        min_k=stream.min_k,
+        on_exhaustion=stream.on_exhaustion,
+        refresh_seconds=60,
+        key_ttl_seconds=600,
+        buffer_keys=stream.buffer_keys,
+        rate_bps=stream.rate_bps,
+        path_sets=[
+            types_pb2.PathSet(
+                rank=rank,
+                rate_bps=stream.rate_bps if rank == 0 else 0,
+                paths=[messages[stream.path_id(path)] for path in path_set],
+            )
+            for rank, path_set in enumerate(stream.path_sets)
+        ],
+        accepted_paths=messages.values(),
+    )
+
+
+def _relay_rule(stream: MeshStream, path_id: str, path: Nodes, node: str) -> agent_pb2.RelayRule:
+    at = path.index(node)
+    before, after = path[at - 1], path[at + 1]
+    return agent_pb2.RelayRule(
+        stream=stream.name,
+        path_id=path_id,
+        source_node=path[0],
+        target_node=path[-1],
+        source_side_link=link_between(before, node),
+        source_side_node=before,
+        target_side_link=link_between(node, after),
+        target_side_node=after,
+        budget_bps=stream.budget_bps,
+        burst_bits=stream.budget_bps,
+    )
+
+
+# ---- bringing it up ----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def running(
+    directory: Path,
+    links: tuple[str, ...],
+    *streams: MeshStream,
+    skr_bps: int = 100_000,
+    wired: tuple[tuple[str, str], ...] = (),
+) -> AsyncIterator[Mesh]:
+    """A mesh whose links are named after their ends ("a-b"), all agents up.
+
+    The pairs (dialler, dialled) in `wired` reach one another over a `Wire` that the test can freeze.
+    """
+    (directory / "pki").mkdir()
+    authorities = {plane: Authority.create(plane) for plane in Plane}
+    async with AsyncExitStack() as stack:
+        stack.callback(structlog.reset_defaults)
+        with _free_ports({node for link in links for node in link.split("-")}) as ports:
+            pass
+        wires = {pair: await stack.enter_async_context(Wire.between(HOST, ports[pair[1]])) for pair in wired}
+        mesh = Mesh(directory, links, streams, authorities, ports, wires)
+        stack.enter_context(mock.patch.object(app, "Agent", mesh.make_agent))
+        for plane, authority in authorities.items():
+            mesh.trust_anchor(plane).write_bytes(authority.credential.certificate)
+        mesh.emulator = await stack.enter_async_context(_emulator(mesh, skr_bps))
+        for node in mesh.nodes:
+            await mesh.write_policy(node)
+        stack.push_async_callback(_stop_all, mesh)
+        await asyncio.gather(*(mesh.start(node) for node in mesh.nodes))
+        yield mesh
+
+
+async def _stop_all(mesh: Mesh) -> None:
+    for running_agent in mesh.agents.values():
+        running_agent.stop.set()
+    await asyncio.gather(*(each.task for each in mesh.agents.values()))
+
+
+@asynccontextmanager
+async def _emulator(mesh: Mesh, skr_bps: int) -> AsyncIterator[str]:
+    scenario = {
+        "name": "mesh",
+        "nodes": [{"name": node} for node in mesh.nodes],
+        "links": [
+            {
+                "name": link,
+                "a": link.split("-")[0],
+                "b": link.split("-")[1],
+                "technology": "DV-QKD",
+                "length_km": 10,
+                "loss_db": 5,
+                "qber_ratio": 0.02,
+                "skr_bps": skr_bps,
+            }
+            for link in mesh.links
+        ],
+    }
+    path, ready, stop = mesh.directory / "mesh.yaml", mesh.directory / "emulator.json", asyncio.Event()
+    path.write_text(json.dumps(scenario), "utf-8")  # JSON is YAML
+    config = EmulatorConfig(
+        scenario=path, listen=f"{HOST}:0", tls=mesh.files(EMULATOR), ready_file=ready, log_level="error"
+    )
+    task = asyncio.create_task(emulator_app.serve(config, stop), name="emulator")
+    await wait_until(lambda: ready.exists() or task.done(), START_SECONDS, "the emulator is ready")
+    try:
+        if not task.done():
+            yield json.loads(ready.read_text("utf-8"))["emulator"]
+    finally:
+        stop.set()
+        await task
+
+
+@contextmanager
+def _free_ports(names: Iterable[str]) -> Iterator[dict[str, int]]:
+    """A free port for every name, none twice; free again afterwards, for its agent to take."""
+    sockets = {name: socket.create_server((HOST, 0)) for name in sorted(names)}
+    try:
+        yield {name: taken.getsockname()[1] for name, taken in sockets.items()}
+    finally:
+        for taken in sockets.values():
+            taken.close()
