@@ -37,6 +37,7 @@ from tests.integration.wire_between import Wire
 POLL_SECONDS = 0.02
 START_SECONDS = 15.0
 HOST = "127.0.0.1"
+CONTROLLER = "controller"
 Nodes = tuple[str, ...]
 
 
@@ -216,8 +217,8 @@ class Mesh:
             {
                 "node": node,
                 "state_dir": self.directory / node,
-                # Nobody listens on the discard port: the controller is away.
-                "controller": {"address": f"{HOST}:9"},
+                # Nobody listens there: the controller is away.
+                "controller": {"address": f"{HOST}:{self.ports[CONTROLLER]}"},
                 "control_tls": control,
                 "key_plane": {
                     "listen": f"{HOST}:{self.ports[node]}",
@@ -413,7 +414,7 @@ async def running(
     authorities = {plane: Authority.create(plane) for plane in Plane}
     async with AsyncExitStack() as stack:
         stack.callback(structlog.reset_defaults)
-        with _free_ports({node for link in links for node in link.split("-")}) as ports:
+        with _free_ports({CONTROLLER, *(node for link in links for node in link.split("-"))}) as ports:
             pass
         wires = {pair: await stack.enter_async_context(Wire.between(HOST, ports[pair[1]])) for pair in wired}
         mesh = Mesh(directory, links, streams, authorities, ports, wires)

@@ -13,11 +13,12 @@ import httpx
 import pytest
 
 from keyweave.agent.keyplane import near, session
+from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keystore import KeyStore, StoredKey
 from keyweave.agent.keyplane.relay import Relays
 from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.observer import PadUse
-from keyweave.common.identity import PQ_TLS_GROUP, Identity, Plane, Role
+from keyweave.common.identity import PQ_TLS_GROUP, Identity, Plane, Role, peer_identity
 from keyweave.common.names import LinkName, NodeName
 from keyweave.common.pki import Authority
 from keyweave.common.tls import TlsFiles, secure_channel
@@ -204,14 +205,14 @@ async def test_a_ciphertext_altered_between_two_nodes_is_found_out_by_its_tag_at
         return await honest(self, frame, timeout_seconds)
 
     monkeypatch.setattr(Peer, "request", request)
-    async with mesh.running(tmp_path, SQUARE, OVER_B_THEN_D) as running:
-        await running.supplied()
-        for provenance in await draw_and_collect(running):
-            assert provenance["keyweave_paths"] == ["s:a-d-c"]
-        failed = running.events_of(agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED)
-        # Towards c the tag fails at c; of what c sends to a it fails at b already.
-        assert {event.link for event in failed} == {"b-c"}
-        assert running.events_of(agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED, "c")
+    tag_failed = agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED
+    async with mesh.running(tmp_path, LINE, OVER_B) as running:
+        # What a sends crosses b-c as its second hop, what c sends as its first.
+        await wait_until(lambda: running.events_of(tag_failed, "c"), 15, "c finds a wrong tag")
+        await wait_until(lambda: running.events_of(tag_failed, "b"), 15, "b finds a wrong tag")
+        assert {(event.link, event.stream) for event in running.events_of(tag_failed)} == {("b-c", "s")}
+        assert not running.events_of(tag_failed, "a")
+        assert running.ready_keys("a") == running.ready_keys("c") == 0
         assert not running.events_of(agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED)
 
 
@@ -262,7 +263,7 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[pb.Failure]:
     def admit(self: Relays, peer: Peer, relay: pb.Relay) -> tuple[LinkName, NodeName]:
         try:
             return honest(self, peer, relay)
-        except session.KeyPlaneError as error:
+        except KeyPlaneError as error:
             seen.append(error.to_message())
             raise
 
@@ -340,44 +341,61 @@ async def test_while_the_far_agent_is_silent_no_key_is_drawn_that_its_sae_could_
         await draw_and_collect(running)
 
 
-async def test_an_eavesdropped_link_is_left_its_keys_destroyed_and_it_comes_back_once_it_is_clear(
+async def test_an_eavesdropped_link_is_left_its_keys_are_destroyed_and_it_comes_back_once_it_is_clear(
     tmp_path: Path,
 ) -> None:
     async with mesh.running(tmp_path, SQUARE, OVER_B_THEN_D) as running:
         await running.supplied()
         await running.fault("a-b", emulator_pb2.FAULT_KIND_EAVESDROP)
-        for node in ("a", "b"):
-            await wait_until(
-                lambda node=node: running.events_of(agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT, node),  # type: ignore[misc]
-                5,
-                f"{node} aborts the link",
-            )
-        aborted = running.events_of(agent_pb2.AGENT_EVENT_KIND_QUARANTINED, "a")[0]
-        for node in ("a", "c"):
-            since = aborted.since_unix_nanos / 1e9
-            doomed = [
-                key
-                for key in running.plane(node).store._ready.get("s", {}).values()
-                if "a-b" in key.provenance.links and key.created >= since
-            ]
-            await asyncio.sleep(0)
-            assert not doomed or node == "c"
-        await wait_until(lambda: running.plane("a").links["a-b"].aborted, 5, "a uses the link no more")
-        before = running.plane("a").links["a-b"].pool
+        await wait_until(
+            lambda: all(
+                running.events_of(agent_pb2.AGENT_EVENT_KIND_QUARANTINED, node) for node in ("a", "b")
+            ),
+            5,
+            "both ends abort the link",
+        )
+        old_pool = running.plane("a").links["a-b"].pool
+        since = min(
+            event.since_unix_nanos for event in running.events_of(agent_pb2.AGENT_EVENT_KIND_QUARANTINED)
+        )
+        await wait_until(lambda: not suspects(running, since / 1e9), 3, "keys built on it since are gone")
 
         await running.restore("a-b")
         await wait_until(
             lambda: not any(running.plane(node).links["a-b"].aborted for node in ("a", "b")), 15, "clear"
         )
         await wait_until(
-            lambda: (
-                (pool := running.plane("a").links["a-b"].pool) is not None
-                and pool is not before
-                and pool.send_bytes() > 1024
-            ),
-            15,
-            "a new pool fills",
+            lambda: usable_bytes(running, "a-b", besides=old_pool) > 1024, 15, "a new pool fills"
         )
+        await draw_and_collect(running)
+
+
+def suspects(running: Mesh, since: float) -> list[StoredKey]:
+    """Undelivered keys, at any face of either end, that were built on link a-b since a moment."""
+    stores = [running.plane(node).store for node in ("a", "c")]
+    keys = [key for store in stores for key in (*store._ready.get("s", {}).values(), *store._slave.values())]
+    return [key for key in keys if "a-b" in key.provenance.links and key.created >= since]
+
+
+def usable_bytes(running: Mesh, link: str, besides: object) -> int:
+    """What node a may send with over a link, from a pool that is not `besides`."""
+    pool = running.plane("a").links[link].pool
+    return 0 if pool is None or pool is besides else pool.send_bytes()
+
+
+async def test_while_the_controller_is_away_keys_flow_and_every_agent_goes_on_calling_it(
+    tmp_path: Path,
+) -> None:
+    calls: list[object] = []
+
+    def called(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(writer)
+        writer.close()
+
+    async with mesh.running(tmp_path, LINE, OVER_B) as running:
+        await running.supplied()
+        async with await asyncio.start_server(called, mesh.HOST, running.ports[mesh.CONTROLLER]):
+            await wait_until(lambda: len(calls) >= 4, 20, "the agents call, and call again")
         await draw_and_collect(running)
 
 
@@ -396,22 +414,28 @@ async def calling(running: Mesh, files: TlsFiles, node: str) -> AsyncIterator[An
         yield stub.Session(timeout=ANSWER_SECONDS)
 
 
-async def refused(running: Mesh, files: TlsFiles, hello: str = "a") -> tuple[grpc.StatusCode, str]:
-    """How node b refuses whoever holds `files`, says it is `hello` and asks for key; no frame comes back."""
-    frames: list[pb.SessionResponse] = []
+async def frames_until_refused(
+    running: Mesh, files: TlsFiles, hello: str = ""
+) -> tuple[list[str | None], grpc.StatusCode, str]:
+    """What node b sends whoever holds `files` (and says it is `hello`), and how it ends the call."""
+    received: list[str | None] = []
     async with calling(running, files, "b") as call:
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            for frame in (
-                pb.Frame(hello=pb.SessionHello(node=hello, incarnation=bytes(16))),
-                pb.Frame(id=1, kem_offer=pb.KemOffer(stream="s", kem_id=bytes(16), parameter_set=768)),
-            ):
-                await call.write(pb.SessionRequest(frame=frame))
+        if hello:
+            frame = pb.Frame(hello=pb.SessionHello(node=hello, incarnation=bytes(16)))
+            await call.write(pb.SessionRequest(frame=frame))
+        try:
             async for response in call:
-                frames.append(response)  # noqa: PERF401  # what came before the error counts
-        if not frames and error.value.code() is grpc.StatusCode.UNKNOWN:
-            return await call.code(), await call.details()
-    assert frames == []
-    return error.value.code(), str(error.value.details())
+                received.append(response.frame.WhichOneof("body"))  # noqa: PERF401  # kept when it raises
+        except grpc.aio.AioRpcError as error:
+            return received, error.code(), str(error.details())
+    raise AssertionError("the call ended as if all had been well")
+
+
+async def refused(running: Mesh, files: TlsFiles) -> tuple[grpc.StatusCode, str]:
+    """How node b refuses whoever holds `files`, without a single frame."""
+    received, code, reason = await frames_until_refused(running, files)
+    assert received == []
+    return code, reason
 
 
 async def test_nobody_without_an_agents_certificate_of_the_key_plane_gets_a_single_frame(
@@ -452,28 +476,22 @@ async def test_nobody_without_an_agents_certificate_of_the_key_plane_gets_a_sing
 async def test_an_agent_cannot_speak_for_another(tmp_path: Path) -> None:
     async with mesh.running(tmp_path, LINE, OVER_B) as running:
         files = running.files(Identity(Plane.KEY, Role.AGENT, "c"))
-        async with calling(running, files, "b") as call:
-            hello = pb.SessionHello(node="a", incarnation=bytes(16))
-            await call.write(pb.SessionRequest(frame=pb.Frame(hello=hello)))
-            received = []
-            with pytest.raises(grpc.aio.AioRpcError) as error:
-                async for response in call:
-                    received.append(response.frame.WhichOneof("body"))  # noqa: PERF401
-        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert received == ["hello"]
+        received, code, reason = await frames_until_refused(running, files, hello="a")
+        assert received == ["hello"], "the one frame that every peer gets first"
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "c does not begin with its hello" in reason
 
 
 async def test_agents_speak_tls_1_3_with_a_post_quantum_key_exchange(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contexts: list[dict[str, list[bytes]]] = []
-    honest = session.peer_identity
 
-    def peer_identity(auth_context: Any, plane: Plane, roles: frozenset[Role]) -> Identity:
+    def noting_identity(auth_context: Any, plane: Plane, roles: frozenset[Role]) -> Identity:
         contexts.append({key: list(values) for key, values in auth_context.items()})
-        return honest(auth_context, plane, roles)
+        return peer_identity(auth_context, plane, roles)
 
-    monkeypatch.setattr(session, "peer_identity", peer_identity)
+    monkeypatch.setattr(session, "peer_identity", noting_identity)
     async with mesh.running(tmp_path, LINE, OVER_B) as running:
         await running.supplied()
     assert {context["ssl_negotiated_key_exchange_group"][0] for context in contexts} == {

@@ -98,7 +98,8 @@ class Uplink:
                 stub: agent_pb2_grpc.AgentServiceAsyncStub = agent_pb2_grpc.AgentServiceStub(channel)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._telemetry(stub), name="telemetry-stream")
-                    group.create_task(self._policy(stub), name="policy-stream")
+                    # In the body, not a second task: see raise_if_cancelled.
+                    await self._policy(stub)
         except* _StreamEndedError:
             reason = "the controller ended a stream"
         except* grpc.aio.AioRpcError as errors:

@@ -8,6 +8,10 @@ def raise_if_cancelled() -> None:
 
     A TaskGroup whose child fails while its parent is being cancelled raises the child's error alone (as of
     Python 3.11): whoever catches that error and loops would run for ever. Call this after catching it.
+
+    Only after a group whose body was still running when the child failed: a child that fails while the
+    group merely waits for its children leaves the task marked as cancelled by the group itself (until
+    Python 3.13), and this would take that for a cancellation.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -112,8 +112,8 @@ class LinkBook:
         return min((e.deadline for e in self._entries.values() if e.deadline is not None), default=None)
 
     def all_reported(self) -> bool:
-        """Whether every link has been heard of since the controller started."""
-        return all(entry.reported for entry in self._entries.values())
+        """Whether every link has been heard of since the controller started, enough to plan by."""
+        return all(entry.reported and entry.estimate.settled for entry in self._entries.values())
 
     def views(self) -> dict[LinkName, LinkView]:
         """All links as planning sees them."""

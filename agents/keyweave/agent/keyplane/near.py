@@ -22,7 +22,6 @@ from keyweave.agent.keyplane.relay import Relays, Share
 from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.keyplane.terms import PathSetTerms, StreamTerms
 from keyweave.common import log
-from keyweave.common.cancellation import raise_if_cancelled
 from keyweave.common.names import NodeName, PathId
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
@@ -313,37 +312,32 @@ class NearEnd:
         """Send one random share down each path; the secret is their XOR. All arrive, or none counts."""
         size = count * combine.secret_bytes_per_key(self.terms.key_size_bits)
         shares = [bytearray(os.urandom(size)) for _ in path_set.paths]
-        failure: KeyPlaneError | None = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                sending = [
-                    group.create_task(
-                        self._relays.send(
-                            Share(
-                                self.terms.stream,
-                                path.path_id,
-                                not self.terms.is_source,
-                                batch_id,
-                                index,
-                                len(shares),
-                            ),
-                            path.first_link,
-                            path.first_node,
-                            shares[index],
-                        ),
-                        name=f"share-{self.terms.stream}-{index}",
-                    )
-                    for index, path in enumerate(path_set.paths)
-                ]
-        except* KeyPlaneError as failures:
-            raise_if_cancelled()
-            first = failures.exceptions[0]
-            assert isinstance(first, KeyPlaneError)
-            failure = first
-        if failure is not None:  # raised out here: before Python 3.11.4, except* wraps what it raises
+        sending = [
+            asyncio.create_task(
+                self._relays.send(
+                    Share(
+                        self.terms.stream,
+                        path.path_id,
+                        not self.terms.is_source,
+                        batch_id,
+                        index,
+                        len(shares),
+                    ),
+                    path.first_link,
+                    path.first_node,
+                    shares[index],
+                ),
+                name=f"share-{self.terms.stream}-{index}",
+            )
+            for index, path in enumerate(path_set.paths)
+        ]
+        # Not a task group: one that fails while it is cancelled loses the cancellation (Python 3.11).
+        accepted = await asyncio.gather(*sending, return_exceptions=True)
+        failures = [outcome for outcome in accepted if isinstance(outcome, BaseException)]
+        if failures:
             for share in shares:
                 memory.wipe(share)
-            raise failure
+            raise next((f for f in failures if not isinstance(f, KeyPlaneError)), failures[0])
         secret = bytearray(size)
         for share in shares:
             secret = memory.xor(secret, share)
