@@ -21,7 +21,9 @@ class Impostor(agent_pb2_grpc.AgentServiceServicer):
         self._epoch = epoch
         self._rules = rules
 
-    async def Telemetry(self, request_iterator: Any, context: Any) -> None:  # noqa: N802
+    async def Telemetry(  # type: ignore[override]  # noqa: N802  # it writes, it does not yield
+        self, request_iterator: Any, context: Any
+    ) -> None:
         """Swallow everything."""
         async for request in request_iterator:
             answer = agent_pb2.TelemetryResponse(
@@ -29,7 +31,9 @@ class Impostor(agent_pb2_grpc.AgentServiceServicer):
             )
             await context.write(answer)
 
-    async def Policy(self, request_iterator: Any, context: Any) -> None:  # noqa: N802
+    async def Policy(  # type: ignore[override]  # noqa: N802  # it writes, it does not yield
+        self, request_iterator: Any, context: Any
+    ) -> None:
         """Push after the hello; keep what comes back."""
         node = ""
         async for request in request_iterator:

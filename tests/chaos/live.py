@@ -268,7 +268,8 @@ async def running(
     supervisor = Supervisor(scenario, root / "state", program=PROGRAM, restart=restart, tell=lambda _: None)
     work = asyncio.create_task(supervisor.run(stop, when_up), name="network")
     try:
-        await asyncio.wait({work, up}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {work, up}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             work.result()
         layout = up.result()

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,7 +22,7 @@ from keyweave.agent import app
 from keyweave.agent.app import Agent
 from keyweave.agent.config import AgentConfig
 from keyweave.agent.drivers.emulator import EMULATOR
-from keyweave.agent.observer import Observer
+from keyweave.agent.observer import Observer, PadUse
 from keyweave.agent.policy import Policy, PolicyStore
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.pki import Authority
@@ -31,14 +30,14 @@ from keyweave.common.policy_digest import policy_digest
 from keyweave.common.tls import TlsFiles, secure_channel
 from keyweave.emulator import app as emulator_app
 from keyweave.emulator.config import EmulatorConfig
-from keyweave.v1 import agent_pb2, emulator_pb2, emulator_pb2_grpc, types_pb2
+from keyweave.v1 import agent_pb2, emulator_pb2, emulator_pb2_grpc
+from tests.integration.mesh_policy import MeshStream, relay_rule, sae, stream_rule
 from tests.integration.wire_between import Wire
 
 POLL_SECONDS = 0.02
 START_SECONDS = 15.0
 HOST = "127.0.0.1"
 CONTROLLER = "controller"
-Nodes = tuple[str, ...]
 
 
 async def wait_until(condition: Callable[[], object], deadline_seconds: float, what: str) -> None:
@@ -54,42 +53,6 @@ async def wait_until(condition: Callable[[], object], deadline_seconds: float, w
 
 
 @dataclass(frozen=True)
-class MeshStream:
-    """A stream from the first to the last node of its paths.
-
-    Every entry of `path_sets` is one path set, best first: the nodes of each of its disjoint paths.
-    """
-
-    path_sets: tuple[tuple[Nodes, ...], ...]
-    name: str = "s"
-    k: int = 1
-    min_k: int = 1
-    require_qkd: bool = False
-    require_pqc: bool = False
-    on_exhaustion: types_pb2.OnExhaustion = types_pb2.ON_EXHAUSTION_PQC
-    rate_bps: int = 20_000
-    buffer_keys: int = 16
-    budget_bps: int = 1_000_000
-    # Transit nodes whose policy does not name the stream.
-    forgotten_by: frozenset[str] = frozenset()
-
-    @property
-    def ends(self) -> tuple[str, str]:
-        """Source and target."""
-        path = self.path_sets[0][0]
-        return path[0], path[-1]
-
-    @property
-    def paths(self) -> dict[str, Nodes]:
-        """All paths by their IDs."""
-        return {self.path_id(path): path for path_set in self.path_sets for path in path_set}
-
-    def path_id(self, path: Nodes) -> str:
-        """The name of a path."""
-        return f"{self.name}:{'-'.join(path)}"
-
-
-@dataclass(frozen=True)
 class PadUsed:
     """A range of pad that an agent took."""
 
@@ -99,7 +62,7 @@ class PadUsed:
     first_lane: bool
     start: int
     end: int
-    use: str
+    use: PadUse
     first_block: int
     block_bytes: int
 
@@ -110,19 +73,37 @@ class PadUsed:
 
 
 class Recording(Observer):
-    """Remembers what all agents of a mesh irrevocably did."""
+    """Remembers what all agents of a mesh irrevocably did, and whether their disks knew of it before."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
         self.pads: list[PadUsed] = []
         self.blocks: list[tuple[str, str, int]] = []
+        # What was done that a crash at that moment would have forgotten.
+        self.not_durable: list[str] = []
+        self._directory = directory
 
     def pad_used(self, **used: Any) -> None:
         """See Observer."""
-        self.pads.append(PadUsed(**used))
+        pad = PadUsed(**used)
+        self.pads.append(pad)
+        if pad.use is PadUse.SEND:
+            journal = self._journal(pad.node, pad.link)
+            reserved = journal["reserved_first_lane" if pad.first_lane else "reserved_second_lane"]
+            if journal["pool_id"] != pad.pool_id.hex() or reserved < pad.end:
+                self.not_durable.append(f"{pad}: {journal}")
 
     def block_taken(self, **taken: Any) -> None:
         """See Observer."""
-        self.blocks.append((taken["node"], taken["link"], taken["number"]))
+        node, link, number = taken["node"], taken["link"], taken["number"]
+        self.blocks.append((node, link, number))
+        if self._journal(node, link)["highest_block"] < number:
+            self.not_durable.append(f"block {number} of {link} at {node}")
+
+    def _journal(self, node: str, link: str) -> dict[str, Any]:
+        path = self._directory / node / "links" / f"{link}.json"
+        nothing = {"highest_block": 0, "pool_id": ""}
+        journal: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else nothing
+        return journal
 
 
 @dataclass
@@ -145,7 +126,7 @@ class Mesh:
     authorities: Mapping[Plane, Authority]
     ports: Mapping[str, int]
     wires: Mapping[tuple[str, str], Wire]
-    recording: Recording = field(default_factory=Recording)
+    recording: Recording
     agents: dict[str, Running] = field(default_factory=dict)
     # Everything that the agents reported, by node, also before a restart.
     events: dict[str, list[agent_pb2.AgentEvent]] = field(default_factory=dict)
@@ -323,76 +304,11 @@ class Mesh:
         for stream in self.streams:
             if node in stream.ends:
                 rule_id = f"stream/{stream.name}"
-                yield agent_pb2.Rule(rule_id=rule_id, stream=_stream_rule(stream, node))
+                yield agent_pb2.Rule(rule_id=rule_id, stream=stream_rule(stream, node))
             for path_id, path in stream.paths.items():
                 if node in path[1:-1] and node not in stream.forgotten_by:
                     rule_id = f"relay/{stream.name}/{path_id}"
-                    yield agent_pb2.Rule(rule_id=rule_id, relay=_relay_rule(stream, path_id, path, node))
-
-
-def sae(node: str) -> str:
-    """The SAE at a node."""
-    return f"sae-{node}"
-
-
-def link_between(one: str, other: str) -> str:
-    """The link that joins two nodes."""
-    return "-".join(sorted((one, other)))
-
-
-def _stream_rule(stream: MeshStream, node: str) -> agent_pb2.StreamRule:
-    source, target = stream.ends
-    peer = target if node == source else source
-    messages = {
-        path_id: types_pb2.Path(
-            path_id=path_id,
-            hops=[types_pb2.Hop(link=link_between(a, b), from_node=a, to_node=b) for a, b in pairwise(path)],
-        )
-        for path_id, path in stream.paths.items()
-    }
-    return agent_pb2.StreamRule(
-        stream=stream.name,
-        is_source=node == source,
-        peer_node=peer,
-        local_sae=sae(node),
-        peer_sae=sae(peer),
-        key_size_bits=256,
-        require_qkd=stream.require_qkd,
-        require_pqc=stream.require_pqc,
-        k=stream.k,
-        min_k=stream.min_k,
-        on_exhaustion=stream.on_exhaustion,
-        refresh_seconds=60,
-        key_ttl_seconds=600,
-        buffer_keys=stream.buffer_keys,
-        rate_bps=stream.rate_bps,
-        path_sets=[
-            types_pb2.PathSet(
-                rank=rank,
-                rate_bps=stream.rate_bps if rank == 0 else 0,
-                paths=[messages[stream.path_id(path)] for path in path_set],
-            )
-            for rank, path_set in enumerate(stream.path_sets)
-        ],
-        accepted_paths=messages.values(),
-    )
-
-
-def _relay_rule(stream: MeshStream, path_id: str, path: Nodes, node: str) -> agent_pb2.RelayRule:
-    at = path.index(node)
-    before, after = path[at - 1], path[at + 1]
-    return agent_pb2.RelayRule(
-        stream=stream.name,
-        path_id=path_id,
-        source_node=path[0],
-        target_node=path[-1],
-        source_side_link=link_between(before, node),
-        source_side_node=before,
-        target_side_link=link_between(node, after),
-        target_side_node=after,
-        budget_bps=stream.budget_bps,
-        burst_bits=stream.budget_bps,
-    )
+                    yield agent_pb2.Rule(rule_id=rule_id, relay=relay_rule(stream, path_id, path, node))
 
 
 # ---- bringing it up ----------------------------------------------------------------------------
@@ -417,7 +333,7 @@ async def running(
         with _free_ports({CONTROLLER, *(node for link in links for node in link.split("-"))}) as ports:
             pass
         wires = {pair: await stack.enter_async_context(Wire.between(HOST, ports[pair[1]])) for pair in wired}
-        mesh = Mesh(directory, links, streams, authorities, ports, wires)
+        mesh = Mesh(directory, links, streams, authorities, ports, wires, Recording(directory))
         stack.enter_context(mock.patch.object(app, "Agent", mesh.make_agent))
         for plane, authority in authorities.items():
             mesh.trust_anchor(plane).write_bytes(authority.credential.certificate)

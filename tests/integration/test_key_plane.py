@@ -2,13 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc
 import httpx
 import pytest
 
@@ -18,14 +16,12 @@ from keyweave.agent.keyplane.keystore import KeyStore, StoredKey
 from keyweave.agent.keyplane.relay import Relays
 from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.observer import PadUse
-from keyweave.common.identity import PQ_TLS_GROUP, Identity, Plane, Role, peer_identity
 from keyweave.common.names import LinkName, NodeName
-from keyweave.common.pki import Authority
-from keyweave.common.tls import TlsFiles, secure_channel
-from keyweave.v1 import agent_pb2, emulator_pb2, keyplane_pb2_grpc, types_pb2
+from keyweave.v1 import agent_pb2, emulator_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.integration import mesh
-from tests.integration.mesh import Mesh, MeshStream, wait_until
+from tests.integration.mesh import Mesh, wait_until
+from tests.integration.mesh_policy import MeshStream
 
 LINE = ("a-b", "b-c")
 SQUARE = ("a-b", "b-c", "a-d", "c-d")
@@ -100,10 +96,23 @@ async def test_no_byte_of_pad_is_used_twice_and_what_one_end_sends_with_the_othe
     sent = {use: set() for use in PadUse}  # type: dict[PadUse, set[tuple[str, bytes, bool, int]]]
     for pad in used:
         places = {(pad.link, pad.pool_id, pad.first_lane, offset) for offset in range(pad.start, pad.end)}
-        assert not places & sent[PadUse(pad.use)], f"{pad} was used before"
-        sent[PadUse(pad.use)] |= places
+        assert not places & sent[pad.use], f"{pad} was used before"
+        sent[pad.use] |= places
     assert sent[PadUse.SEND]
     assert sent[PadUse.RECEIVE] <= sent[PadUse.SEND]
+
+
+async def test_what_a_crash_must_not_forget_is_on_disk_before_it_is_done(tmp_path: Path) -> None:
+    async with mesh.running(tmp_path, LINE, OVER_B) as running:
+        await running.supplied()
+        await draw_and_collect(running, number=8)
+        await running.stop("c")
+        await running.start("c")
+        await running.supplied()
+        await draw_and_collect(running, number=8)
+        assert running.recording.blocks
+        assert running.recording.pads
+        assert running.recording.not_durable == []
 
 
 async def test_a_key_of_two_shares_took_two_disjoint_paths_and_without_one_of_them_there_is_no_key(
@@ -397,106 +406,3 @@ async def test_while_the_controller_is_away_keys_flow_and_every_agent_goes_on_ca
         async with await asyncio.start_server(called, mesh.HOST, running.ports[mesh.CONTROLLER]):
             await wait_until(lambda: len(calls) >= 4, 20, "the agents call, and call again")
         await draw_and_collect(running)
-
-
-# ---- who gets nothing ---------------------------------------------------------------------------
-
-ANSWER_SECONDS = 5.0
-
-
-@asynccontextmanager
-async def calling(running: Mesh, files: TlsFiles, node: str) -> AsyncIterator[Any]:
-    """A session with a node's key plane, by whoever holds `files`."""
-    files = files.model_copy(update={"trust_anchor": running.trust_anchor(Plane.KEY)})
-    address = f"{mesh.HOST}:{running.ports[node]}"
-    async with secure_channel(address, files, Identity(Plane.KEY, Role.AGENT, node)) as channel:
-        stub: Any = keyplane_pb2_grpc.KeyPlaneServiceStub(channel)
-        yield stub.Session(timeout=ANSWER_SECONDS)
-
-
-async def frames_until_refused(
-    running: Mesh, files: TlsFiles, hello: str = ""
-) -> tuple[list[str | None], grpc.StatusCode, str]:
-    """What node b sends whoever holds `files` (and says it is `hello`), and how it ends the call."""
-    received: list[str | None] = []
-    async with calling(running, files, "b") as call:
-        if hello:
-            frame = pb.Frame(hello=pb.SessionHello(node=hello, incarnation=bytes(16)))
-            await call.write(pb.SessionRequest(frame=frame))
-        try:
-            async for response in call:
-                received.append(response.frame.WhichOneof("body"))  # noqa: PERF401  # kept when it raises
-        except grpc.aio.AioRpcError as error:
-            return received, error.code(), str(error.details())
-    raise AssertionError("the call ended as if all had been well")
-
-
-async def refused(running: Mesh, files: TlsFiles) -> tuple[grpc.StatusCode, str]:
-    """How node b refuses whoever holds `files`, without a single frame."""
-    received, code, reason = await frames_until_refused(running, files)
-    assert received == []
-    return code, reason
-
-
-async def test_nobody_without_an_agents_certificate_of_the_key_plane_gets_a_single_frame(
-    tmp_path: Path,
-) -> None:
-    async with mesh.running(tmp_path, LINE, OVER_B) as running:
-        await running.supplied()
-        agent = Identity(Plane.KEY, Role.AGENT, "a")
-        strangers = Authority.create(Plane.KEY)
-        for files in (
-            running.files(agent, issuer=strangers),
-            running.files(Identity(Plane.CONTROL, Role.AGENT, "a")),
-            running.files(Identity(Plane.CONTROL, Role.CONTROLLER, "controller")),
-            running.files(Identity(Plane.SAE, Role.SAE, "sae-a")),
-            running.files(Identity(Plane.SAE, Role.KME, "a")),
-        ):
-            code, _ = await refused(running, files)
-            assert code is grpc.StatusCode.UNAVAILABLE, "the handshake fails"
-
-        key_plane = running.authorities[Plane.KEY]
-        for identity in (
-            Identity(Plane.KEY, Role.CONTROLLER, "controller"),
-            Identity(Plane.KEY, Role.KME, "a"),
-            Identity(Plane.CONTROL, Role.AGENT, "a"),
-            Identity(Plane.SAE, Role.SAE, "sae-a"),
-        ):
-            code, reason = await refused(running, running.files(identity, issuer=key_plane))
-            assert code is grpc.StatusCode.PERMISSION_DENIED
-            assert "is not a agent of the key plane" in reason
-
-        code, reason = await refused(running, running.files(Identity(Plane.KEY, Role.AGENT, "mallory")))
-        assert code is grpc.StatusCode.PERMISSION_DENIED
-        assert reason == "no policy here names the peer 'mallory'"
-
-        await draw_and_collect(running)
-
-
-async def test_an_agent_cannot_speak_for_another(tmp_path: Path) -> None:
-    async with mesh.running(tmp_path, LINE, OVER_B) as running:
-        files = running.files(Identity(Plane.KEY, Role.AGENT, "c"))
-        received, code, reason = await frames_until_refused(running, files, hello="a")
-        assert received == ["hello"], "the one frame that every peer gets first"
-        assert code is grpc.StatusCode.INVALID_ARGUMENT
-        assert "c does not begin with its hello" in reason
-
-
-async def test_agents_speak_tls_1_3_with_a_post_quantum_key_exchange(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contexts: list[dict[str, list[bytes]]] = []
-
-    def noting_identity(auth_context: Any, plane: Plane, roles: frozenset[Role]) -> Identity:
-        contexts.append({key: list(values) for key, values in auth_context.items()})
-        return peer_identity(auth_context, plane, roles)
-
-    monkeypatch.setattr(session, "peer_identity", noting_identity)
-    async with mesh.running(tmp_path, LINE, OVER_B) as running:
-        await running.supplied()
-    assert {context["ssl_negotiated_key_exchange_group"][0] for context in contexts} == {
-        PQ_TLS_GROUP.encode()
-    }
-    assert {context["ssl_tls_version"][0] for context in contexts} == {b"TLSv1.3"}
-    callers = {context["peer_uri"][0].decode() for context in contexts}
-    assert callers == {"keyweave://key/agent/a", "keyweave://key/agent/b"}

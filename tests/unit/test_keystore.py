@@ -4,8 +4,15 @@ import uuid
 
 import pytest
 
-from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
-from keyweave.common.names import NodeName, PathId, SaeId, StreamName
+from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.keystore import (
+    BATCH_LIFETIME_SECONDS,
+    KeyStore,
+    Protection,
+    Provenance,
+    StoredKey,
+)
+from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 
 STREAM, OTHER = StreamName("s"), StreamName("t")
 HYBRID = Provenance(Protection.HYBRID, paths=(PathId("p"),))
@@ -51,7 +58,7 @@ def test_keys_are_drawn_oldest_first_and_each_once(store: KeyStore) -> None:
 
 
 def test_a_draw_of_more_than_there_are_takes_none(store: KeyStore) -> None:
-    store.add_master(stored(n) for n in (1, 2))
+    store.add_master(tuple(stored(n) for n in (1, 2)))
     assert store.draw(STREAM, 3, anything, BORN) == ()
     assert store.ready(STREAM) == 2
 
@@ -115,8 +122,40 @@ def test_destroying_overwrites_the_doomed_and_spares_the_rest(store: KeyStore) -
     assert store.destroy(lambda _: False) == {}
 
 
+def test_keys_that_better_ones_replace_go_oldest_first_overwritten_and_no_other(store: KeyStore) -> None:
+    weak = [stored(n, provenance=PQC) for n in (4, 1, 2)]
+    store.add_master([weak[0], stored(3), *weak[1:]])
+    gone = store.take_out(STREAM, 2, lambda provenance: not quantum(provenance))
+    assert gone == (weak[0].key_id, weak[1].key_id)
+    assert [any(key.key) for key in weak] == [False, False, True]
+    assert [key.key_id.int for key in store.draw(STREAM, 2, anything, BORN)] == [3, 2]
+    assert store.take_out(STREAM, 5, quantum) == ()
+
+
 def test_a_stored_key_does_not_show_its_bytes(store: KeyStore) -> None:
     key = stored(0x41)
     store.add_master([key])
     assert "AAAA" not in repr(key)
     assert "4141" not in repr(key)
+
+
+@pytest.mark.parametrize("side", ["master", "slave"])
+def test_a_batch_that_was_on_its_way_when_its_link_went_bad_is_not_stored(store: KeyStore, side: str) -> None:
+    bad = Provenance(Protection.HYBRID, paths=(PathId("p"),), links=frozenset({LinkName("tapped")}))
+    store.quarantine(LinkName("tapped"), BORN - BATCH_LIFETIME_SECONDS / 2)
+    late, elsewhere = stored(1, provenance=bad), stored(2)
+    add = store.add_master if side == "master" else store.add_slave
+    with pytest.raises(KeyPlaneError, match="link tapped"):
+        add([late])
+    assert not any(late.key)
+    assert store.ready(STREAM) == 0
+    assert store.find_slave(late.key_id, BORN) is None
+    add([elsewhere])
+    assert any(elsewhere.key)
+
+
+def test_a_link_that_went_bad_long_ago_may_carry_keys_again(store: KeyStore) -> None:
+    over = Provenance(Protection.HYBRID, paths=(PathId("p"),), links=frozenset({LinkName("tapped")}))
+    store.quarantine(LinkName("tapped"), BORN - BATCH_LIFETIME_SECONDS)
+    store.add_master([stored(1, provenance=over)])
+    assert store.ready(STREAM) == 1

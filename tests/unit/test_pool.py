@@ -14,8 +14,9 @@ from keyweave.agent.keyplane.pool import MAX_GRANTED_BYTES, Lane, Pool, PoolErro
 HALF = 8
 BLOCK = 2 * HALF
 POOL_ID = b"pool-identifier-"
+STOCK = 6  # blocks that both ends hold when a pool begins
 ENDS = st.sampled_from([True, False])  # whether it is the end whose name sorts first
-LOST = st.booleans()
+LOST = st.sampled_from([False, False, False, True])
 
 
 def device_block(number: int) -> bytearray:
@@ -100,6 +101,7 @@ class TwoEnds(RuleBasedStateMachine):
         # (device block, lane, byte within the half block) of every byte anybody ever sent with.
         self.sent_with: set[tuple[int, bool, int]] = set()
         self.ends = {lane: End(Pool(POOL_ID, 1, BLOCK, owns_first_lane=lane)) for lane in (True, False)}
+        self._both_take(STOCK)
 
     @rule(end=ENDS, count=st.integers(1, 6))
     def take_device_blocks(self, end: bool, count: int) -> None:
@@ -188,6 +190,8 @@ class TwoEnds(RuleBasedStateMachine):
             end.pool = Pool(POOL_ID, first, BLOCK, owns_first_lane=lane)
             end.truncated = False
             end.inbox.clear()  # what is still on its way names the old pool
+            end.taken = first - 1
+        self._both_take(STOCK)
 
     @invariant()
     def no_byte_is_both_ends_to_send_with(self) -> None:
@@ -207,6 +211,14 @@ class TwoEnds(RuleBasedStateMachine):
                 for index, block in lane._blocks.items():
                     left = {within for within, byte in enumerate(block.data) if byte}
                     assert left == {offset % HALF for offset in unused if offset // HALF == index}
+
+    def _both_take(self, count: int) -> None:
+        """Both devices give as many blocks, and both ends learn that the other has them."""
+        for end in self.ends.values():
+            for _ in range(count):
+                end.taken += 1
+                end.pool.append(end.taken, device_block(end.taken), 0)
+            end.pool.peer_next_block = end.pool.next_block
 
     def _tell(self, sender: bool, message: Message, *, lost: bool) -> None:
         if not lost:

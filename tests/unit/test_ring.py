@@ -134,6 +134,17 @@ def test_after_a_broken_connection_exactly_what_was_not_acknowledged_goes_again(
     assert send_all(ring) == first[2:]
 
 
+def test_an_acknowledgement_in_the_middle_of_a_resend_skips_nothing() -> None:
+    ring = Ring()
+    for number in range(4):
+        ring.add_event(event(str(number)))
+    send_all(ring)
+    ring.rewind()
+    assert [request.sequence for request in (ring.next(9), ring.next(9)) if request] == [1, 2]
+    ring.acked(2)
+    assert [request.sequence for request in send_all(ring)] == [3, 4]
+
+
 def test_too_many_samples_are_thinned_out_among_the_oldest_and_counted_in_the_next_batch() -> None:
     ring = Ring(max_batches=8)
     for rows in range(1, 10):

@@ -13,7 +13,13 @@ from keyweave.agent import crypto, memory
 from keyweave.agent.keyplane import combine, kem
 from keyweave.agent.keyplane.combine import BatchContext
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keystore import (
+    BATCH_LIFETIME_SECONDS,
+    KeyStore,
+    Protection,
+    Provenance,
+    StoredKey,
+)
 from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
@@ -29,6 +35,7 @@ SLAVE_GRACE_SECONDS = 60
 class _Inbox:
     """Shares of one batch that have arrived."""
 
+    began: float
     shares: dict[int, bytearray]
     paths: dict[int, PathId]
     count: int
@@ -56,7 +63,10 @@ class FarEnd:
 
     def receive(self, relay: pb.Relay, secret: bytearray) -> pb.Frame:
         """Keep a share until its batch is offered."""
-        inbox = self._inboxes.setdefault(relay.batch_id, _Inbox({}, {}, relay.shares))
+        now = time.monotonic()
+        for batch_id in [b for b, old in self._inboxes.items() if old.began < now - BATCH_LIFETIME_SECONDS]:
+            self._discard(batch_id)
+        inbox = self._inboxes.setdefault(relay.batch_id, _Inbox(now, {}, {}, relay.shares))
         if inbox.count != relay.shares or relay.share in inbox.shares:
             memory.wipe(secret)
             raise self._failure(pb.FAILURE_CODE_MALFORMED, f"share {relay.share} came twice or counts differ")
@@ -97,18 +107,20 @@ class FarEnd:
         created = time.time()
         expires = created + self.terms.key_ttl_seconds + SLAVE_GRACE_SECONDS
         self._store.add_slave(
-            StoredKey(
-                key_id,
-                key,
-                self.terms.stream,
-                self.terms.peer_node,
-                context.master_sae,
-                context.slave_sae,
-                provenance,
-                created,
-                expires,
+            tuple(
+                StoredKey(
+                    key_id,
+                    key,
+                    self.terms.stream,
+                    self.terms.peer_node,
+                    context.master_sae,
+                    context.slave_sae,
+                    provenance,
+                    created,
+                    expires,
+                )
+                for key_id, key in zip(context.key_ids, keys, strict=True)
             )
-            for key_id, key in zip(context.key_ids, keys, strict=True)
         )
         self._confirmed[offer.batch_id] = tag
         while len(self._confirmed) > REMEMBERED_CONFIRMATIONS:

@@ -1,12 +1,17 @@
 """Confirmed keys that wait to be fetched: in memory only, each handed out at most once at each end."""
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from keyweave.agent import memory
+from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+from keyweave.v1 import keyplane_pb2 as pb
+
+# No batch takes longer from its first share to its confirmation: relaying, an exchange, three offers.
+BATCH_LIFETIME_SECONDS = 6.0
 
 
 class Protection(StrEnum):
@@ -55,15 +60,32 @@ class KeyStore:
     def __init__(self) -> None:
         self._ready: dict[StreamName, dict[uuid.UUID, StoredKey]] = {}
         self._slave: dict[uuid.UUID, StoredKey] = {}
+        self._quarantined_at: dict[LinkName, float] = {}
 
-    def add_master(self, keys: Iterable[StoredKey]) -> None:
-        """Keys that the local SAE may draw from now on."""
+    def quarantine(self, link: LinkName, now: float) -> None:
+        """A link went bad: batches that crossed it and are still being made must not be stored."""
+        self._quarantined_at[link] = now
+
+    def _refuse_quarantined(self, keys: Sequence[StoredKey]) -> None:
+        for key in keys:
+            for link in key.provenance.links & self._quarantined_at.keys():
+                if key.created < self._quarantined_at[link] + BATCH_LIFETIME_SECONDS:
+                    for doomed in keys:
+                        memory.wipe(doomed.key)
+                    raise KeyPlaneError(
+                        pb.FAILURE_CODE_LINK_UNUSABLE, "the batch may have been overheard", link=link
+                    )
+
+    def add_master(self, keys: Sequence[StoredKey]) -> None:
+        """Keys that the local SAE may draw from now on; KeyPlaneError if a link of theirs went bad."""
+        self._refuse_quarantined(keys)
         for key in keys:
             memory.lock(key.key)
             self._ready.setdefault(key.stream, {})[key.key_id] = key
 
-    def add_slave(self, keys: Iterable[StoredKey]) -> None:
-        """Keys that the local SAE may collect from now on, once it has learnt their IDs."""
+    def add_slave(self, keys: Sequence[StoredKey]) -> None:
+        """Keys that the local SAE may collect once it knows their IDs; KeyPlaneError likewise."""
+        self._refuse_quarantined(keys)
         for key in keys:
             memory.lock(key.key)
             self._slave[key.key_id] = key

@@ -6,19 +6,15 @@ tried at once, without asking anybody: this is the local protection that works w
 """
 
 import asyncio
-import os
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from keyweave.agent import crypto, memory
-from keyweave.agent.keyplane import combine, kem
+from keyweave.agent.keyplane.batch import BatchMaker
 from keyweave.agent.keyplane.budget import TokenBucket
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.far import context_of, provenance_of
-from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
-from keyweave.agent.keyplane.relay import Relays, Share
+from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance
+from keyweave.agent.keyplane.relay import Relays
 from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.keyplane.terms import PathSetTerms, StreamTerms
 from keyweave.common import log
@@ -27,8 +23,6 @@ from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 MAX_BATCH_KEYS = 32
-OFFER_TIMEOUT_SECONDS = 1.0
-OFFER_ATTEMPTS = 3
 # Nothing worked: look again after this, unless something changes before.
 IDLE_RETRY_SECONDS = 0.2
 # Keys made by ML-KEM alone wait in a full buffer: how often a quantum path is tried, to replace them.
@@ -94,12 +88,9 @@ class NearEnd:
         self.counters = Counters()
         self.protection = Protection.NONE
         self.path_ids: tuple[PathId, ...] = ()
-        self._node = node
-        self._peer = peer
-        self._relays = relays
+        self._maker = BatchMaker(node, terms, peer, relays)
         self._store = store
         self._on_event = on_event
-        self._ratchet: kem.Ratchet | None = None
         self._trouble: dict[tuple[PathId, ...], _Trouble] = {}
         self._sent_bits: dict[tuple[PathId, ...], float] = {}
         self._batch_keys = MAX_BATCH_KEYS
@@ -115,7 +106,8 @@ class NearEnd:
         if terms.path_sets != self.terms.path_sets:
             self._trouble = {s.key: self._trouble[s.key] for s in terms.path_sets if s.key in self._trouble}
             self._sent_bits = {}
-        self.terms, self._peer = terms, peer
+        self.terms = self._maker.terms = terms
+        self._maker.peer = peer
         self._budget.resize(*self._budget_terms(terms), time.monotonic())
         self.wake()
 
@@ -136,7 +128,7 @@ class NearEnd:
 
     def forget(self) -> None:
         """The peer has restarted: its ML-KEM state is gone."""
-        self._ratchet = None
+        self._maker.forget()
         self.path_back()
 
     async def run(self) -> None:
@@ -170,7 +162,7 @@ class NearEnd:
         # Where this gets lost, the far end's copies expire: nobody will ever ask for them.
         withdraw = pb.Withdraw(stream=self.terms.stream, reason="replaced by keys with QKD in them")
         withdraw.key_ids.extend(key_id.bytes for key_id in gone)
-        self._peer.post(pb.Frame(withdraw=withdraw))
+        self._maker.peer.post(pb.Frame(withdraw=withdraw))
         return True
 
     # ---- choosing the way ---------------------------------------------------------------------
@@ -251,156 +243,19 @@ class NearEnd:
             ours = (self.terms.stream, self.terms.local_sae)
             self._store.destroy(lambda key: (key.stream, key.master_sae) == ours)
 
-    # ---- making a batch -----------------------------------------------------------------------
-
     async def _deliver(self, path_set: PathSetTerms | None, count: int) -> None:
-        """Relay, exchange, derive, confirm, store; KeyPlaneError leaves nothing behind."""
-        terms = self.terms
-        batch_id = os.urandom(16)
-        qkd_secret, emulated = bytearray(), False
-        if path_set is not None:
-            qkd_secret, emulated = await self._relay(path_set, batch_id, count)
-        kem_secret = await self._kem_secret(count, required=terms.require_pqc or path_set is None)
-        offer = pb.Offer(
-            stream=terms.stream,
-            batch_id=batch_id,
-            key_ids=[uuid.uuid4().bytes for _ in range(count)],
-            key_size_bits=terms.key_size_bits,
-            master_sae=terms.local_sae,
-            slave_sae=terms.peer_sae,
-            path_ids=path_set.key if path_set else (),
-            kem_id=kem_secret.kem_id if kem_secret else b"",
-            kem_step=kem_secret.step if kem_secret else 0,
-            emulated=emulated,
-            created_unix_nanos=time.time_ns(),
-            trusted_nodes=[n for p in path_set.paths for n in p.trusted_nodes] if path_set else [],
-        )
-        provenance = provenance_of(offer, terms)
-        if not terms.allows(provenance):
-            raise KeyPlaneError(
-                pb.FAILURE_CODE_NOT_ALLOWED, "this way gives less than the stream requires", node=self._node
-            )
-        context = context_of(offer, kem_secret.transcript if kem_secret else b"")
-        keys = combine.derive_keys(context, kem_secret.secret if kem_secret else b"", qkd_secret)
-        memory.wipe(qkd_secret)
-        offer.near_tag = combine.near_tag(context, keys)
+        """Make a batch and put it where the local SAE can draw it."""
         try:
-            await self._confirm(offer, combine.far_tag(context, keys))
+            keys = await self._maker.make(path_set, count)
+            # The link may have turned out to be eavesdropped on while the batch was being made.
+            self._store.add_master(keys)
         except KeyPlaneError as error:
-            for key in keys:
-                memory.wipe(key)
-            self._after_failed_offer(error)
+            if error.code == pb.FAILURE_CODE_CONFIRMATION_MISMATCH:
+                self._event(agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED, reason=str(error))
             raise
-        created = time.time()
-        self._store.add_master(
-            StoredKey(
-                key_id,
-                key,
-                terms.stream,
-                terms.peer_node,
-                terms.local_sae,
-                terms.peer_sae,
-                provenance,
-                created,
-                created + terms.key_ttl_seconds,
-            )
-            for key_id, key in zip(context.key_ids, keys, strict=True)
-        )
-        self._note_success(path_set, provenance, count)
+        self._note_success(path_set, keys[0].provenance, count)
 
-    async def _relay(self, path_set: PathSetTerms, batch_id: bytes, count: int) -> tuple[bytearray, bool]:
-        """Send one random share down each path; the secret is their XOR. All arrive, or none counts."""
-        size = count * combine.secret_bytes_per_key(self.terms.key_size_bits)
-        shares = [bytearray(os.urandom(size)) for _ in path_set.paths]
-        sending = [
-            asyncio.create_task(
-                self._relays.send(
-                    Share(
-                        self.terms.stream,
-                        path.path_id,
-                        not self.terms.is_source,
-                        batch_id,
-                        index,
-                        len(shares),
-                    ),
-                    path.first_link,
-                    path.first_node,
-                    shares[index],
-                ),
-                name=f"share-{self.terms.stream}-{index}",
-            )
-            for index, path in enumerate(path_set.paths)
-        ]
-        # Not a task group: one that fails while it is cancelled loses the cancellation (Python 3.11).
-        accepted = await asyncio.gather(*sending, return_exceptions=True)
-        failures = [outcome for outcome in accepted if isinstance(outcome, BaseException)]
-        if failures:
-            for share in shares:
-                memory.wipe(share)
-            raise next((f for f in failures if not isinstance(f, KeyPlaneError)), failures[0])
-        secret = bytearray(size)
-        for share in shares:
-            secret = memory.xor(secret, share)
-            memory.wipe(share)
-        return secret, any(task.result().emulated for task in sending)
-
-    async def _kem_secret(self, count: int, *, required: bool) -> kem.KemSecret | None:
-        """The next step of the ML-KEM ratchet, renewed where due; None where it fails and may."""
-        now = time.monotonic()
-        ratchet = self._ratchet
-        if ratchet is None or not ratchet.is_fresh(now, self.terms.refresh_seconds):
-            try:
-                ratchet = self._ratchet = await self._exchange()
-            except KeyPlaneError:
-                self._ratchet = None
-                if required:
-                    raise
-                return None
-        ratchet.keys_made += count
-        return ratchet.advance()
-
-    async def _exchange(self) -> kem.Ratchet:
-        private_key = crypto.mlkem_private_key(kem.PARAMETER_SET)
-        offer = pb.KemOffer(
-            stream=self.terms.stream,
-            kem_id=os.urandom(16),
-            parameter_set=kem.PARAMETER_SET,
-            encapsulation_key=private_key.public_bytes(),
-        )
-        reply = await self._peer.request(pb.Frame(kem_offer=offer), OFFER_TIMEOUT_SECONDS)
-        try:
-            return kem.finish(offer, private_key, reply.kem_answer.ciphertext, time.monotonic())
-        except ValueError as error:
-            reason = f"ML-KEM answer: {error}"
-            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, reason, node=self._node) from None
-
-    async def _confirm(self, offer: pb.Offer, far_tag: bytes) -> None:
-        """KeyPlaneError unless the far end proves that it has the same keys."""
-        confirm = await self._offer(offer)
-        if not crypto.equal(confirm.far_tag, far_tag):
-            raise KeyPlaneError(
-                pb.FAILURE_CODE_CONFIRMATION_MISMATCH, "the far end's tag is wrong", node=self._node
-            )
-
-    async def _offer(self, offer: pb.Offer) -> pb.Confirm:
-        """Offer a batch until it is answered: a lost confirmation is asked for again, by the same ID."""
-        for attempt in range(OFFER_ATTEMPTS):
-            try:
-                frame = pb.Frame()
-                frame.offer.CopyFrom(offer)
-                return (await self._peer.request(frame, OFFER_TIMEOUT_SECONDS)).confirm
-            except KeyPlaneError as error:
-                if error.code != pb.FAILURE_CODE_UNREACHABLE or attempt == OFFER_ATTEMPTS - 1:
-                    raise
-                if not self._peer.connected:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _after_failed_offer(self, error: KeyPlaneError) -> None:
-        # Whatever the far end makes of its ratchet now, this end starts a new one.
-        self._ratchet = None
-        if error.code == pb.FAILURE_CODE_CONFIRMATION_MISMATCH:
-            self._event(agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED, reason=str(error))
+    # ---- what came of it -----------------------------------------------------------------------
 
     def _note_success(self, path_set: PathSetTerms | None, provenance: Provenance, count: int) -> None:
         now = time.monotonic()

@@ -293,6 +293,7 @@ class KeyPlane:
                 since_unix_nanos=int(since * 1e9),
             )
         )
+        self.store.quarantine(link, time.time())
         self.destroy_keys(
             lambda key: link in key.provenance.links and key.created >= since, f"built on {link}: {reason}"
         )
@@ -300,12 +301,27 @@ class KeyPlane:
 
     def _on_quarantine(self, peer: Peer, notice: pb.Quarantine) -> None:
         since, link = notice.since_unix_nanos / 1e9, LinkName(notice.link)
-        streams = {StreamName(name) for name in notice.streams}
-        self.destroy_keys(
-            lambda key: key.stream in streams and link in key.provenance.links and key.created >= since,
-            f"built on {link}: {notice.reason}"[:300],
-        )
-        self._pass_on_quarantine(link, since, notice.reason, peer.node, streams)
+        named = {StreamName(name) for name in notice.streams}
+        # Only a neighbour on a stream's way may have its keys destroyed.
+        ending = {
+            name
+            for name in named & self.far.keys()
+            for path in self.far[name].terms.accepted.values()
+            if link in path.links and path.first_node == peer.node
+        }
+        crossing = {
+            StreamName(rule.stream)
+            for rule in self.relays.rules_of(named)
+            if peer.node in (rule.source_side_node, rule.target_side_node)
+        }
+        if ending:
+            self.store.quarantine(link, time.time())
+            self.destroy_keys(
+                lambda key: key.stream in ending and link in key.provenance.links and key.created >= since,
+                f"built on {link}: {notice.reason}"[:300],
+            )
+        if crossing:
+            self._pass_on_quarantine(link, since, notice.reason, peer.node, crossing)
 
     def _pass_on_quarantine(
         self,
