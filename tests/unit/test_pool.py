@@ -135,6 +135,8 @@ class TwoEnds(RuleBasedStateMachine):
         assert len(taken.data) == size
         assert bytes(taken.data) == device_bytes(pool.first_block, taken)
         assert pool.send_bytes() <= before - size
+        last_block = pool.first_block + (taken.offset + size - 1) // HALF
+        assert last_block <= self.ends[not end].taken, "the other end has every byte that is sent with"
         for offset in range(taken.offset, taken.offset + size):
             place = (pool.first_block + offset // HALF, taken.first_lane, offset % HALF)
             assert place not in self.sent_with, f"{place} is given out a second time"

@@ -44,7 +44,11 @@ class BatchMaker:
         qkd_secret, emulated = bytearray(), False
         if path_set is not None:
             qkd_secret, emulated = await self._relay(path_set, batch_id, count)
-        kem_secret = await self._kem_secret(count, required=terms.require_pqc or path_set is None)
+        try:
+            kem_secret = await self._kem_secret(count, required=terms.require_pqc or path_set is None)
+        except KeyPlaneError:
+            memory.wipe(qkd_secret)
+            raise
         offer = pb.Offer(
             stream=terms.stream,
             batch_id=batch_id,

@@ -75,6 +75,8 @@ class LinkEnd:
         self._on_supply = on_supply
         self._peer: Peer | None = None
         self._pending: deque[DeviceBlock] = deque()
+        # Not from the journal, which is ahead while blocks wait for the disk.
+        self._next_block = journal.highest_block + 1
         self._opening: bytes | None = None
         self._wake = asyncio.Event()
         self._grown = asyncio.Event()
@@ -188,6 +190,7 @@ class LinkEnd:
         self._on_verdict(self, before, after)
 
     def _take_in(self, block: DeviceBlock) -> None:
+        self._next_block = max(self._next_block, block.number + 1)
         if self.aborted or (self.policy is not None and self.policy.maintenance):
             memory.wipe(block.key)
             return
@@ -385,7 +388,7 @@ class LinkEnd:
         )
 
     def _first_available(self) -> int:
-        return self._pending[0].number if self._pending else self._journal.highest_block + 1
+        return self._pending[0].number if self._pending else self._next_block
 
     def _announce_intake(self) -> None:
         if self.pool is not None:
