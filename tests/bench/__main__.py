@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import etsi014
+from tests.bench import etsi014, ingest, planning, relay
 from tests.bench.report import Result, table, to_json
 
 PARTS: dict[str, Callable[[], list[Result]]] = {
     "etsi014": etsi014.run,
+    "ingest": ingest.run,
+    "planning": planning.run,
+    "relay": relay.run,
 }
 OUTPUT = Path("bench.json")
 

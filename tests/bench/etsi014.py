@@ -62,9 +62,7 @@ class Endless(KeySupply):
 
     async def draw(self, caller: SaeId, peer: SaeId, number: int, size_bits: int) -> tuple[DeliveredKey, ...]:
         """See KeySupply."""
-        return tuple(
-            DeliveredKey(uuid.uuid4(), os.urandom(size_bits // 8), EXTENSION) for _ in range(number)
-        )
+        return tuple(DeliveredKey(uuid.uuid4(), os.urandom(size_bits // 8), EXTENSION) for _ in range(number))
 
     async def collect(
         self, caller: SaeId, peer: SaeId, key_ids: tuple[uuid.UUID, ...]
@@ -128,7 +126,7 @@ class Client:
         self._served = served
         context = ssl.create_default_context(cafile=str(sae.trust_anchor))
         context.load_cert_chain(sae.certificate, sae.private_key)
-        where = urlsplit(str(served.addresses["url"]))
+        where = urlsplit(served.addresses["url"])
         self._connections = [
             _Connection(
                 context.wrap_socket(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -65,7 +66,7 @@ async def alternate(
 def quantile(values: Sequence[float], ratio: float) -> float:
     """The value that `ratio` of all do not exceed (nearest rank)."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(ratio * len(ordered)))]
+    return ordered[max(0, math.ceil(ratio * len(ordered)) - 1)]
 
 
 # ---- processes on cores --------------------------------------------------------------------------
@@ -76,7 +77,7 @@ class Served:
     """A child process that is ready, and what it announced."""
 
     pid: int
-    addresses: Mapping[str, Any]
+    addresses: Mapping[str, str]
 
     def cpu_seconds(self) -> float:
         """CPU time that all its threads have used so far.
@@ -101,14 +102,12 @@ _cores = frozenset(os.sched_getaffinity(0))
 
 
 @contextmanager
-def child(
-    directory: Path, main: Child[P], *arguments: P.args, core: int | None = None, **named: P.kwargs
-) -> Iterator[Served]:
-    """`main(ready file, stop, *arguments)` in a process of its own on one core, from ready to stopped."""
+def child(directory: Path, main: Child[P], *arguments: P.args, **named: P.kwargs) -> Iterator[Served]:
+    """`main(ready file, stop, *arguments)` in a process of its own on `served_core`, until left."""
     ready = directory / f"ready-{main.__name__}.json"
     begun = _spawning.Process(
         target=_run,
-        args=(main, served_core() if core is None else core, ready, arguments, named),
+        args=(main, served_core(), ready, arguments, named),
         name=main.__name__,
         daemon=True,
     )
@@ -121,13 +120,13 @@ def child(
         begun.kill()
 
 
-def _announced(ready: Path, begun: SpawnProcess) -> dict[str, Any]:
+def _announced(ready: Path, begun: SpawnProcess) -> dict[str, str]:
     deadline = time.monotonic() + START_SECONDS
     while not ready.exists():
         if begun.exitcode is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{begun.name} did not become ready (exit code {begun.exitcode})")
         time.sleep(_POLL_SECONDS)
-    announced: dict[str, Any] = json.loads(ready.read_text("utf-8"))
+    announced: dict[str, str] = json.loads(ready.read_text("utf-8"))
     return announced
 
 

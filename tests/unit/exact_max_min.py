@@ -64,9 +64,7 @@ class ExactMaxMin:
             rising = [s for s in rising if s not in held]
         return {one.name: float(floors[s]) * self._unit for s, one in enumerate(self.streams)}
 
-    def _raise(
-        self, floors: NDArray[np.float64], rising: Sequence[int]
-    ) -> tuple[float, NDArray[np.float64]]:
+    def _raise(self, floors: NDArray[np.float64], rising: Sequence[int]) -> tuple[float, NDArray[np.float64]]:
         """The highest level that all of `rising` can reach together, and each one's price."""
         limits = [v.usable_rate_bps / self._unit for v in self._links]
         first = len(limits)

@@ -1,97 +1,18 @@
 """Allocation against an exact reference: arc flows instead of path sets, solved to the lexicographic end."""
 
-from collections.abc import Sequence
 from random import Random
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
 
 from keyweave.common.names import StreamName
 from keyweave.controller.routing import OVERHEAD, allocate, plan_streams
 from keyweave.controller.routing.candidates import MAX_CANDIDATES
-from keyweave.controller.topology import Plan, Snapshot, Stream
+from keyweave.controller.topology import Snapshot
+from tests.unit.exact_max_min import scores
 from tests.unit.networks import grid, random_network, random_streams, ring, snapshot, stream
-
-
-class ExactMaxMin:
-    """Max-min fair rates of streams of one priority without limits, over every possible route."""
-
-    def __init__(self, network: Snapshot) -> None:
-        self.streams: Sequence[Stream] = tuple(network.streams.values())
-        self.links = tuple(network.links.values())
-        self.nodes = tuple(network.nodes)
-        self.arcs = [
-            (i, *ends)
-            for i, v in enumerate(self.links)
-            for ends in ((v.link.a, v.link.b), (v.link.b, v.link.a))
-        ]
-        # A unit that keeps the program's numbers near 1.
-        self.unit = max(v.usable_rate_bps for v in self.links)
-
-    def _maximise(self, weights: np.ndarray, floors: np.ndarray, level_of: Sequence[int]) -> np.ndarray:
-        """Maximise weights · (rates, level) where streams in `level_of` get at least the level."""
-        count, arcs = len(self.streams), len(self.arcs)
-        flows = count * arcs
-        variables = flows + count + 1
-        conserve = np.zeros((count * (len(self.nodes) - 1), variables))
-        row = 0
-        for s, one in enumerate(self.streams):
-            for node in self.nodes:
-                if node == one.target:
-                    continue
-                for a, (_, start, end) in enumerate(self.arcs):
-                    conserve[row, s * arcs + a] = (start == node) - (end == node)
-                conserve[row, flows + s] = -1.0 if node == one.source else 0.0
-                row += 1
-        capacity = np.zeros((len(self.links), variables))
-        for s in range(count):
-            for a, (link, _, _) in enumerate(self.arcs):
-                capacity[link, s * arcs + a] = OVERHEAD
-        limits = [v.usable_rate_bps / self.unit for v in self.links]
-        levels = np.zeros((len(level_of), variables))
-        for i, s in enumerate(level_of):
-            levels[i, flows + s], levels[i, -1] = -1.0, 1.0
-        bounds = [(0.0, None)] * flows + [(float(f), None) for f in floors] + [(0.0, None)]
-        cost = np.concatenate([np.zeros(flows), -weights])
-        result = linprog(
-            cost,
-            A_ub=np.vstack([capacity, levels]),
-            b_ub=[*limits, *([0.0] * len(level_of))],
-            A_eq=conserve,
-            b_eq=np.zeros(len(conserve)),
-            bounds=bounds,
-            method="highs",
-        )
-        assert result.status == 0, result.message
-        return np.asarray(result.x[flows:])
-
-    def rates(self) -> dict[StreamName, float]:
-        count = len(self.streams)
-        floors = np.zeros(count)
-        rising = list(range(count))
-        while rising:
-            only_level = np.zeros(count + 1)
-            only_level[-1] = 1.0
-            level = self._maximise(only_level, floors, rising)[-1]
-            floors[rising] = level * (1 - 1e-7)
-            stuck = []
-            for s in rising:
-                alone = np.zeros(count + 1)
-                alone[s] = 1.0
-                if self._maximise(alone, floors, [])[s] <= level * (1 + 1e-4):
-                    stuck.append(s)
-            rising = [s for s in rising if s not in stuck] if stuck else []
-        return {one.name: float(floors[s]) * self.unit for s, one in enumerate(self.streams)}
-
-
-def scores(network: Snapshot, plan: Plan) -> dict[StreamName, float]:
-    """Each stream's rate over its exact max-min rate."""
-    exact = ExactMaxMin(network).rates()
-    return {name: plan.streams[name].rate_bps / rate for name, rate in exact.items()}
 
 
 def random_case(seed: int, nodes: int, extra_links: int, count: int) -> Snapshot:

@@ -72,6 +72,11 @@ def next_policy(
             f"version {wanted.version} is older than {current.version} of the same epoch",
         )
     rules = _rules_after(current, push)
+    if (wanted.epoch, wanted.version) == (current.epoch, current.version) and wanted.digest != current.digest:
+        raise _refuse(
+            code_pb2.FAILED_PRECONDITION,
+            f"version {wanted.version} of epoch {wanted.epoch} is in force here with another digest",
+        )
     if policy_digest(rules.values()) != wanted.digest:
         raise _refuse(code_pb2.DATA_LOSS, "the rules do not have the digest that the controller states")
     problems = check_rules(node, rules)

@@ -10,6 +10,7 @@ from keyweave.v1 import agent_pb2
 
 MAX_BATCHES = 600
 MAX_EVENTS = 2000
+MAX_UNACKED = 2000
 
 
 class Ring:
@@ -59,7 +60,8 @@ class Ring:
                 return None
             self._resend += 1
             return request
-        if self._next_sequence > credit_sequence:
+        # A controller that gives credit and never acknowledges must not make this grow.
+        if self._next_sequence > credit_sequence or len(self._sent) >= MAX_UNACKED:
             return None
         request = agent_pb2.TelemetryRequest(sequence=self._next_sequence)
         if self._events:

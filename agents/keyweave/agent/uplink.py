@@ -31,6 +31,10 @@ class _StreamEndedError(Exception):
     """One of the two streams is over: both are begun again."""
 
 
+class _GarbageError(Exception):
+    """The controller sent what does not parse."""
+
+
 class Uplink:
     """The connection to the controller."""
 
@@ -106,6 +110,8 @@ class Uplink:
             reason = "; ".join(_describe(error) for error in errors.exceptions)
         except* (asyncio.InvalidStateError, grpc.aio.UsageError):
             reason = "the connection broke while writing"
+        except* _GarbageError:
+            reason = "the controller sent bytes that are no message"
         return reason
 
     # ---- telemetry ----------------------------------------------------------------------------
@@ -131,6 +137,7 @@ class Uplink:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send(call), name="telemetry-send")
             async for response in call:
+                _refuse_garbage(response)
                 self.connected = True
                 self.acked_sequence = response.acked_sequence
                 self.ring.acked(response.acked_sequence)
@@ -157,6 +164,7 @@ class Uplink:
         )
         await call.write(agent_pb2.PolicyRequest(hello=hello))
         async for push in call:
+            _refuse_garbage(push)
             answer = await self._take(push)
             if answer is not None:
                 await call.write(answer)
@@ -200,6 +208,12 @@ class Uplink:
                         reason="no controller renewed it; the last policy stays in force",
                     )
                 )
+
+
+def _refuse_garbage(message: object) -> None:
+    # For bytes that do not parse gRPC logs an error and hands on None, whatever its types say.
+    if message is None:
+        raise _GarbageError
 
 
 def _describe(error: BaseException) -> str:

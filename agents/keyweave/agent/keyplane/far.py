@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from keyweave.agent import crypto, memory
-from keyweave.agent.keyplane import combine, kem
+from keyweave.agent.keyplane import combine, kem, wire
 from keyweave.agent.keyplane.combine import BatchContext
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keystore import (
@@ -24,7 +24,9 @@ from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
 
-MAX_OPEN_BATCHES = 64
+# The near end makes one batch at a time; a few more may have got lost. Counted by the path that brought
+# the first share, so that whoever floods one path pushes out nobody's batches but its own.
+MAX_OPEN_BATCHES = 8
 MAX_BATCH_KEYS = 512
 REMEMBERED_CONFIRMATIONS = 256
 # A slave fetches later than its master: its copies live longer by this.
@@ -36,6 +38,7 @@ class _Inbox:
     """Shares of one batch that have arrived."""
 
     began: float
+    opened_by: PathId
     shares: dict[int, bytearray]
     paths: dict[int, PathId]
     count: int
@@ -66,15 +69,21 @@ class FarEnd:
         now = time.monotonic()
         for batch_id in [b for b, old in self._inboxes.items() if old.began < now - BATCH_LIFETIME_SECONDS]:
             self._discard(batch_id)
-        inbox = self._inboxes.setdefault(relay.batch_id, _Inbox(now, {}, {}, relay.shares))
+        inbox = self._inboxes.get(relay.batch_id) or self._open(relay, now)
         if inbox.count != relay.shares or relay.share in inbox.shares:
             memory.wipe(secret)
             raise self._failure(pb.FAILURE_CODE_MALFORMED, f"share {relay.share} came twice or counts differ")
         inbox.shares[relay.share] = secret
         inbox.paths[relay.share] = PathId(relay.path_id)
-        while len(self._inboxes) > MAX_OPEN_BATCHES:
-            self._discard(next(iter(self._inboxes)))
         return pb.Frame(relay_accepted=pb.RelayAccepted())
+
+    def _open(self, relay: pb.Relay, now: float) -> _Inbox:
+        path_id = PathId(relay.path_id)
+        same = [batch_id for batch_id, old in self._inboxes.items() if old.opened_by == path_id]
+        if len(same) >= MAX_OPEN_BATCHES:
+            self._discard(same[0])
+        inbox = self._inboxes[relay.batch_id] = _Inbox(now, path_id, {}, {}, relay.shares)
+        return inbox
 
     def answer_kem(self, offer: pb.KemOffer) -> pb.Frame:
         """A new ML-KEM exchange; it replaces the one before."""
@@ -148,6 +157,12 @@ class FarEnd:
             raise self._failure(pb.FAILURE_CODE_MALFORMED, "key_ids are not 1..512 different UUIDs")
         if len(offer.batch_id) != 16:
             raise self._failure(pb.FAILURE_CODE_MALFORMED, "batch_id must have 16 bytes")
+        if len(offer.key_ids) * offer.key_size_bits // 8 > wire.MAX_SECRET_BYTES:
+            reason = f"all keys of a batch have at most {wire.MAX_SECRET_BYTES} bytes together"
+            raise self._failure(pb.FAILURE_CODE_MALFORMED, reason)
+        if any(PathId(path_id) not in terms.accepted for path_id in offer.path_ids):
+            # Policy may have changed since the shares came: what it no longer names counts for nothing.
+            raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "a path of the offer is not the stream's")
         if not terms.allows(provenance_of(offer, terms)):
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "the offer lacks what the stream requires")
 

@@ -1,9 +1,11 @@
 """Confirmed keys that wait to be fetched: in memory only, each handed out at most once at each end."""
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import product
 
 from keyweave.agent import memory
 from keyweave.agent.keyplane.failure import KeyPlaneError
@@ -12,6 +14,8 @@ from keyweave.v1 import keyplane_pb2 as pb
 
 # No batch takes longer from its first share to its confirmation: relaying, an exchange, three offers.
 BATCH_LIFETIME_SECONDS = 6.0
+# Keys of one stream that wait for the local SAE as slave. An SAE that fetches none stops its stream there.
+MAX_SLAVE_KEYS = 100_000
 
 
 class Protection(StrEnum):
@@ -60,20 +64,24 @@ class KeyStore:
     def __init__(self) -> None:
         self._ready: dict[StreamName, dict[uuid.UUID, StoredKey]] = {}
         self._slave: dict[uuid.UUID, StoredKey] = {}
-        self._quarantined_at: dict[LinkName, float] = {}
+        self._slave_count: Counter[StreamName] = Counter()
+        # By link and stream; None stands for every stream.
+        self._quarantined_at: dict[tuple[LinkName, StreamName | None], float] = {}
 
-    def quarantine(self, link: LinkName, now: float) -> None:
-        """A link went bad: batches that crossed it and are still being made must not be stored."""
-        self._quarantined_at[link] = now
+    def quarantine(
+        self, link: LinkName, now: float, streams: Iterable[StreamName | None] = (None,)
+    ) -> None:
+        """A link went bad, for these streams or all: batches on their way over it must not be stored."""
+        for stream in streams:
+            self._quarantined_at[link, stream] = now
 
     def _refuse_quarantined(self, keys: Sequence[StoredKey]) -> None:
         for key in keys:
-            for link in key.provenance.links & self._quarantined_at.keys():
-                if key.created < self._quarantined_at[link] + BATCH_LIFETIME_SECONDS:
-                    for doomed in keys:
-                        memory.wipe(doomed.key)
-                    raise KeyPlaneError(
-                        pb.FAILURE_CODE_LINK_UNUSABLE, "the batch may have been overheard", link=link
+            for link, stream in product(key.provenance.links, (None, key.stream)):
+                bad_at = self._quarantined_at.get((link, stream))
+                if bad_at is not None and key.created < bad_at + BATCH_LIFETIME_SECONDS:
+                    raise _refused(
+                        keys, pb.FAILURE_CODE_LINK_UNUSABLE, "the batch may have been overheard", link
                     )
 
     def add_master(self, keys: Sequence[StoredKey]) -> None:
@@ -84,11 +92,21 @@ class KeyStore:
             self._ready.setdefault(key.stream, {})[key.key_id] = key
 
     def add_slave(self, keys: Sequence[StoredKey]) -> None:
-        """Keys that the local SAE may collect once it knows their IDs; KeyPlaneError likewise."""
+        """Keys that the local SAE may collect once it knows their IDs; KeyPlaneError likewise.
+
+        The far agent chooses IDs and pace: neither may cost another key its place.
+        """
         self._refuse_quarantined(keys)
+        if any(key.key_id in self._slave for key in keys):
+            raise _refused(keys, pb.FAILURE_CODE_MALFORMED, "a key ID is in use already")
+        for stream, count in Counter(key.stream for key in keys).items():
+            if self._slave_count[stream] + count > MAX_SLAVE_KEYS:
+                reason = f"{self._slave_count[stream]} keys wait for their slave to fetch them"
+                raise _refused(keys, pb.FAILURE_CODE_OVER_BUDGET, reason)
         for key in keys:
             memory.lock(key.key)
             self._slave[key.key_id] = key
+            self._slave_count[key.stream] += 1
 
     def ready(self, stream: StreamName) -> int:
         """How many keys of a stream can be drawn."""
@@ -125,7 +143,14 @@ class KeyStore:
 
     def collect(self, key_ids: Iterable[uuid.UUID]) -> tuple[StoredKey, ...]:
         """Take keys out that `find_slave` has found."""
-        return tuple(self._slave.pop(key_id) for key_id in key_ids)
+        return tuple(self._pop_slave(key_id) for key_id in key_ids)
+
+    def withdraw(self, stream: StreamName, key_ids: Iterable[uuid.UUID]) -> int:
+        """Destroy keys of a stream that wait to be collected; how many there were."""
+        found = [key_id for key_id in key_ids if (key := self._slave.get(key_id)) and key.stream == stream]
+        for key_id in found:
+            memory.wipe(self._pop_slave(key_id).key)
+        return len(found)
 
     def expire(self, now: float) -> dict[StreamName, list[uuid.UUID]]:
         """Destroy what has outlived its time; the IDs that went, by stream."""
@@ -134,9 +159,27 @@ class KeyStore:
     def destroy(self, doomed: Callable[[StoredKey], bool]) -> dict[StreamName, list[uuid.UUID]]:
         """Destroy undelivered keys; the IDs that went, by stream."""
         gone: dict[StreamName, list[uuid.UUID]] = {}
-        for keys in (*self._ready.values(), self._slave):
-            for key_id in [k for k, key in keys.items() if doomed(key)]:
-                key = keys.pop(key_id)
+        for ready in self._ready.values():
+            for key_id in [k for k, key in ready.items() if doomed(key)]:
+                key = ready.pop(key_id)
                 memory.wipe(key.key)
                 gone.setdefault(key.stream, []).append(key_id)
+        for key_id in [k for k, key in self._slave.items() if doomed(key)]:
+            key = self._pop_slave(key_id)
+            memory.wipe(key.key)
+            gone.setdefault(key.stream, []).append(key_id)
         return gone
+
+    def _pop_slave(self, key_id: uuid.UUID) -> StoredKey:
+        key = self._slave.pop(key_id)
+        self._slave_count[key.stream] -= 1
+        return key
+
+
+def _refused(
+    keys: Sequence[StoredKey], code: pb.FailureCode, reason: str, link: LinkName | None = None
+) -> KeyPlaneError:
+    """Overwrite keys that are not to be stored; the error to raise."""
+    for key in keys:
+        memory.wipe(key.key)
+    return KeyPlaneError(code, reason, link=link or "")

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from keyweave.agent import memory
+from keyweave.agent.keyplane import combine, wire
 from keyweave.agent.keyplane.batch import BatchMaker
 from keyweave.agent.keyplane.budget import TokenBucket
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance
+from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
 from keyweave.agent.keyplane.relay import Relays
 from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.keyplane.terms import PathSetTerms, StreamTerms
@@ -174,7 +176,7 @@ class NearEnd:
             return True
         if self._pqc_may_step_in(outcome.short):
             try:
-                await self._deliver(None, min(wanted, MAX_BATCH_KEYS))
+                await self._deliver(None, min(wanted, MAX_BATCH_KEYS, self._most_keys()))
             except KeyPlaneError as error:
                 self._note_failure("ML-KEM alone", error)
             else:
@@ -191,7 +193,7 @@ class NearEnd:
                 short |= trouble.short
                 continue
             try:
-                count = min(wanted, self._batch_keys)
+                count = min(wanted, self._batch_keys, self._most_keys())
                 await self._deliver(path_set, count)
             except KeyPlaneError as error:
                 short |= self._note_trouble(path_set, error)
@@ -199,6 +201,10 @@ class NearEnd:
                 self._batch_keys = min(MAX_BATCH_KEYS, self._batch_keys * 2)
                 return _Outcome(made=count, short=False)
         return _Outcome(made=0, short=short)
+
+    def _most_keys(self) -> int:
+        """Keys whose secret fits one message of a relay."""
+        return wire.MAX_SECRET_BYTES // combine.secret_bytes_per_key(self.terms.key_size_bits)
 
     def _ways(self) -> Iterator[PathSetTerms]:
         """Path sets, best first: those of rank 0 in proportion to their rates, then the backups."""
@@ -247,6 +253,7 @@ class NearEnd:
         """Make a batch and put it where the local SAE can draw it."""
         try:
             keys = await self._maker.make(path_set, count)
+            self._refuse_outdated(keys)
             # The link may have turned out to be eavesdropped on while the batch was being made.
             self._store.add_master(keys)
         except KeyPlaneError as error:
@@ -254,6 +261,16 @@ class NearEnd:
                 self._event(agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED, reason=str(error))
             raise
         self._note_success(path_set, keys[0].provenance, count)
+
+    def _refuse_outdated(self, keys: tuple[StoredKey, ...]) -> None:
+        # Policy may have changed while the batch was being made: stored, it would fill the buffer with
+        # keys that cannot be drawn.
+        if not self.terms.allows(keys[0].provenance):
+            for key in keys:
+                memory.wipe(key.key)
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_NOT_ALLOWED, "the stream now requires more than this batch has"
+            )
 
     # ---- what came of it -----------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ from keyweave.v1 import agent_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 RELAY_TIMEOUT_SECONDS = 1.0
+# What a reply may say of the way beyond; each hop adds its own to it.
+MAX_LINKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Relays:
         reply = await peer.request(pb.Frame(relay=relay), RELAY_TIMEOUT_SECONDS)
         accepted = reply.relay_accepted
         return pb.RelayAccepted(
-            links=[link, *accepted.links], emulated=accepted.emulated or link_end.info.emulated
+            links=[link, *(name[:63] for name in accepted.links[:MAX_LINKS])], emulated=accepted.emulated or link_end.info.emulated
         )
 
     def open(self, peer: Peer, relay: pb.Relay) -> bytearray:

@@ -54,6 +54,8 @@ class Candidate:
     links: tuple[LinkName, ...]
     # Most it may carry: finite for a set that runs over a link which keeps paths but takes nothing new.
     bound_bps: float = float("inf")
+    # What it carries by the previous plan.
+    present_bps: float = 0.0
 
     @property
     def key(self) -> tuple[PathId, ...]:
@@ -121,11 +123,13 @@ def scope(snapshot: Snapshot, stream: Stream) -> Scope:
     return Scope(stream.source, stream.target, transit, max_hops, limited=max_hops < longest)
 
 
-def candidate(stream: StreamName, routes: Iterable[Route], bound_bps: float = float("inf")) -> Candidate:
+def candidate(
+    stream: StreamName, routes: Iterable[Route], bound_bps: float = float("inf"), present_bps: float = 0.0
+) -> Candidate:
     """Name the routes of a set as this stream's paths, in an order that depends on nothing else."""
     paths = (Path(path_id(stream, route), route) for route in routes)
     ordered = tuple(sorted(paths, key=lambda path: (len(path.hops), path.path_id)))
-    return Candidate(ordered, tuple(link for path in ordered for link in path.links), bound_bps)
+    return Candidate(ordered, tuple(link for path in ordered for link in path.links), bound_bps, present_bps)
 
 
 def path_id(stream: StreamName, route: Route) -> PathId:
@@ -169,7 +173,7 @@ def surviving(
                 return None
             # Nothing is known of the link's rate now: what runs may run on, and not grow.
             bound = min(bound, path_set.rate_bps)
-    return candidate(stream.name, routes, bound) if bound > 0 else None
+    return candidate(stream.name, routes, bound, path_set.rate_bps) if bound > 0 else None
 
 
 def are_disjoint(routes: Iterable[Route]) -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_matrix
 
@@ -19,6 +17,8 @@ from keyweave.controller.routing.network import Candidate
 # A set that is to be used at all carries at least this share of its stream's rate: twice the least share
 # that a plan may hold, so that filling up another set cannot push it below.
 SPLIT_SHARE = 0.02
+# Moving a bit/s from one set in use to another costs as much as this many hops: more than moving can save.
+_MOVE_HOPS = 100.0
 # Rates found by one program are asked of the next with this much slack, for the solver's tolerance.
 _SLACK = 1e-6
 
@@ -67,6 +67,15 @@ class Program:
                 self._columns.append((index, one, width(one, residual)))
         self._scale = [max(self._widths(index)) for index in range(len(self._demands))]
         self._build_fixed_rows()
+
+    def _settled_columns(self) -> list[int]:
+        return [
+            column
+            for column, (index, one, _) in enumerate(self._columns)
+            if self._demands[index].use_all
+            and len(self._demands[index].candidates) > 1
+            and one.present_bps > 0
+        ]
 
     def _widths(self, index: int) -> list[float]:
         first = self._first[index]
@@ -117,7 +126,11 @@ class Program:
         return self._solve(goals, held, unit, ceiling)
 
     def economise(self, held: Mapping[StreamName, float]) -> Solution | None:
-        """The rates that spend least link key (fewest hops) while giving every stream its held rate."""
+        """The rates that give every stream its held rate and spend least link key (fewest hops).
+
+        Streams that keep all their sets keep the split between them too, as far as it can be kept: many
+        splits give the same rates, and a shift within one class would change what the next has left.
+        """
         return self._solve({}, held, 1.0, inf)
 
     def _solve(
@@ -142,17 +155,28 @@ class Program:
                     values.append(goal * unit / scale)
                 limits.append(-(floor or 0.0) * (1 - _SLACK) / scale)
                 rate_rows.append((demand.stream, row, scale))
-        cost: NDArray[np.float64] = np.zeros(level_column + 1)
-        if goals:
-            cost[level_column] = -1.0
-        else:
-            cost[:-1] = [wide * len(one.links) / max(self._scale) for _, one, wide in self._columns]
         bounds = [
             (0.0, one.bound_bps / wide if isfinite(one.bound_bps) else None) for _, one, wide in self._columns
         ]
         bounds.append((0.0, ceiling / unit if goals and isfinite(ceiling) else None if goals else 0.0))
-        matrix = csr_matrix((values, (rows, columns)), shape=(len(limits), level_column + 1))
-        result = linprog(cost, A_ub=matrix, b_ub=limits, bounds=bounds, method="highs-ds")
+        if goals:
+            costs = [*([0.0] * level_column), -1.0]
+        else:
+            costs = [wide * len(one.links) / self._scale[index] for index, one, wide in self._columns]
+            costs.append(0.0)
+            for column in self._settled_columns():
+                index, one, wide = self._columns[column]
+                # A column of its own for the distance, up or down, from the present rate.
+                distance = len(costs)
+                costs.append(_MOVE_HOPS * wide / self._scale[index])
+                bounds.append((0.0, None))
+                for sign in (1.0, -1.0):
+                    rows += [len(limits)] * 2
+                    columns += [column, distance]
+                    values += [sign, -1.0]
+                    limits.append(sign * one.present_bps / wide)
+        matrix = csr_matrix((values, (rows, columns)), shape=(len(limits), len(costs)))
+        result = linprog(costs, A_ub=matrix, b_ub=limits, bounds=bounds, method="highs-ds")
         if result.status != 0:
             return None
         duals = -result.ineqlin.marginals
