@@ -304,6 +304,25 @@ def test_a_stream_does_not_move_for_less_than_a_quarter_more() -> None:
     assert ["a-c-d"] in ways(plan_one(network(300.0, 1000.0), before))
 
 
+def test_splits_that_give_the_same_rates_do_not_shift_and_unsettle_lower_priorities() -> None:
+    links: list[LinkRow] = [
+        ("l0", "n1", "n0", 11344.3),
+        ("l1", "n2", "n0", 9643.4),
+        ("l2", "n2", "n1", 4715.2),
+        ("l3", "n1", "n0", 1471.0),
+        ("l4", "n0", "n2", 1468.8),
+        ("l5", "n1", "n2", 9337.9),
+    ]
+    higher = [stream(name, "n0", "n1", priority=2) for name in ("s0", "s1", "s2")]
+    network = snapshot(links, [*higher, stream("s", "n1", "n2")])
+    before = plan_streams(network, None, 1)
+    after = plan_streams(network, before, 2)
+    for name, planned in before.streams.items():
+        # Not just the paths: the share of each.
+        now = {one.paths: one.rate_bps for one in after.streams[name].path_sets}
+        assert now == pytest.approx({one.paths: one.rate_bps for one in planned.path_sets}, rel=1e-3)
+
+
 def test_a_repair_moves_the_cut_stream_and_leaves_the_other_to_the_letter() -> None:
     streams = [stream("s", "n0", "n1", max_rate_bps=100.0), stream("t", "n3", "n4", max_rate_bps=100.0)]
     healthy = snapshot(ring(6), streams)

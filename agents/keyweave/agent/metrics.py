@@ -3,6 +3,7 @@
 Labels are bounded by what policy names: links and streams of this node, three protections.
 """
 
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from keyweave.agent.keyplane.keystore import Protection
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.supply import Served
 from keyweave.agent.policy import PolicyStore
+from keyweave.agent.ring import Ring
 
 Families = Iterable[GaugeMetricFamily | CounterMetricFamily]
 
@@ -22,7 +24,8 @@ class UplinkState(Protocol):
     """What metrics need of the uplink."""
 
     connected: bool
-    acked_sequence: int
+    lease_ends: float
+    ring: Ring
 
 
 class AgentCollector(Collector):
@@ -102,13 +105,22 @@ class AgentCollector(Collector):
         yield from (ready, bits, failovers, protection, served)
 
     def _controller(self) -> Families:
-        policy = self._policies.policy
+        policy, uplink = self._policies.policy, self._uplink
+        lease = max(0.0, uplink.lease_ends - time.monotonic())
         for name, text, value in (
-            ("connected", "Whether the controller is reached.", float(self._uplink.connected)),
-            ("policy_epoch", "Epoch of the policy in force.", float(policy.epoch)),
-            ("policy_version", "Version of the policy in force.", float(policy.version)),
+            ("controller_up", "Whether the controller is reached.", float(uplink.connected)),
+            ("lease_remaining_seconds", "How long the policy counts without renewal.", lease),
+            ("applied_policy_epoch", "Epoch of the policy in force.", float(policy.epoch)),
+            ("applied_policy_version", "Version of the policy in force.", float(policy.version)),
+            ("telemetry_queue_depth", "Messages that wait for the controller.", float(len(uplink.ring))),
+            ("telemetry_unacked", "Messages sent and not acknowledged.", float(uplink.ring.unacked)),
         ):
             yield GaugeMetricFamily(f"keyweave_agent_{name}", text, value=value)
+        yield CounterMetricFamily(
+            "keyweave_agent_telemetry_dropped_samples",
+            "Samples thinned out while the controller was away.",
+            value=uplink.ring.dropped_samples_total,
+        )
 
 
 def registry(collector: Collector) -> CollectorRegistry:

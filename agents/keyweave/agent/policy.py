@@ -23,6 +23,8 @@ from keyweave.v1 import agent_pb2, types_pb2
 # A controller whose database was restored claims an epoch above every agent's; a jump beyond this is no
 # such claim but an attempt to lock the real controller out.
 MAX_EPOCH_JUMP = 1000
+# As in RelayRule: it stands in the header of every relayed share.
+MAX_PATH_ID_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,13 @@ def next_policy(
             f"version {wanted.version} is older than {current.version} of the same epoch",
         )
     rules = _rules_after(current, push)
+    if policy_digest(rules.values()) != wanted.digest:
+        raise _refuse(code_pb2.DATA_LOSS, "the rules do not have the digest that the controller states")
     if (wanted.epoch, wanted.version) == (current.epoch, current.version) and wanted.digest != current.digest:
         raise _refuse(
             code_pb2.FAILED_PRECONDITION,
             f"version {wanted.version} of epoch {wanted.epoch} is in force here with another digest",
         )
-    if policy_digest(rules.values()) != wanted.digest:
-        raise _refuse(code_pb2.DATA_LOSS, "the rules do not have the digest that the controller states")
     problems = check_rules(node, rules)
     if problems:
         raise PolicyRefusedError(problems)
@@ -111,10 +113,31 @@ def check_rules(node: NodeName, rules: Mapping[str, agent_pb2.Rule]) -> tuple[ag
     peers = {rule.peer.node for rule in rules.values() if rule.WhichOneof("kind") == "peer"}
     problems = []
     for rule_id, rule in rules.items():
-        found = [*validation.violations(rule), *_cross_violations(node, rule, peers)]
+        found = [
+            *validation.violations(rule),
+            *_id_violations(rule_id, rule),
+            *_cross_violations(node, rule, peers),
+        ]
         if found:
             problems.append(agent_pb2.RuleStatus(rule_id=rule_id, status=to_status(InvalidInputError(found))))
     return tuple(problems)
+
+
+def _id_violations(rule_id: str, rule: agent_pb2.Rule) -> Iterable[Violation]:
+    """A rule's ID says what it is about: so no two rules can be about one thing."""
+    match rule.WhichOneof("kind"):
+        case "peer":
+            expected = f"peer/{rule.peer.node}"
+        case "link":
+            expected = f"link/{rule.link.link}"
+        case "stream":
+            expected = f"stream/{rule.stream.stream}"
+        case "relay":
+            expected = f"relay/{rule.relay.stream}/{rule.relay.path_id}"
+        case _:
+            return
+    if rule_id != expected:
+        yield Violation("rule_id", f"is '{rule_id}'; expected '{expected}'")
 
 
 def _cross_violations(node: NodeName, rule: agent_pb2.Rule, peers: set[str]) -> Iterable[Violation]:
@@ -160,6 +183,8 @@ def _stream_violations(node: NodeName, stream: agent_pb2.StreamRule, peers: set[
 
 def _path_violations(place: str, path: types_pb2.Path, ends: tuple[str, str]) -> Iterable[Violation]:
     hops = path.hops
+    if not 1 <= len(path.path_id) <= MAX_PATH_ID_CHARACTERS:
+        yield Violation(place, f"has a path_id of {len(path.path_id)} characters, not 1..200")
     if not hops or (hops[0].from_node, hops[-1].to_node) != ends:
         yield Violation(place, f"'{path.path_id}' does not lead from {ends[0]} to {ends[1]}")
     elif any(a.to_node != b.from_node for a, b in pairwise(hops)):
@@ -187,8 +212,18 @@ class PolicyStore:
 
     async def save(self, policy: Policy) -> None:
         """Make `policy` and its epoch durable, both or neither; in force only after this returns."""
+        await self._save(policy, max(self.highest_epoch, policy.epoch))
+
+    async def note_epoch(self, epoch: int) -> None:
+        """A controller of this epoch spoke, though its policy was refused: older ones are fenced off."""
+        if self.highest_epoch < epoch and (
+            not self.highest_epoch or epoch <= self.highest_epoch + MAX_EPOCH_JUMP
+        ):
+            await self._save(self.policy, epoch)
+
+    async def _save(self, policy: Policy, highest_epoch: int) -> None:
         state = {
-            "highest_epoch": max(self.highest_epoch, policy.epoch),
+            "highest_epoch": highest_epoch,
             "epoch": policy.epoch,
             "version": policy.version,
             "digest": policy.digest.hex(),
@@ -199,7 +234,7 @@ class PolicyStore:
         }
         await asyncio.to_thread(write_atomically, self._path, json.dumps(state))
         self.policy = policy
-        self.highest_epoch = max(self.highest_epoch, policy.epoch)
+        self.highest_epoch = highest_epoch
 
     def _load(self, state: dict[str, object]) -> None:
         encoded = state["rules"]

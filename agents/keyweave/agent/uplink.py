@@ -53,7 +53,6 @@ class Uplink:
         self.ring = Ring()
         self.connected = False
         self.lease_ends = 0.0
-        self.acked_sequence = 0
         self._node = node
         self._address = address
         self._tls = tls
@@ -139,7 +138,6 @@ class Uplink:
             async for response in call:
                 _refuse_garbage(response)
                 self.connected = True
-                self.acked_sequence = response.acked_sequence
                 self.ring.acked(response.acked_sequence)
                 self._credit = max(self._credit, response.credit_sequence)
                 self._work.set()
@@ -177,6 +175,7 @@ class Uplink:
             policy = next_policy(self._node, current, self._policies.highest_epoch, push)
         except PolicyRefusedError as error:
             log.get().warning("policy_refused", epoch=push.version.epoch, reason=str(error))
+            await self._policies.note_epoch(push.version.epoch)
             self.event(
                 agent_pb2.AgentEvent(kind=agent_pb2.AGENT_EVENT_KIND_POLICY_REFUSED, reason=str(error)[:1000])
             )

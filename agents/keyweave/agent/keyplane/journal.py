@@ -7,6 +7,7 @@ Two high-water marks, made durable *before* what they cover happens:
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from keyweave.common.process import write_atomically
@@ -32,8 +33,8 @@ class Journal:
         """Make durable that blocks up to `block` have been taken from the device."""
         async with self._lock:
             if block > self.highest_block:
+                await self._write(block, self._pool_id, self._reserved)
                 self.highest_block = block
-                await self._write()
 
     def covers(self, pool_id: bytes, offsets: dict[bool, int]) -> bool:
         """Whether sending up to these lane offsets of this pool is already covered."""
@@ -44,17 +45,19 @@ class Journal:
         async with self._lock:
             if self.covers(pool_id, offsets):
                 return
-            if pool_id.hex() != self._pool_id:
-                self._pool_id, self._reserved = pool_id.hex(), {True: 0, False: 0}
+            same = pool_id.hex() == self._pool_id
+            reserved = dict(self._reserved) if same else {True: 0, False: 0}
             for lane, end in offsets.items():
-                self._reserved[lane] = max(self._reserved[lane], end + RESERVE_BYTES)
-            await self._write()
+                reserved[lane] = max(reserved[lane], end + RESERVE_BYTES)
+            # In force only once it is durable: `covers` does not wait for the lock.
+            await self._write(self.highest_block, pool_id.hex(), reserved)
+            self._pool_id, self._reserved = pool_id.hex(), reserved
 
-    async def _write(self) -> None:
+    async def _write(self, highest_block: int, pool_id: str, reserved: Mapping[bool, int]) -> None:
         state = {
-            "highest_block": self.highest_block,
-            "pool_id": self._pool_id,
-            "reserved_first_lane": self._reserved[True],
-            "reserved_second_lane": self._reserved[False],
+            "highest_block": highest_block,
+            "pool_id": pool_id,
+            "reserved_first_lane": reserved[True],
+            "reserved_second_lane": reserved[False],
         }
         await asyncio.to_thread(write_atomically, self._path, json.dumps(state))

@@ -68,9 +68,7 @@ class KeyStore:
         # By link and stream; None stands for every stream.
         self._quarantined_at: dict[tuple[LinkName, StreamName | None], float] = {}
 
-    def quarantine(
-        self, link: LinkName, now: float, streams: Iterable[StreamName | None] = (None,)
-    ) -> None:
+    def quarantine(self, link: LinkName, now: float, streams: Iterable[StreamName | None] = (None,)) -> None:
         """A link went bad, for these streams or all: batches on their way over it must not be stored."""
         for stream in streams:
             self._quarantined_at[link, stream] = now

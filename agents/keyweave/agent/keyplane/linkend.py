@@ -13,7 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keyweave.agent import memory
-from keyweave.agent.drivers.base import DeviceBlock, DeviceReport, Driver, LinkEndInfo
+from keyweave.agent.drivers.base import (
+    DeviceBlock,
+    DeviceReport,
+    Driver,
+    DriverUnavailableError,
+    LinkEndInfo,
+)
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.journal import Journal
 from keyweave.agent.keyplane.linkwatch import LinkHealth, LinkWatch, Verdict
@@ -26,10 +32,13 @@ from keyweave.v1 import agent_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 OPEN_RETRY_SECONDS = 0.5
+OPEN_PACE_SECONDS = 0.05
 GRANT_WAIT_SECONDS = 0.1
 GRANT_RETRY_SECONDS = 0.25
 GRANT_BYTES = 16 * 1024
 MAX_LANE_BYTES = 2 * 1024 * 1024
+# Both lanes, with what is granted and not used: only a peer that neither uses nor burns its lane gets there.
+MAX_POOL_BYTES = 8 * MAX_LANE_BYTES
 MAX_PENDING_BLOCKS = 2048
 
 
@@ -81,6 +90,8 @@ class LinkEnd:
         self._wake = asyncio.Event()
         self._grown = asyncio.Event()
         self._grant_asked = 0.0
+        self._open_after = 0.0
+        self._truncated_from: int | None = None
         self._peer_aborted = False
 
     @property
@@ -97,9 +108,11 @@ class LinkEnd:
 
     def bind(self, peer: Peer | None, policy: LinkPolicy | None) -> None:
         """Take in what policy says now; without a policy for it the link is not used."""
-        self._peer, self.policy = peer, policy
-        if policy is None:
+        if policy is None and self.pool is not None:
+            # The peer must hear it: an end that does not open pools would wait for a new one for ever.
+            self._post_destroy(self.pool.pool_id, "no policy for the link")
             self.destroy_pool("no policy for the link")
+        self._peer, self.policy = peer, policy
         self._wake.set()
 
     def session_up(self, *, restarted: bool) -> None:
@@ -109,6 +122,9 @@ class LinkEnd:
             self.destroy_pool("the peer has restarted")
         elif self.pool is not None:
             self._announce_intake()
+            if self._truncated_from is not None and self.watch.verdict.health is LinkHealth.ABORTED:
+                # The notice may have been lost with the connection before.
+                self._post_truncate(self.pool, self._truncated_from, self.watch.verdict.reason)
         self._wake.set()
 
     async def keep_open(self) -> None:
@@ -118,6 +134,11 @@ class LinkEnd:
             if not (self.owns_first_lane and self.pool is None and self._can_open()):
                 await self._wake.wait()
                 continue
+            # Paced: with a peer whose pools break as soon as they are open this would spin.
+            await asyncio.sleep(self._open_after - time.monotonic())
+            if self.pool is not None or not self._can_open():
+                continue
+            self._open_after = time.monotonic() + OPEN_PACE_SECONDS
             self._opening = os.urandom(16)
             request = pb.PoolOpen(
                 link=self.name,
@@ -145,6 +166,8 @@ class LinkEnd:
         """Follow the device's key blocks; returns or raises when the device goes away."""
         async for blocks in self._driver.take_blocks(self.name, self._journal.highest_block + 1):
             # Durable first: a block that may be used must never be taken again after a crash.
+            if not blocks:
+                continue
             await self._journal.taken(blocks[-1].number)
             for block in blocks:
                 self._observer.block_taken(link=self.name, node=self.node, number=block.number)
@@ -159,7 +182,10 @@ class LinkEnd:
             self._on_report(report)
             before = self.watch.verdict
             threshold = self.policy.abort_qber_ratio if self.policy else 0.11
-            after = self.watch.observe(report.samples, report.device_fault, threshold)
+            try:
+                after = self.watch.observe(report.samples, report.device_fault, threshold)
+            except ValueError as error:
+                raise DriverUnavailableError(f"the device's measurements do not parse: {error}") from None
             if after.health is not before.health:
                 self._verdict_changed(before, after)
 
@@ -177,10 +203,9 @@ class LinkEnd:
         if after.health is LinkHealth.ABORTED:
             from_block = self.pool.first_block_since(int(after.since * 1e9)) if self.pool else 0
             self._truncate(from_block)
+            self._truncated_from = from_block
             if self.pool is not None:
-                truncate = pb.PoolTruncate(link=self.name, pool_id=self.pool.pool_id, from_block=from_block)
-                truncate.reason = after.reason
-                self._post(pb.Frame(pool_truncate=truncate))
+                self._post_truncate(self.pool, from_block, after.reason)
         if before.health is LinkHealth.ABORTED:
             # The blocks between were discarded, so the old pool has a hole: begin afresh. The peer must
             # hear it even while it is aborted itself, or each end would wait for the other.
@@ -269,6 +294,7 @@ class LinkEnd:
         if self.pool is None:
             return
         pool, self.pool = self.pool, None
+        self._truncated_from = None
         pool.destroy()
         log.get().info("pool_destroyed", link=self.name, pool=pool.pool_id.hex()[:8], reason=reason)
         self._on_event(
@@ -291,7 +317,8 @@ class LinkEnd:
                 self._answer_open(frame.pool_open)
             case "pool_opened":
                 opened = frame.pool_opened
-                if opened.pool_id == self._opening:
+                # A pool from further back than this end can go would break with its first block.
+                if opened.pool_id == self._opening and opened.first_block >= self._first_available():
                     self._begin(opened.pool_id, opened.first_block)
             case "pool_destroy":
                 if self.pool is not None and frame.pool_destroy.pool_id in (b"", self.pool.pool_id):
@@ -299,20 +326,27 @@ class LinkEnd:
                 self._peer_aborted = self._peer_aborted and bool(frame.pool_destroy.pool_id)
                 self._wake.set()
             case "pool_truncate":
-                self._peer_aborted = True
-                self._truncate(frame.pool_truncate.from_block)
-                self._on_verdict(
-                    self,
-                    self.watch.verdict,
-                    Verdict(LinkHealth.ABORTED, f"the peer: {frame.pool_truncate.reason}", time.time()),
-                )
+                self._peer_truncated(frame.pool_truncate)
             case kind:
                 self._on_running_pool(kind, frame)
+
+    def _peer_truncated(self, message: pb.PoolTruncate) -> None:
+        """The peer aborted: what it no longer trusts goes here too, and what was built on that."""
+        produced = self.pool.produced_unix_nanos(message.from_block) if self.pool is not None else None
+        since = time.time() if produced is None else produced / 1e9
+        again, self._peer_aborted = self._peer_aborted, True
+        self._truncate(message.from_block)
+        if not (again and produced is None):
+            verdict = Verdict(LinkHealth.ABORTED, f"the peer: {message.reason}", since)
+            self._on_verdict(self, self.watch.verdict, verdict)
 
     def _on_running_pool(self, kind: str | None, frame: pb.Frame) -> None:
         pool = self.pool
         message = getattr(frame, kind) if kind else None
         if pool is None or message is None or message.pool_id != pool.pool_id:
+            if message is not None and kind == "pool_intake":
+                # Word of its end got lost; the peer would go on counting on it.
+                self._post_destroy(message.pool_id, "the pool is not known here")
             return
         try:
             match kind:
@@ -406,6 +440,10 @@ class LinkEnd:
             self._post(
                 pb.Frame(pool_burn=pb.PoolBurn(link=self.name, pool_id=self.pool.pool_id, below_offset=below))
             )
+        if self.pool is not None and self.pool.kept_bytes > MAX_POOL_BYTES:
+            reason = f"more than {MAX_POOL_BYTES} bytes wait: the peer does not burn what it leaves unused"
+            self._post_destroy(self.pool.pool_id, reason)
+            self.destroy_pool(reason)
 
     def _ask_for_grant(self, pool: Pool, wanted: int) -> None:
         now = time.monotonic()
@@ -442,6 +480,11 @@ class LinkEnd:
     def _post(self, frame: pb.Frame) -> None:
         if self._peer is not None:
             self._peer.post(frame)
+
+    def _post_truncate(self, pool: Pool, from_block: int, reason: str) -> None:
+        truncate = pb.PoolTruncate(link=self.name, pool_id=pool.pool_id, from_block=from_block)
+        truncate.reason = reason[:300]
+        self._post(pb.Frame(pool_truncate=truncate))
 
     def _post_destroy(self, pool_id: bytes, reason: str) -> None:
         self._post(pb.Frame(pool_destroy=pb.PoolDestroy(link=self.name, pool_id=pool_id, reason=reason)))

@@ -7,11 +7,14 @@ started, changed and stopped to match it.
 import asyncio
 import random
 import time
+import uuid
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from keyweave.agent.drivers.base import DeviceReport, Driver, DriverUnavailableError
+from keyweave.agent.drivers.base import DeviceReport, Driver, DriverUnavailableError, LinkEndInfo
+from keyweave.agent.keyplane.budget import TokenBucket
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.far import FarEnd
 from keyweave.agent.keyplane.journal import Journal
@@ -24,13 +27,22 @@ from keyweave.agent.keyplane.session import Peer, dial
 from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.agent.observer import Observer
 from keyweave.common import log
-from keyweave.common.names import LinkName, NodeName, PathId, StreamName
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.names import NAME_RULE, LinkName, NodeName, PathId, StreamName, is_name
 from keyweave.common.tls import TlsFiles
 from keyweave.v1 import agent_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 DEVICE_RETRY_CAP_SECONDS = 2.0
 EXPIRY_CHECK_SECONDS = 1.0
+# Quarantines and truncations that one peer may send.
+ALARMS_PER_SECOND = 20.0
+ALARMS_AT_ONCE = 200.0
+# Quarantines remembered as passed on; a stream's paths may form circles in which one would go round.
+REMEMBERED_QUARANTINES = 4096
+# Quarantines sent to a neighbour this long before its session broke may not have reached it: sent again.
+REPEAT_QUARANTINE_SECONDS = 10.0
+REPEATED_QUARANTINES = 64
 
 _POOL_FRAMES = frozenset(
     {
@@ -73,12 +85,17 @@ class KeyPlane:
         self._addresses: dict[NodeName, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._alarms: dict[NodeName, TokenBucket] = {}
+        # When each neighbour was last sent which quarantines; infinite where there was no session.
+        self._told: dict[NodeName, deque[tuple[float, pb.Quarantine]]] = {}
+        self._passed_on: OrderedDict[tuple[LinkName, StreamName, int], None] = OrderedDict()
 
     # ---- life ---------------------------------------------------------------------------------
 
     async def add_driver(self, driver: Driver, state_dir: Path) -> None:
         """Take up the link ends that a driver serves."""
         for info in await driver.link_ends():
+            _check_link_end(info)
             self.links[info.link] = LinkEnd(
                 self.node,
                 info,
@@ -124,7 +141,7 @@ class KeyPlane:
         self._addresses.update(addresses)
         for node in self.peers.keys() - addresses.keys():
             self._stop(f"session-{node}")
-            del self.peers[node]
+            self.peers.pop(node).close()
         for node in addresses.keys() - self.peers.keys():
             peer = self.peers[node] = Peer(self.node, node, self._incarnation, self)
             if self.node < node:
@@ -153,6 +170,7 @@ class KeyPlane:
                 continue
             if name in self.near:
                 self._stop(f"stream-{name}")
+                self.far[name].forget()
                 self._destroy_keys_of(name, "the stream has changed")
             near = NearEnd(self.node, terms, peer, self.relays, self.store, self._on_event)
             self.near[name] = near
@@ -168,10 +186,16 @@ class KeyPlane:
         kind = frame.WhichOneof("body")
         if kind in _POOL_FRAMES:
             link = self._link_with(peer, getattr(frame, kind).link)
+            if kind == "pool_truncate":
+                self._check_alarms(peer)
             link.on_frame(frame)
             return None
         match kind:
             case "relay":
+                if not frame.id:
+                    raise KeyPlaneError(
+                        pb.FAILURE_CODE_MALFORMED, "a relay without an id has no reply", node=self.node
+                    )
                 return self._on_relay(peer, frame.relay)
             case "offer":
                 return self._far_end(peer, frame.offer.stream).confirm(frame.offer)
@@ -182,6 +206,7 @@ class KeyPlane:
                 self._spawn("pool-grant", self._link_with(peer, request.link).grant(request))
                 return None
             case "quarantine":
+                self._check_alarms(peer)
                 self._on_quarantine(peer, frame.quarantine)
                 return None
             case "withdraw":
@@ -196,6 +221,7 @@ class KeyPlane:
         for link in self.links.values():
             if link.peer_node == peer.node:
                 link.session_up(restarted=restarted)
+        self._tell_again(peer)
         for name, near in self.near.items():
             if near.terms.peer_node == peer.node and restarted:
                 self.far[name].forget()
@@ -235,16 +261,18 @@ class KeyPlane:
             )
         return link
 
+    def _check_alarms(self, peer: Peer) -> None:
+        # Alarms travel on to other agents: one that floods them must not drown those.
+        now = time.monotonic()
+        bucket = self._alarms.setdefault(peer.node, TokenBucket(ALARMS_PER_SECOND, ALARMS_AT_ONCE, now))
+        if not bucket.take(1, now):
+            raise KeyPlaneError(pb.FAILURE_CODE_OVER_BUDGET, "too many alarms", node=self.node)
+
     def _on_withdraw(self, peer: Peer, withdraw: pb.Withdraw) -> pb.Frame:
         terms = self._far_end(peer, withdraw.stream).terms
-        ids = set(withdraw.key_ids)
         # Only copies for the local SAE as slave: what it may draw as master is not the peer's to withdraw.
-        gone = self.store.destroy(
-            lambda key: (
-                key.stream == terms.stream and key.slave_sae == terms.local_sae and key.key_id.bytes in ids
-            )
-        )
-        return pb.Frame(withdrawn=pb.Withdrawn(destroyed=sum(map(len, gone.values()))))
+        ids = [uuid.UUID(bytes=key_id) for key_id in withdraw.key_ids if len(key_id) == 16]
+        return pb.Frame(withdrawn=pb.Withdrawn(destroyed=self.store.withdraw(terms.stream, ids)))
 
     def _bad_tag(self, peer: Peer, relay: pb.Relay) -> None:
         self._on_event(
@@ -297,10 +325,13 @@ class KeyPlane:
         self.destroy_keys(
             lambda key: link in key.provenance.links and key.created >= since, f"built on {link}: {reason}"
         )
-        self._pass_on_quarantine(link, since, reason, None)
+        notice = pb.Quarantine(link=link, since_unix_nanos=int(since * 1e9), reason=reason[:300])
+        self._pass_on_quarantine(notice, self.relays.rules_over(link), None)
 
     def _on_quarantine(self, peer: Peer, notice: pb.Quarantine) -> None:
         since, link = notice.since_unix_nanos / 1e9, LinkName(notice.link)
+        if not is_name(link):
+            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, "link is not a name", node=self.node)
         named = {StreamName(name) for name in notice.streams}
         # Only a neighbour on a stream's way may have its keys destroyed.
         ending = {
@@ -309,41 +340,48 @@ class KeyPlane:
             for path in self.far[name].terms.accepted.values()
             if link in path.links and path.first_node == peer.node
         }
-        crossing = {
-            StreamName(rule.stream)
-            for rule in self.relays.rules_of(named)
-            if peer.node in (rule.source_side_node, rule.target_side_node)
-        }
         if ending:
-            self.store.quarantine(link, time.time())
+            self.store.quarantine(link, time.time(), ending)
             self.destroy_keys(
                 lambda key: key.stream in ending and link in key.provenance.links and key.created >= since,
                 f"built on {link}: {notice.reason}"[:300],
             )
-        if crossing:
-            self._pass_on_quarantine(link, since, notice.reason, peer.node, crossing)
+        self._pass_on_quarantine(notice, self.relays.rules_of(named), peer.node)
 
     def _pass_on_quarantine(
-        self,
-        link: LinkName,
-        since: float,
-        reason: str,
-        from_node: NodeName | None,
-        streams: set[StreamName] | None = None,
+        self, notice: pb.Quarantine, rules: Iterable[agent_pb2.RelayRule], from_node: NodeName | None
     ) -> None:
-        """Hop by hop, away from where it came, to both ends of every stream that crosses here."""
-        rules = self.relays.rules_over(link) if streams is None else self.relays.rules_of(streams)
-        towards: dict[NodeName, set[str]] = {}
+        """Hop by hop, away from where it came, to both ends of the streams that cross here; each one once."""
+        towards: dict[NodeName, set[StreamName]] = {}
         for rule in rules:
-            for node in (NodeName(rule.source_side_node), NodeName(rule.target_side_node)):
-                if node != from_node:
-                    towards.setdefault(node, set()).add(rule.stream)
+            sides = (NodeName(rule.source_side_node), NodeName(rule.target_side_node))
+            for here, there in (sides, sides[::-1]):
+                if from_node in (None, here):
+                    towards.setdefault(there, set()).add(StreamName(rule.stream))
+        link, since = LinkName(notice.link), notice.since_unix_nanos
+        all_names = set().union(*towards.values())
+        known = {name for name in all_names if (link, name, since) in self._passed_on}
         for node, names in towards.items():
-            if node in self.peers:
-                notice = pb.Quarantine(
-                    link=link, streams=sorted(names), since_unix_nanos=int(since * 1e9), reason=reason[:300]
-                )
-                self.peers[node].post(pb.Frame(quarantine=notice))
+            fresh = names - known
+            if fresh and node in self.peers:
+                onward = pb.Quarantine(link=link, since_unix_nanos=since, reason=notice.reason[:300])
+                onward.streams.extend(sorted(fresh))
+                self._tell(self.peers[node], onward)
+        self._passed_on.update(dict.fromkeys((link, name, since) for name in all_names))
+        while len(self._passed_on) > REMEMBERED_QUARANTINES:
+            self._passed_on.popitem(last=False)
+
+    def _tell(self, peer: Peer, notice: pb.Quarantine) -> None:
+        posted = peer.post(pb.Frame(quarantine=notice))
+        self._told.setdefault(peer.node, deque(maxlen=REPEATED_QUARANTINES)).append(
+            (time.monotonic() if posted else float("inf"), notice)
+        )
+
+    def _tell_again(self, peer: Peer) -> None:
+        """The session is back: what could not be sent, or may have been lost with the one before."""
+        for told, notice in self._told.pop(peer.node, ()):
+            if time.monotonic() - told < REPEAT_QUARANTINE_SECONDS:
+                peer.post(pb.Frame(quarantine=notice))
 
     def destroy_keys(self, doomed: Callable[[StoredKey], bool], reason: str) -> int:
         """Destroy undelivered keys of this node and say so; returns how many."""
@@ -409,6 +447,15 @@ async def _follow(read: Callable[[], Awaitable[None]], link: LinkEnd) -> None:
             link.device_lost(str(error))
         failures = 0 if time.monotonic() - started > DEVICE_RETRY_CAP_SECONDS else failures + 1
         await asyncio.sleep(random.uniform(0, min(DEVICE_RETRY_CAP_SECONDS, 0.05 * 2**failures)))  # noqa: S311
+
+
+def _check_link_end(info: LinkEndInfo) -> None:
+    if not is_name(info.link):
+        raise InvalidInputError.of("link", f"'{info.link[:80]}' of a device is no name: {NAME_RULE}")
+    if info.block_bytes < 2 or info.block_bytes % 2:
+        raise InvalidInputError.of(
+            "block_bytes", f"is {info.block_bytes} for link '{info.link}'; it must be even and positive"
+        )
 
 
 def _of(kind: str, rules: Iterable[agent_pb2.Rule]) -> list[agent_pb2.Rule]:

@@ -17,6 +17,8 @@ from keyweave.agent import memory
 # What one end has granted and the other has not used stays below this: a peer that asks and never uses
 # cannot make this end hold ever more.
 MAX_GRANTED_BYTES = 1024 * 1024
+# Runs of granted bytes that are not used yet; a peer that asks for or gives crumbs cannot make more.
+MAX_GRANTED_RUNS = 1024
 # Production times of this many blocks are remembered, for quarantine.
 MAX_PRODUCED_TIMES = 100_000
 
@@ -129,14 +131,23 @@ class Lane:
 
     def grant(self, start: int, end: int) -> None:
         """Move [start, end) from the owner to the other end; the owner's bytes below are burnt."""
-        spans = self._spans[User.OWNER]
+        spans, granted = self._spans[User.OWNER], self._spans[User.GRANTEE]
+        if not self.may_grant():
+            raise PoolError(f"{len(granted)} runs of granted bytes wait to be used; no more are kept")
         self.burn(User.OWNER, start)
         if start >= end or not spans or start < spans[0].start or end > spans[0].end:
             raise PoolError(f"bytes {start}..{end} are not the owner's to grant")
         spans[0].start = end
         if not spans[0].size:
             spans.popleft()
-        self._spans[User.GRANTEE].append(_Span(start, end))
+        if granted and granted[-1].end == start:
+            granted[-1].end = end
+        else:
+            granted.append(_Span(start, end))
+
+    def may_grant(self) -> bool:
+        """Whether one more run of granted bytes can be kept."""
+        return len(self._spans[User.GRANTEE]) < MAX_GRANTED_RUNS
 
     def truncate(self, end: int) -> None:
         """Destroy everything from `end`, the beginning of a block, on."""
@@ -273,7 +284,7 @@ class Pool:
         lane = self._lanes[self.owns_first_lane]
         available = lane.unused(User.OWNER, self.agreed_end)
         room = MAX_GRANTED_BYTES - lane.unused(User.GRANTEE, lane.end)
-        size = min(wanted, available // 2, room)
+        size = min(wanted, available // 2, room) if lane.may_grant() else 0
         start = lane.next_run(User.OWNER, size, self.agreed_end) if size > 0 else None
         if start is None:
             return None
@@ -303,6 +314,10 @@ class Pool:
         return next(
             (number for number, produced in self._produced if produced >= unix_nanos), self.next_block
         )
+
+    def produced_unix_nanos(self, from_block: int) -> int | None:
+        """When the first block at or after `from_block` was produced; None where there is none."""
+        return next((produced for number, produced in self._produced if number >= from_block), None)
 
     def truncate(self, from_block: int) -> None:
         """Destroy block `from_block` and all later ones; the pool serves what is left and never grows."""

@@ -104,7 +104,8 @@ class Relays:
         reply = await peer.request(pb.Frame(relay=relay), RELAY_TIMEOUT_SECONDS)
         accepted = reply.relay_accepted
         return pb.RelayAccepted(
-            links=[link, *(name[:63] for name in accepted.links[:MAX_LINKS])], emulated=accepted.emulated or link_end.info.emulated
+            links=[link, *(name[:63] for name in accepted.links[:MAX_LINKS])],
+            emulated=accepted.emulated or link_end.info.emulated,
         )
 
     def open(self, peer: Peer, relay: pb.Relay) -> bytearray:

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import random
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ HEARTBEAT_SECONDS = 0.5
 SILENT_SECONDS = 2.0
 OUTBOX_FRAMES = 1024
 CONCURRENT_REQUESTS = 256
+# Calls of one peer that have not said hello yet; more are refused, or they could pile up unseen.
+UNGREETED_CALLS = 8
 RECONNECT_CAP_SECONDS = 2.0
 
 
@@ -55,10 +58,16 @@ class _SessionEndedError(Exception):
     """The stream has ended; unwinds the connection's task group."""
 
 
+# How else than by its status a connection may break; the files of the certificate may be gone for a moment.
+_BROKEN = (KeyPlaneError, asyncio.InvalidStateError, grpc.aio.UsageError, OSError)
+
+
 @dataclass(slots=True)
 class _Connection:
     outbox: asyncio.Queue[pb.Frame]
     last_heard: float
+    # Set when a newer connection takes its place, or policy no longer names the peer.
+    over: asyncio.Event
 
 
 class Peer:
@@ -74,6 +83,8 @@ class Peer:
         self._ids = itertools.count(1)
         self._pending: dict[int, asyncio.Future[pb.Frame]] = {}
         self._in_hand = 0
+        self._ungreeted = 0
+        self._closed = False
 
     @property
     def connected(self) -> bool:
@@ -88,6 +99,12 @@ class Peer:
     def queued(self) -> int:
         """Frames that wait to be written."""
         return self._connection.outbox.qsize() if self._connection else 0
+
+    def close(self) -> None:
+        """Policy no longer names the peer: end its connection and take no other."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.over.set()
 
     def post(self, frame: pb.Frame) -> bool:
         """Send without reply; False (and nothing sent) without a connection or when its queue is full."""
@@ -124,39 +141,62 @@ class Peer:
         self, incoming: AsyncIterator[pb.Frame], write: Callable[[pb.Frame], Awaitable[None]]
     ) -> None:
         """Serve one connection until it ends. A newer one replaces an older."""
-        await write(pb.Frame(hello=pb.SessionHello(node=self._local, incarnation=self._own_incarnation)))
-        first = await anext(incoming, None)
-        if first is None:
+        hello = await self._greet(incoming, write)
+        if hello is None or self._closed:
             return
-        hello = first.hello
-        if first.WhichOneof("body") != "hello" or hello.node != self.node or len(hello.incarnation) != 16:
-            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, f"{self.node} does not begin with its hello")
         restarted = bool(self.incarnation) and hello.incarnation != self.incarnation
         self.incarnation = hello.incarnation
-        connection = _Connection(asyncio.Queue(OUTBOX_FRAMES), time.monotonic())
+        connection = _Connection(asyncio.Queue(OUTBOX_FRAMES), time.monotonic(), asyncio.Event())
+        if self._connection is not None:
+            self._connection.over.set()
         self._connection = connection
         self._handler.on_connected(self, restarted=restarted)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_write_all(connection.outbox, write), name=f"session-write-{self.node}")
                 group.create_task(self._beat(connection), name=f"session-heartbeat-{self.node}")
+                group.create_task(_until_over(connection), name=f"session-over-{self.node}")
                 await self._read(incoming, connection, group)
         except* _SessionEndedError:
             pass
+        except* KeyPlaneError as errors:
+            log.get().warning("session_malformed", peer=self.node, reason=str(errors.exceptions[0]))
         finally:
             if self._connection is connection:
                 self._connection = None
                 self._fail_pending()
                 self._handler.on_disconnected(self)
 
+    async def _greet(
+        self, incoming: AsyncIterator[pb.Frame], write: Callable[[pb.Frame], Awaitable[None]]
+    ) -> pb.SessionHello | None:
+        """Exchange hellos; None where the peer leaves without one."""
+        if self._ungreeted >= UNGREETED_CALLS:
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_OVER_BUDGET,
+                f"{self.node} has {self._ungreeted} calls open that have not said hello",
+            )
+        self._ungreeted += 1
+        try:
+            await write(pb.Frame(hello=pb.SessionHello(node=self._local, incarnation=self._own_incarnation)))
+            first = await anext(incoming, None)
+        finally:
+            self._ungreeted -= 1
+        if first is None:
+            return None
+        hello = first.hello
+        if first.WhichOneof("body") != "hello" or hello.node != self.node or len(hello.incarnation) != 16:
+            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, f"{self.node} does not begin with its hello")
+        return hello
+
     async def _read(
         self, incoming: AsyncIterator[pb.Frame], connection: _Connection, group: asyncio.TaskGroup
     ) -> None:
         async for frame in incoming:
+            if self._connection is not connection:
+                break  # what a replaced connection still brings is out of order
             connection.last_heard = time.monotonic()
             self._receive(frame, connection, group)
-            if self._connection is not connection:
-                break
         raise _SessionEndedError
 
     def _receive(self, frame: pb.Frame, connection: _Connection, group: asyncio.TaskGroup) -> None:
@@ -175,24 +215,47 @@ class Peer:
                 answer = self._handler.on_frame(self, frame)
             except KeyPlaneError as error:
                 answer = pb.Frame(failure=error.to_message())
+            except Exception as error:  # noqa: BLE001  # a frame of a peer must never end the agent
+                answer = self._unforeseen(frame, error)
         if answer is None or not frame.id:
             return
         if isinstance(answer, pb.Frame):
             self._reply(frame.id, answer, connection)
         else:
             self._in_hand += 1
-            group.create_task(
-                self._reply_later(frame.id, answer, connection), name=f"session-answer-{self.node}"
+            task = group.create_task(
+                self._reply_later(frame, answer, connection), name=f"session-answer-{self.node}"
             )
+            # Not in the task itself: one that is cancelled before its first step runs nothing.
+            task.add_done_callback(self._out_of_hand)
 
-    async def _reply_later(self, number: int, answer: Awaitable[pb.Frame], connection: _Connection) -> None:
+    def _out_of_hand(self, _task: asyncio.Task[None]) -> None:
+        self._in_hand -= 1
+
+    async def _reply_later(
+        self, request: pb.Frame, answer: Awaitable[pb.Frame], connection: _Connection
+    ) -> None:
         try:
             reply = await answer
         except KeyPlaneError as error:
             reply = pb.Frame(failure=error.to_message())
-        finally:
-            self._in_hand -= 1
-        self._reply(number, reply, connection)
+        except Exception as error:  # noqa: BLE001  # see _receive
+            reply = self._unforeseen(request, error)
+        self._reply(request.id, reply, connection)
+
+    def _unforeseen(self, frame: pb.Frame, error: Exception) -> pb.Frame:
+        """A mistake of our own: its type and place are logged, not its text, which may hold key."""
+        log.get().error(
+            "frame_failed",
+            peer=self.node,
+            frame=frame.WhichOneof("body"),
+            error=type(error).__name__,
+            at=[f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)],
+        )
+        failed = KeyPlaneError(
+            pb.FAILURE_CODE_MALFORMED, "this agent cannot handle the frame", node=self._local
+        )
+        return pb.Frame(failure=failed.to_message())
 
     def _reply(self, number: int, reply: pb.Frame, connection: _Connection) -> None:
         reply.id, reply.is_reply = number, True
@@ -225,6 +288,11 @@ async def _write_all(outbox: asyncio.Queue[pb.Frame], write: Callable[[pb.Frame]
             raise _SessionEndedError from None
 
 
+async def _until_over(connection: _Connection) -> None:
+    await connection.over.wait()
+    raise _SessionEndedError
+
+
 async def dial(peer: Peer, address: Callable[[], str], tls: TlsFiles) -> None:
     """Keep a connection to `peer` up, with full-jitter backoff between attempts, until cancelled."""
     server = Identity(Plane.KEY, Role.AGENT, peer.node)
@@ -241,10 +309,10 @@ async def dial(peer: Peer, address: Callable[[], str], tls: TlsFiles) -> None:
                 await peer.run(_frames(call), partial(_write, call))
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
-        except (KeyPlaneError, asyncio.InvalidStateError) as error:
+        except _BROKEN as error:
             reason = str(error)
         except BaseExceptionGroup as group:
-            rest = group.split((grpc.aio.AioRpcError, KeyPlaneError))[1]
+            rest = group.split((grpc.aio.AioRpcError, *_BROKEN))[1]
             if rest is not None:
                 raise rest from None
             reason = str(group.exceptions[0])
@@ -263,7 +331,14 @@ async def _write(call: "_Call", frame: pb.Frame) -> None:
 
 async def _frames(call: "_Call") -> AsyncIterator[pb.Frame]:
     async for response in call:
-        yield response.frame
+        yield _frame_in(response)
+
+
+def _frame_in(message: pb.SessionRequest | pb.SessionResponse | None) -> pb.Frame:
+    # For bytes that do not parse gRPC logs an error and hands on None, whatever its types say.
+    if message is None:
+        raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, "the peer sent bytes that are no message")
+    return message.frame
 
 
 class KeyPlaneServicer(keyplane_pb2_grpc.KeyPlaneServiceServicer):
@@ -287,7 +362,7 @@ class KeyPlaneServicer(keyplane_pb2_grpc.KeyPlaneServiceServicer):
 
         async def frames() -> AsyncIterator[pb.Frame]:
             async for request in request_iterator:
-                yield request.frame
+                yield _frame_in(request)
 
         async def write(frame: pb.Frame) -> None:
             await context.write(pb.SessionResponse(frame=frame))

@@ -59,6 +59,8 @@ class StreamTerms:
         """Whether a key made so meets what the stream requires: fail closed."""
         with_qkd = provenance.protection in (Protection.QKD, Protection.HYBRID)
         with_pqc = provenance.protection in (Protection.PQC, Protection.HYBRID)
+        if not (with_qkd or with_pqc):
+            return False
         if self.require_qkd and not with_qkd:
             return False
         if self.require_pqc and not with_pqc:
