@@ -8,7 +8,7 @@ SCENARIO ?= scenarios/tokyo.yaml
 STATE  ?= .keyweave
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format bench proto proto-check proto-baseline tools clean
+.PHONY: help run test test-all lint format bench proto proto-check proto-baseline docs tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ proto-check: $(PROTO)/.installed $(BUF) ## Generated code is fresh; the protocol
 
 proto-baseline: $(BUF) ## Freeze the protocol of a release, which later ones must not break
 	cd proto && ../$(BUF) build -o baseline.binpb
+
+docs: $(VENV)/.installed ## The picture in the README, from a network that really runs
+	$(BIN)/python docs/picture.py
 
 tools: .tools/bin/grpcurl ## Outside peers that tests talk with
 

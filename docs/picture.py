@@ -1,7 +1,9 @@
 """Draws docs/images/tokyo.svg: the live table of a network that really runs, moments after a fibre cut."""
 
 import asyncio
+import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +12,7 @@ from keyweave.cli.connection import Network
 from keyweave.cli.layout import Layout
 from keyweave.cli.live import Board
 from keyweave.cli.supervisor import Supervisor
-from keyweave.v1 import admin_pb2, emulator_pb2, types_pb2
+from keyweave.v1 import admin_pb2, admin_pb2_grpc, emulator_pb2, types_pb2
 
 HERE = Path(__file__).resolve().parent
 WIDTH, HEIGHT = 120, 36
@@ -30,10 +32,9 @@ async def draw(layout: Layout) -> None:
         board.status = await _until(admin, _healed)
         request = admin_pb2.WatchEventsRequest(past=8, past_only=True)
         board.events.extend([answer.event async for answer in admin.WatchEvents(request)])
-    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        console = Console(record=True, width=WIDTH, height=HEIGHT, file=nowhere, force_terminal=True)
-        console.print(board.render(WIDTH, HEIGHT))
-        console.save_svg(str(HERE / "images" / "tokyo.svg"), title="keyweave up scenarios/tokyo.yaml")
+    console = Console(record=True, width=WIDTH, height=HEIGHT, file=io.StringIO(), force_terminal=True)
+    console.print(board.render(WIDTH, HEIGHT))
+    console.save_svg(str(HERE / "images" / "tokyo.svg"), title="keyweave up scenarios/tokyo.yaml")
 
 
 def _healed(status: admin_pb2.GetStatusResponse) -> bool:
@@ -41,11 +42,16 @@ def _healed(status: admin_pb2.GetStatusResponse) -> bool:
     return bool(down) and all(s.path_ids for s in status.streams)
 
 
-async def _until(admin, condition) -> admin_pb2.GetStatusResponse:  # type: ignore[no-untyped-def]  # noqa: ANN001
+async def _until(
+    admin: "admin_pb2_grpc.AdminServiceAsyncStub", condition: Callable[[admin_pb2.GetStatusResponse], bool]
+) -> admin_pb2.GetStatusResponse:
+    """The first status that is as wanted; asked for at every event."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition(status := await admin.GetStatus(admin_pb2.GetStatusRequest())):
-            await asyncio.sleep(0.1)
-    return status
+        async for _ in admin.WatchEvents(admin_pb2.WatchEventsRequest(past=1)):
+            status = await admin.GetStatus(admin_pb2.GetStatusRequest())
+            if condition(status):
+                return status
+    raise RuntimeError("the controller ended the stream of events")
 
 
 async def main() -> None:

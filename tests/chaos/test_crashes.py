@@ -97,14 +97,25 @@ async def test_an_acknowledged_stream_survives_a_kill_right_after(triangle: Live
     await triangle.admin.DeleteStream(admin_pb2.DeleteStreamRequest(name="late"))
 
 
-def _pools(live: Live, link: str) -> set[str]:
-    return {use.pool_id for use in live.history().of(PadUsed) if use.link == link}
+def _uses(live: Live, *links: str) -> list[PadUsed]:
+    return [use for use in live.history().of(PadUsed) if use.link in links]
+
+
+async def _only_new_pools(live: Live, links: tuple[str, ...], before: set[str]) -> None:
+    """Fetch until pads of these links are used again: from pools begun since."""
+    seen = len(_uses(live, *links))
+
+    async def used() -> bool:
+        return (await live.fetch("quantum")).ok and len(_uses(live, *links)) > seen
+
+    await eventually(used, 30, f"keys over {links}")
+    assert not {use.pool_id for use in _uses(live, *links)[seen:]} & before
 
 
 async def test_a_killed_agent_costs_its_pools_and_undelivered_keys_and_nothing_else(triangle: Live) -> None:
     await triangle.wait_ready()
     orphan = (await triangle.encrypt_keys("quantum")).json()["keys"][0]["key_ID"]
-    pools = _pools(triangle, "ab")
+    pools = {use.pool_id for use in _uses(triangle, "ab", "bc")}
     old = triangle.kill("agent-b")
 
     # Whether the gap is seen depends on how soon the agent is back; what must not be is a key it lost.
@@ -115,32 +126,20 @@ async def test_a_killed_agent_costs_its_pools_and_undelivered_keys_and_nothing_e
     lost = await triangle.decrypt_keys("quantum", [orphan])
     assert lost.status_code == 400, "drawn and never collected: counted as lost"
 
-    async def flows() -> bool:
-        return (await triangle.fetch("quantum")).ok
-
-    await eventually(flows, 20, "keys again")
-
-    async def fresh() -> bool:
-        await triangle.fetch("quantum")
-        return bool(_pools(triangle, "ab") - pools)
-
-    await eventually(fresh, 20, "a new pool of ab")
+    await _only_new_pools(triangle, ("ab", "bc"), pools)
     destroyed = await triangle.events("keys_destroyed")
     assert any(e.node == "a" and e.stream == "quantum" and "restarted" in e.message for e in destroyed)
 
 
 async def test_both_agents_of_a_link_killed_at_once_begin_a_new_pool(triangle: Live) -> None:
     await triangle.wait_ready()
-    pools = _pools(triangle, "ab")
+    pools = {use.pool_id for use in _uses(triangle, "ab", "bc", "ac")}
     killed = {name: triangle.kill(name) for name in ("agent-a", "agent-b")}
     for name, old in killed.items():
         await triangle.wait_restarted(name, old)
     await triangle.wait_ready()
 
-    async def fresh() -> bool:
-        return (await triangle.fetch("quantum")).ok and bool(_pools(triangle, "ab") - pools)
-
-    await eventually(fresh, 30, "keys over a new pool of ab")
+    await _only_new_pools(triangle, ("ab", "bc", "ac"), pools)
 
 
 async def test_a_silent_far_agent_means_503_and_no_key(triangle: Live) -> None:
