@@ -51,7 +51,7 @@ def made(protection: Protection, shares: int = 0) -> Provenance:
 @pytest.mark.parametrize(
     ("require_qkd", "require_pqc", "allowed"),
     [
-        (False, False, {Protection.QKD, Protection.HYBRID, Protection.PQC, Protection.NONE}),
+        (False, False, {Protection.QKD, Protection.HYBRID, Protection.PQC}),
         (True, False, {Protection.QKD, Protection.HYBRID}),
         (False, True, {Protection.PQC, Protection.HYBRID}),
         (True, True, {Protection.HYBRID}),

@@ -110,7 +110,7 @@ def _add_relays(
         draft = drafts[node]
         draft.rules.append(agent_pb2.Rule(rule_id=f"relay/{routed.stream}/{path.path_id}", relay=rule))
         draft.carries.add(path.path_id)
-        draft.peers |= neighbours
+        draft.peers |= {before.from_node, after.to_node}
 
 
 def _add_ends(

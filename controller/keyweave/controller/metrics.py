@@ -78,7 +78,9 @@ class ControllerMetrics:
         self._events_total.labels(event.kind, event.severity).inc()
         if event.kind == "stream_failover" and event.stream:
             duration = float(event.fields.get("duration_seconds", "0"))
-            self._failover_duration_seconds.labels(event.stream).observe(duration)
+            # A planned move interrupts nothing; counting its 0 s would flatter the real failovers.
+            if duration > 0:
+                self._failover_duration_seconds.labels(event.stream).observe(duration)
 
 
 class _State(Collector):

@@ -112,6 +112,7 @@ class Core:
         self._planned_on: dict[LinkName, PlannedOn] = {}
         self._plan_at: float | None = None
         self._repair: set[LinkName] = set()
+        self._unmet: set[StreamName] = set()
         self._warm_at = 0.0
         self._unsettled = True
         self._out: list[Instruction] = []
@@ -350,16 +351,10 @@ class Core:
             self._adopt(plan, now)
 
     def _adopt(self, plan: Plan, now: float) -> None:
-        before = self.plan
-        moved = moved_streams(before, plan)
+        self._tell_unmet(plan, now)
+        moved = moved_streams(self.plan, plan)
         if not moved:
             return
-        for name in moved:
-            stream_plan = plan.streams.get(name)
-            former = before.streams.get(name)
-            if stream_plan is not None and stream_plan.unmet and not (former and former.unmet):
-                message = f"stream '{name}' cannot have what it requires: {stream_plan.unmet}"
-                self._emit("stream_unmet", Severity.MAJOR, message, now, stream=name)
         shown = ", ".join(moved[:_NAMES_SHOWN]) + (", ..." if len(moved) > _NAMES_SHOWN else "")
         message = f"plan {plan.version} changes {len(moved)} of {len(plan.streams)} streams: {shown}"
         fields = {"version": str(plan.version), "streams": ",".join(moved[:_NAMES_SHOWN])}
@@ -367,6 +362,17 @@ class Core:
         self.distribution.adopt(plan, permits(self.snapshot()))
         self.planned_at = now
         self._unsettled = True
+
+    def _tell_unmet(self, plan: Plan, now: float) -> None:
+        """Say once which streams cannot have what they require; not before links have told what they can."""
+        unmet = {name: s.unmet for name, s in plan.streams.items() if s.unmet}
+        self._unmet &= unmet.keys()
+        if not self.links.all_reported():
+            return
+        for name in sorted(unmet.keys() - self._unmet):
+            message = f"stream '{name}' cannot have what it requires: {unmet[name]}"
+            self._emit("stream_unmet", Severity.MAJOR, message, now, stream=name)
+        self._unmet |= unmet.keys()
 
     # ---- what follows ------------------------------------------------------------------------------
 

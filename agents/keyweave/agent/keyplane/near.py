@@ -306,7 +306,7 @@ class NearEnd:
                 kind=agent_pb2.AGENT_EVENT_KIND_FAILOVER,
                 stream=self.terms.stream,
                 peer_node=self.terms.peer_node,
-                reason="the way in use failed" if failed else "moved to a better way",
+                reason="the way in use failed" if failed else "moved without interruption",
                 duration_seconds=duration,
                 protection_before=_PROTO_PROTECTION[self.protection],
                 protection_after=_PROTO_PROTECTION[after.protection],

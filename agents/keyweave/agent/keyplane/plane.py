@@ -35,7 +35,7 @@ from keyweave.v1 import keyplane_pb2 as pb
 
 DEVICE_RETRY_CAP_SECONDS = 2.0
 EXPIRY_CHECK_SECONDS = 1.0
-# Quarantines and truncations that one peer may send.
+# Quarantines, truncations and new pools that one peer may send.
 ALARMS_PER_SECOND = 20.0
 ALARMS_AT_ONCE = 200.0
 # Quarantines remembered as passed on; a stream's paths may form circles in which one would go round.
@@ -55,6 +55,9 @@ _POOL_FRAMES = frozenset(
         "pool_burn",
     }
 )
+
+# What makes this end destroy something and tell others of it.
+_ALARMING = frozenset({"pool_open", "pool_truncate"})
 
 
 class KeyPlane:
@@ -186,7 +189,7 @@ class KeyPlane:
         kind = frame.WhichOneof("body")
         if kind in _POOL_FRAMES:
             link = self._link_with(peer, getattr(frame, kind).link)
-            if kind == "pool_truncate":
+            if kind in _ALARMING:
                 self._check_alarms(peer)
             link.on_frame(frame)
             return None
