@@ -94,16 +94,16 @@ def test_the_next_step_is_not_the_secret_given_out() -> None:
 
 def test_an_exchange_is_renewed_after_its_time() -> None:
     ratchet, _ = exchange()
-    assert ratchet.is_fresh(NOW + 59.9, refresh_seconds=60)
-    assert not ratchet.is_fresh(NOW + 60.0, refresh_seconds=60)
+    assert ratchet.is_fresh(NOW + 59.9, refresh_seconds=60, count=1)
+    assert not ratchet.is_fresh(NOW + 60.0, refresh_seconds=60, count=1)
 
 
 def test_an_exchange_is_renewed_after_its_number_of_keys() -> None:
     ratchet, _ = exchange()
     ratchet.keys_made = kem.MAX_KEYS_PER_EXCHANGE - 1
-    assert ratchet.is_fresh(NOW, refresh_seconds=60)
+    assert ratchet.is_fresh(NOW, refresh_seconds=60, count=1)
     ratchet.keys_made = kem.MAX_KEYS_PER_EXCHANGE
-    assert not ratchet.is_fresh(NOW, refresh_seconds=60)
+    assert not ratchet.is_fresh(NOW, refresh_seconds=60, count=1)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,10 @@ def test_an_altered_ciphertext_leaves_the_ends_with_different_secrets() -> None:
 def test_a_malformed_offer_is_refused(offer: pb.KemOffer) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the library's own words
         kem.answer(offer, NOW)
+
+
+def test_a_batch_that_would_pass_a_thousand_keys_needs_a_new_exchange() -> None:
+    ratchet, _ = exchange()
+    ratchet.keys_made = kem.MAX_KEYS_PER_EXCHANGE - 31
+    assert ratchet.is_fresh(NOW, refresh_seconds=60, count=31)
+    assert not ratchet.is_fresh(NOW, refresh_seconds=60, count=32)

@@ -32,6 +32,8 @@ class BatchMaker:
 
     def forget(self) -> None:
         """Start a new ML-KEM exchange with the next batch."""
+        if self._ratchet is not None:
+            self._ratchet.wipe()
         self._ratchet = None
 
     async def make(self, path_set: PathSetTerms | None, count: int) -> tuple[StoredKey, ...]:
@@ -78,7 +80,7 @@ class BatchMaker:
             for key in keys:
                 memory.wipe(key)
             # Whatever the far end makes of its ratchet now, this end starts a new one.
-            self._ratchet = None
+            self.forget()
             raise
         created = time.time()
         return tuple(
@@ -136,11 +138,11 @@ class BatchMaker:
         """The next step of the ML-KEM ratchet, renewed where due; None where it fails and may."""
         now = time.monotonic()
         ratchet = self._ratchet
-        if ratchet is None or not ratchet.is_fresh(now, self.terms.refresh_seconds):
+        if ratchet is None or not ratchet.is_fresh(now, self.terms.refresh_seconds, count):
+            self.forget()
             try:
                 ratchet = self._ratchet = await self._exchange()
             except KeyPlaneError:
-                self._ratchet = None
                 if required:
                     raise
                 return None

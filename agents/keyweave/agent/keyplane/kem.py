@@ -7,7 +7,7 @@ time: whoever takes an end later learns nothing of earlier batches.
 
 from dataclasses import dataclass
 
-from keyweave.agent import crypto
+from keyweave.agent import crypto, memory
 from keyweave.v1 import keyplane_pb2 as pb
 
 MAX_KEYS_PER_EXCHANGE = 1000
@@ -52,9 +52,13 @@ class Ratchet:
             self.advance()
         return self.advance()
 
-    def is_fresh(self, now: float, refresh_seconds: float) -> bool:
-        """Whether the next batch may still come from this exchange."""
-        return now - self.started < refresh_seconds and self.keys_made < MAX_KEYS_PER_EXCHANGE
+    def is_fresh(self, now: float, refresh_seconds: float, count: int) -> bool:
+        """Whether a batch of `count` keys may still come from this exchange."""
+        return now - self.started < refresh_seconds and self.keys_made + count <= MAX_KEYS_PER_EXCHANGE
+
+    def wipe(self) -> None:
+        """Overwrite the state: nothing more comes from this exchange."""
+        memory.wipe(self._chain)
 
 
 def transcript_of(offer: pb.KemOffer, ciphertext: bytes) -> bytes:

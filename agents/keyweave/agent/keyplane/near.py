@@ -239,15 +239,17 @@ class NearEnd:
         log.get().info("batch_failed", stream=self.terms.stream, way=way, reason=str(error))
 
     def _note_starved(self, short: bool) -> None:
-        if short or self._store.ready(self.terms.stream):
+        if short:
+            return
+        if self.terms.refuse_when_exhausted:
+            ours = (self.terms.stream, self.terms.local_sae)
+            self._store.destroy(lambda key: (key.stream, key.master_sae) == ours)
+        if self._store.ready(self.terms.stream):
             return
         self.protection = Protection.NONE
         if not self._starved:
             self._starved = True
             self._event(agent_pb2.AGENT_EVENT_KIND_STREAM_STARVED, reason="no way left to make keys")
-        if self.terms.refuse_when_exhausted:
-            ours = (self.terms.stream, self.terms.local_sae)
-            self._store.destroy(lambda key: (key.stream, key.master_sae) == ours)
 
     async def _deliver(self, path_set: PathSetTerms | None, count: int) -> None:
         """Make a batch and put it where the local SAE can draw it."""

@@ -8,7 +8,6 @@ import asyncio
 import random
 import time
 import uuid
-from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from keyweave.agent.keyplane.keystore import KeyStore, Provenance, StoredKey
 from keyweave.agent.keyplane.linkend import LinkEnd, LinkPolicy
 from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
 from keyweave.agent.keyplane.near import NearEnd
+from keyweave.agent.keyplane.quarantine import QuarantineNotices
 from keyweave.agent.keyplane.relay import Relays
 from keyweave.agent.keyplane.session import Peer, dial
 from keyweave.agent.keyplane.terms import StreamTerms
@@ -38,11 +38,6 @@ EXPIRY_CHECK_SECONDS = 1.0
 # Quarantines, truncations and new pools that one peer may send.
 ALARMS_PER_SECOND = 20.0
 ALARMS_AT_ONCE = 200.0
-# Quarantines remembered as passed on; a stream's paths may form circles in which one would go round.
-REMEMBERED_QUARANTINES = 4096
-# Quarantines sent to a neighbour this long before its session broke may not have reached it: sent again.
-REPEAT_QUARANTINE_SECONDS = 10.0
-REPEATED_QUARANTINES = 64
 
 _POOL_FRAMES = frozenset(
     {
@@ -89,9 +84,7 @@ class KeyPlane:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._alarms: dict[NodeName, TokenBucket] = {}
-        # When each neighbour was last sent which quarantines; infinite where there was no session.
-        self._told: dict[NodeName, deque[tuple[float, pb.Quarantine]]] = {}
-        self._passed_on: OrderedDict[tuple[LinkName, StreamName, int], None] = OrderedDict()
+        self._notices = QuarantineNotices(self.peers)
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -224,7 +217,7 @@ class KeyPlane:
         for link in self.links.values():
             if link.peer_node == peer.node:
                 link.session_up(restarted=restarted)
-        self._tell_again(peer)
+        self._notices.repeat(peer)
         for name, near in self.near.items():
             if near.terms.peer_node == peer.node and restarted:
                 self.far[name].forget()
@@ -329,7 +322,7 @@ class KeyPlane:
             lambda key: link in key.provenance.links and key.created >= since, f"built on {link}: {reason}"
         )
         notice = pb.Quarantine(link=link, since_unix_nanos=int(since * 1e9), reason=reason[:300])
-        self._pass_on_quarantine(notice, self.relays.rules_over(link), None)
+        self._notices.spread(notice, self.relays.rules_over(link), None)
 
     def _on_quarantine(self, peer: Peer, notice: pb.Quarantine) -> None:
         since, link = notice.since_unix_nanos / 1e9, LinkName(notice.link)
@@ -349,42 +342,7 @@ class KeyPlane:
                 lambda key: key.stream in ending and link in key.provenance.links and key.created >= since,
                 f"built on {link}: {notice.reason}"[:300],
             )
-        self._pass_on_quarantine(notice, self.relays.rules_of(named), peer.node)
-
-    def _pass_on_quarantine(
-        self, notice: pb.Quarantine, rules: Iterable[agent_pb2.RelayRule], from_node: NodeName | None
-    ) -> None:
-        """Hop by hop, away from where it came, to both ends of the streams that cross here; each one once."""
-        towards: dict[NodeName, set[StreamName]] = {}
-        for rule in rules:
-            sides = (NodeName(rule.source_side_node), NodeName(rule.target_side_node))
-            for here, there in (sides, sides[::-1]):
-                if from_node in (None, here):
-                    towards.setdefault(there, set()).add(StreamName(rule.stream))
-        link, since = LinkName(notice.link), notice.since_unix_nanos
-        all_names = set().union(*towards.values())
-        known = {name for name in all_names if (link, name, since) in self._passed_on}
-        for node, names in towards.items():
-            fresh = names - known
-            if fresh and node in self.peers:
-                onward = pb.Quarantine(link=link, since_unix_nanos=since, reason=notice.reason[:300])
-                onward.streams.extend(sorted(fresh))
-                self._tell(self.peers[node], onward)
-        self._passed_on.update(dict.fromkeys((link, name, since) for name in all_names))
-        while len(self._passed_on) > REMEMBERED_QUARANTINES:
-            self._passed_on.popitem(last=False)
-
-    def _tell(self, peer: Peer, notice: pb.Quarantine) -> None:
-        posted = peer.post(pb.Frame(quarantine=notice))
-        self._told.setdefault(peer.node, deque(maxlen=REPEATED_QUARANTINES)).append(
-            (time.monotonic() if posted else float("inf"), notice)
-        )
-
-    def _tell_again(self, peer: Peer) -> None:
-        """The session is back: what could not be sent, or may have been lost with the one before."""
-        for told, notice in self._told.pop(peer.node, ()):
-            if time.monotonic() - told < REPEAT_QUARANTINE_SECONDS:
-                peer.post(pb.Frame(quarantine=notice))
+        self._notices.spread(notice, self.relays.rules_of(named), peer.node)
 
     def destroy_keys(self, doomed: Callable[[StoredKey], bool], reason: str) -> int:
         """Destroy undelivered keys of this node and say so; returns how many."""
