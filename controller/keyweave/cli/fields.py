@@ -9,6 +9,8 @@ import typer
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from keyweave.common.errors import InvalidInputError
+
 MessageType = TypeVar("MessageType", bound=Message)
 # Descriptors are typed Any: the stubs give them two types, one for each implementation of protobuf.
 # Named by the command's argument, or set by the controller.
@@ -64,7 +66,11 @@ def message(kind: type[MessageType], name: str, given: Mapping[str, Any]) -> Mes
         elif field.enum_type is not None:
             setattr(built, field.name, _enum_number(field.enum_type, value))
         else:
-            setattr(built, field.name, value)
+            try:
+                setattr(built, field.name, value)
+            except ValueError:
+                option = f"--{field.name.replace('_', '-')}"
+                raise InvalidInputError.of(option, f"{value} is out of range: a number from 0 on") from None
     return built
 
 

@@ -14,7 +14,7 @@ from keyweave.cli.connection import Network
 from keyweave.cli.layout import CONTROLLER, EMULATOR, Layout, lay_out
 from keyweave.cli.state_dir import StateDir
 from keyweave.cli.wishes import create_network
-from keyweave.common.errors import PreconditionError
+from keyweave.common.errors import InvalidInputError, PreconditionError
 from keyweave.common.process import write_atomically
 from keyweave.emulator.scenario import load_scenario
 
@@ -147,7 +147,12 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
 @contextmanager
 def _held(state: StateDir) -> Iterator[None]:
     """Keep a second network out of this directory; the kernel lets go if we die."""
-    state.root.mkdir(parents=True, exist_ok=True)
+    try:
+        state.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError.of(
+            "--state-dir", f"{state.root} cannot be made: {error.strerror}; name a directory you may write to"
+        ) from None
     with state.lock_file.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -104,6 +104,8 @@ def nodes_table(nodes: Iterable[admin_pb2.NodeStatus], width: int) -> Table:
     table = _table("Nodes", "node", "agent", "policy", "trust domain", *(["KME"] if width >= WIDE else []))
     for status in nodes:
         agent = Text("connected", style="green") if status.connected else Text("away", style="bold red")
+        if status.node.maintenance:
+            agent.append(", maintenance", style="yellow")
         row: list[str | Text] = [status.node.name, agent, _policy(status)]
         row.append(status.node.trust_domain or _UNKNOWN)
         if width >= WIDE:

@@ -54,6 +54,8 @@ from keyweave.v1 import agent_pb2
 # A deadline is handled no earlier than this after it was asked for, so that rounding cannot spin.
 LEAST_WAIT_SECONDS = 0.01
 _NAMES_SHOWN = 8
+# Agents and links whose reports were refused: each is told of once.
+_REFUSALS_REMEMBERED = 1000
 
 _CONDITION_SEVERITY = {
     Condition.DOWN: Severity.MAJOR,
@@ -113,6 +115,7 @@ class Core:
         self._plan_at: float | None = None
         self._repair: set[LinkName] = set()
         self._unmet: set[StreamName] = set()
+        self._refused: set[tuple[NodeName, LinkName]] = set()
         self._warm_at = 0.0
         self._unsettled = True
         self._out: list[Instruction] = []
@@ -215,6 +218,7 @@ class Core:
                 self.reports.agents.pop(name, None)
             case LinkPut(link):
                 self.links.put(link, now)
+                self._refused = {refused for refused in self._refused if refused[1] != link.name}
             case LinkDeleted(name):
                 self.links.remove(name)
                 self._planned_on.pop(name, None)
@@ -241,6 +245,11 @@ class Core:
         """Whether the link ends at `node`; an agent that claims otherwise is told of."""
         if self.links.ends_at(link, node):
             return True
+        if (node, link) in self._refused:
+            return False  # told once: an agent whose link was deleted goes on reporting
+        if len(self._refused) >= _REFUSALS_REMEMBERED:
+            self._refused.clear()
+        self._refused.add((node, link))
         message = f"'{node}' reports on link '{link}', which does not end there (or does not exist)"
         self._emit("report_refused", Severity.MINOR, message, now, node=node, link=link)
         return False

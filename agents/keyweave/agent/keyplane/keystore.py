@@ -143,12 +143,16 @@ class KeyStore:
         """Take keys out that `find_slave` has found."""
         return tuple(self._pop_slave(key_id) for key_id in key_ids)
 
-    def withdraw(self, stream: StreamName, key_ids: Iterable[uuid.UUID]) -> int:
-        """Destroy keys of a stream that wait to be collected; how many there were."""
+    def withdraw(self, stream: StreamName, key_ids: Sequence[uuid.UUID]) -> tuple[int, int]:
+        """Destroy these keys of a stream; how many could have been drawn, and collected."""
+        ready = self._ready.get(stream, {})
+        drawable = [key_id for key_id in key_ids if key_id in ready]
+        for key_id in drawable:
+            memory.wipe(ready.pop(key_id).key)
         found = [key_id for key_id in key_ids if (key := self._slave.get(key_id)) and key.stream == stream]
         for key_id in found:
             memory.wipe(self._pop_slave(key_id).key)
-        return len(found)
+        return len(drawable), len(found)
 
     def expire(self, now: float) -> dict[StreamName, list[uuid.UUID]]:
         """Destroy what has outlived its time; the IDs that went, by stream."""

@@ -265,10 +265,12 @@ class KeyPlane:
             raise KeyPlaneError(pb.FAILURE_CODE_OVER_BUDGET, "too many alarms", node=self.node)
 
     def _on_withdraw(self, peer: Peer, withdraw: pb.Withdraw) -> pb.Frame:
-        terms = self._far_end(peer, withdraw.stream).terms
-        # Only copies for the local SAE as slave: what it may draw as master is not the peer's to withdraw.
+        stream = self._far_end(peer, withdraw.stream).terms.stream
         ids = [uuid.UUID(bytes=key_id) for key_id in withdraw.key_ids if len(key_id) == 16]
-        return pb.Frame(withdrawn=pb.Withdrawn(destroyed=self.store.withdraw(terms.stream, ids)))
+        drawable, collectable = self.store.withdraw(stream, ids)
+        if drawable:
+            self._keys_destroyed(stream, drawable, f"withdrawn by {peer.node}: {withdraw.reason}")
+        return pb.Frame(withdrawn=pb.Withdrawn(destroyed=drawable + collectable))
 
     def _bad_tag(self, peer: Peer, relay: pb.Relay) -> None:
         self._on_event(
@@ -319,7 +321,9 @@ class KeyPlane:
         )
         self.store.quarantine(link, time.time())
         self.destroy_keys(
-            lambda key: link in key.provenance.links and key.created >= since, f"built on {link}: {reason}"
+            lambda key: link in key.provenance.links and key.created >= since,
+            f"built on {link}: {reason}",
+            at_both_ends=True,
         )
         notice = pb.Quarantine(link=link, since_unix_nanos=int(since * 1e9), reason=reason[:300])
         self._notices.spread(notice, self.relays.rules_over(link), None)
@@ -341,25 +345,31 @@ class KeyPlane:
             self.destroy_keys(
                 lambda key: key.stream in ending and link in key.provenance.links and key.created >= since,
                 f"built on {link}: {notice.reason}"[:300],
+                at_both_ends=True,
             )
         self._notices.spread(notice, self.relays.rules_of(named), peer.node)
 
-    def destroy_keys(self, doomed: Callable[[StoredKey], bool], reason: str) -> int:
-        """Destroy undelivered keys of this node and say so; returns how many."""
-        total = 0
+    def destroy_keys(
+        self, doomed: Callable[[StoredKey], bool], reason: str, *, at_both_ends: bool = False
+    ) -> None:
+        """Destroy undelivered keys of this node, if need be at the other ends too, and say so."""
         for stream, ids in self.store.destroy(doomed).items():
-            total += len(ids)
-            self._on_event(
-                agent_pb2.AgentEvent(
-                    kind=agent_pb2.AGENT_EVENT_KIND_KEYS_DESTROYED,
-                    stream=stream,
-                    reason=reason[:1000],
-                    count=len(ids),
-                )
+            self._keys_destroyed(stream, len(ids), reason)
+            far = self.far.get(stream)
+            if at_both_ends and far is not None:
+                self._notices.withdraw(self.peers[far.terms.peer_node], stream, ids, reason)
+
+    def _keys_destroyed(self, stream: StreamName, count: int, reason: str) -> None:
+        self._on_event(
+            agent_pb2.AgentEvent(
+                kind=agent_pb2.AGENT_EVENT_KIND_KEYS_DESTROYED,
+                stream=stream,
+                reason=reason[:1000],
+                count=count,
             )
-            if stream in self.near:
-                self.near[stream].wake()
-        return total
+        )
+        if stream in self.near:
+            self.near[stream].wake()
 
     def _destroy_keys_of(
         self, stream: StreamName, reason: str, spare: Callable[[Provenance], bool] = lambda _: False

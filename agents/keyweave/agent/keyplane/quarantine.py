@@ -4,6 +4,7 @@ Hop by hop over the sessions that are there anyway, away from where the news cam
 """
 
 import time
+import uuid
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 
@@ -25,7 +26,7 @@ class QuarantineNotices:
     def __init__(self, peers: Mapping[NodeName, Peer]) -> None:
         self._peers = peers
         # When each neighbour was last sent which notices; infinite where there was no session.
-        self._told: dict[NodeName, deque[tuple[float, pb.Quarantine]]] = {}
+        self._told: dict[NodeName, deque[tuple[float, pb.Frame]]] = {}
         self._passed_on: OrderedDict[tuple[LinkName, StreamName, int], None] = OrderedDict()
 
     def spread(
@@ -46,19 +47,26 @@ class QuarantineNotices:
             if fresh and node in self._peers:
                 onward = pb.Quarantine(link=link, since_unix_nanos=since, reason=notice.reason[:300])
                 onward.streams.extend(sorted(fresh))
-                self._tell(self._peers[node], onward)
+                self.tell(self._peers[node], pb.Frame(quarantine=onward))
         self._passed_on.update(dict.fromkeys((link, name, since) for name in all_names))
         while len(self._passed_on) > REMEMBERED_QUARANTINES:
             self._passed_on.popitem(last=False)
 
     def repeat(self, peer: Peer) -> None:
         """The session is back: what could not be sent, or may have been lost with the one before."""
-        for told, notice in self._told.pop(peer.node, ()):
+        for told, frame in self._told.pop(peer.node, ()):
             if time.monotonic() - told < REPEAT_QUARANTINE_SECONDS:
-                peer.post(pb.Frame(quarantine=notice))
+                peer.post(frame)
 
-    def _tell(self, peer: Peer, notice: pb.Quarantine) -> None:
-        posted = peer.post(pb.Frame(quarantine=notice))
+    def withdraw(self, peer: Peer, stream: StreamName, key_ids: Iterable[uuid.UUID], reason: str) -> None:
+        """These keys are gone here: the other end must neither hand out nor keep its copies."""
+        withdraw = pb.Withdraw(stream=stream, reason=reason[:300])
+        withdraw.key_ids.extend(key_id.bytes for key_id in key_ids)
+        self.tell(peer, pb.Frame(withdraw=withdraw))
+
+    def tell(self, peer: Peer, frame: pb.Frame) -> None:
+        """Send a notice, now and again if the session breaks on it."""
+        posted = peer.post(frame)
         self._told.setdefault(peer.node, deque(maxlen=REPEATED_QUARANTINES)).append(
-            (time.monotonic() if posted else float("inf"), notice)
+            (time.monotonic() if posted else float("inf"), frame)
         )

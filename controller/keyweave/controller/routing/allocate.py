@@ -86,7 +86,9 @@ def _grant_minimum_rates(
     demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None
 ) -> dict[StreamName, float]:
     """How much of each minimum rate can be had: in full as far down the order as possible, then in part."""
-    pending = [(d.stream, min(d.min_rate_bps, d.max_rate_bps)) for d in demands if d.min_rate_bps > 0]
+    # Least first: where not all fit, as many as can be are met, and none starves the rest for nothing.
+    floors = [(d.stream, min(d.min_rate_bps, d.max_rate_bps)) for d in demands if d.min_rate_bps > 0]
+    pending = sorted(floors, key=lambda floor: (floor[1], floor[0]))
     granted: dict[StreamName, float] = {}
     programs = 0
 
