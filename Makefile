@@ -43,7 +43,8 @@ proto: $(PROTO)/.installed ## Generate the code beside the .proto files
 proto-check: $(PROTO)/.installed $(BUF) ## Generated code is fresh; the protocol is linted and unbroken
 	$(PROTO)/bin/python proto/generate.py --check
 	cd proto && ../$(BUF) lint
-	cd proto && ../$(BUF) breaking --against baseline.binpb
+	cd proto && ../$(BUF) build -o ../.tools/protocol.binpb
+	$(BUF) breaking .tools/protocol.binpb --against proto/baseline.binpb
 
 proto-baseline: $(BUF) ## Freeze the protocol of a release, which later ones must not break
 	cd proto && ../$(BUF) build -o baseline.binpb

@@ -43,8 +43,11 @@ async def status(
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 60.0,  # noqa: ASYNC109  # an option
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """The whole network. Exits with 0 if every agent has applied its policy and every stream has keys to
-    serve (links may be down all the same), 3 if not, 4 timed out, 5 unreachable."""
+    """The whole network.
+
+    Exits with 0 if every agent has applied its policy and every stream has keys to serve (links may be down
+    all the same), 3 if not, 4 timed out, 5 unreachable.
+    """
     answer = await (_wait(network, timeout) if wait else _ask(network))
     lacking = list(shortcomings(answer))
     if output is Output.JSON:
