@@ -173,6 +173,28 @@ def test_a_higher_priority_takes_all_it_can_use_and_the_lower_is_told() -> None:
     assert "nothing is left for it (priority 0)" in planned.unmet
 
 
+def test_a_starved_stream_is_told_which_link_is_full_not_which_is_narrow() -> None:
+    network = snapshot(
+        [("ab", "a", "b", 383.0), ("bc", "b", "c", 238.0)],
+        [stream("first", "a", "b", priority=9), stream("last", "a", "c")],
+    )
+    planned = plan_streams(network, None, 1).streams[StreamName("last")]
+    assert "link ab" in planned.reason
+    assert "link bc" not in planned.reason
+
+
+def test_a_minimum_that_cannot_be_met_does_not_starve_one_that_can() -> None:
+    network = snapshot(
+        [("ab", "a", "b", 383.0), ("bc", "b", "c", 238.0)],
+        [stream("big", "a", "b", min_rate_bps=512.0), stream("small", "a", "c", min_rate_bps=64.0)],
+    )
+    plan = plan_streams(network, None, 1).streams
+    assert plan[StreamName("small")].rate_bps >= 64
+    assert not plan[StreamName("small")].unmet
+    assert plan[StreamName("big")].rate_bps == pytest.approx(383.0 / OVERHEAD - 64.0, rel=0.01)
+    assert "512" in plan[StreamName("big")].unmet
+
+
 def test_a_stream_of_two_shares_takes_node_disjoint_paths_and_pays_for_both() -> None:
     network = snapshot(SQUARE, [stream("s", "a", "d", k=2)])
     plan = plan_streams(network, None, 1)

@@ -263,10 +263,10 @@ def _stream_plan(
     earlier: StreamPlan | None,
 ) -> StreamPlan:
     request, stream = grant.request, grant.request.stream
-    unmet = _unmet(snapshot, ground, grant)
+    unmet = _unmet(snapshot, ground, left, grant)
     used = [one for one, _ in grant.sets]
     if not used:
-        return StreamPlan(stream.name, 0.0, (), _why_nothing(snapshot, ground, request), unmet)
+        return StreamPlan(stream.name, 0.0, (), _why_nothing(snapshot, ground, left, request), unmet)
     in_use = {one.key for one in used}
     kept = in_use <= {one.key for one in request.standing}
     others = [one for one in request.options if one.key not in in_use]
@@ -277,24 +277,26 @@ def _stream_plan(
     return StreamPlan(stream.name, grant.rate_bps, (*sets, *spare), reason, unmet)
 
 
-def _why_nothing(snapshot: Snapshot, ground: Terrain, request: _Request) -> str:
+def _why_nothing(
+    snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], request: _Request
+) -> str:
     stream = request.stream
     for size in range(stream.k, max(1, stream.min_k) - 1, -1):
         options = generate(Finder(ground, request.limits, size), stream.name, ground.capacity)
         if options:
-            return reasons.starved(options, stream, ground.capacity)
+            return reasons.starved(options, stream, ground.capacity, left)
     if Finder(ground, request.limits, 1).cheapest(ground.length_cost) is None:
         return reasons.no_path(snapshot, ground, stream)
     return reasons.too_few_paths(ground, request.limits, max(1, stream.min_k))
 
 
-def _unmet(snapshot: Snapshot, ground: Terrain, grant: _Grant) -> str:
+def _unmet(snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], grant: _Grant) -> str:
     """The requirements that this grant leaves open, empty where it leaves none."""
     request, stream = grant.request, grant.request.stream
     parts: list[str] = []
     size = len(grant.sets[0][0].paths) if grant.sets else 0
     if not grant.sets and (stream.require_qkd or stream.k > 1 or stream.min_rate_bps > 0):
-        parts.append(_why_nothing(snapshot, ground, request))
+        parts.append(_why_nothing(snapshot, ground, left, request))
     elif 0 < size < stream.k:
         full = Finder(ground, request.limits, stream.k)
         if full.cheapest(ground.length_cost) is None:

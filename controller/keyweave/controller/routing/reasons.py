@@ -134,9 +134,14 @@ def _runner_up(
     return text + f"not needed ({bps(room)} left on its link {link})"
 
 
-def starved(options: Sequence[Candidate], stream: Stream, capacity: Mapping[LinkName, float]) -> str:
-    """A path exists, but nothing is left on it."""
-    link = narrowest(options[0], capacity)
+def starved(
+    options: Sequence[Candidate],
+    stream: Stream,
+    capacity: Mapping[LinkName, float],
+    left: Mapping[LinkName, float],
+) -> str:
+    """A path exists, but nothing is left on it: its fullest link says why."""
+    link = narrowest(options[0], left)
     return (
         f"nothing is left for it (priority {stream.priority}) on any path: streams served before it take all,"
         f" e.g. of {nodes(options[0].paths)} (link {link}, {bps(capacity[link])} of key)"
