@@ -334,3 +334,21 @@ def test_the_store_is_written_only_when_something_changed() -> None:
     net.connect("a")
     net.calm_down()
     assert net.writes == writes
+
+
+def test_a_path_stays_for_an_end_that_was_away_through_a_lost_disk_and_a_crash() -> None:
+    net = network()
+    net.adopt(plan(1, {"s": [[OVER_P]]}))
+    net.calm_down()
+    net.wipe("a")
+    net.adopt(plan(2, {"s": []}))
+    net.connect("a")
+    net.adopt(plan(3, {"s": []}), crash_after=0)
+    net.connect("a")
+    assert used(net, "b") == {OVER_P.path_id}, "b was not heard of since"
+    if net.agents[NodeName("a")].inbox:
+        net.deliver("a")
+    net.check()
+    net.calm_down()
+    assert used(net, "b") == set()
+    assert not net.distribution.rollout.retiring

@@ -5,8 +5,9 @@ whose answer never came may or may not have been applied, so until the agent say
 carrying only the paths that both policies carry and as using those that either uses.
 
 After a restart the controller knows from its store which paths were established. An agent that has not
-spoken yet is taken to carry and use exactly those: established paths leave a node's rules only after
-both ends have given them up, and the store learnt of each step before the agents did.
+spoken yet is taken to carry exactly those, and to use, at the ends, any path the store knows:
+established paths leave a node's rules only after both ends have given them up, and the store learnt of
+each step before the agents did.
 """
 
 from collections.abc import Callable, Collection
@@ -86,8 +87,9 @@ class Distribution:
             if routed.path.path_id in stored.established:
                 for node in routed.path.nodes:
                     self._restored_carries.setdefault(node, set()).add(routed.path.path_id)
-                for node in _ends(routed):
-                    self._restored_uses.setdefault(node, set()).add(routed.path.path_id)
+            # Even one that is not established: an end away since before a node on it lost its disk uses it.
+            for node in _ends(routed):
+                self._restored_uses.setdefault(node, set()).add(routed.path.path_id)
 
     def agent(self, node: NodeName) -> AgentSync:
         """How `node` stands."""
