@@ -271,7 +271,7 @@ def test_bytes_may_be_used_only_once_both_ends_hold_them() -> None:
     assert pool.send_bytes() == HALF
     assert pool.allocate(HALF + 1) is None
     assert pool.allocate(HALF) is not None
-    assert not pool.can_send(1)
+    assert not pool.next_offsets(1)
 
 
 def test_a_byte_that_was_received_cannot_be_received_again() -> None:

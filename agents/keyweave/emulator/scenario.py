@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keyweave.common import settings
-from keyweave.common.names import NAME_PATTERN, NAME_RULE, LinkName, NodeName, StreamName
+from keyweave.common.names import NAME_PATTERN, NAME_RULE, NodeName
 from keyweave.emulator import physics
 from keyweave.v1 import types_pb2
 
@@ -62,11 +62,6 @@ class NodeSpec(_Part):
     latitude_degrees: Annotated[float, Field(ge=-90, le=90)] = 0.0
     longitude_degrees: Annotated[float, Field(ge=-180, le=180)] = 0.0
     ports: NodePorts = NodePorts()
-
-    @property
-    def node_name(self) -> NodeName:
-        """Its name, typed."""
-        return NodeName(self.name)
 
     def to_proto(self, key_plane_address: str) -> types_pb2.Node:
         """The node as an operator creates it."""
@@ -119,11 +114,6 @@ class LinkSpec(_Part):
     block_bytes: Annotated[int, Field(ge=64, le=16_384, multiple_of=2)] = 256
     # Where each figure comes from: any text or mapping.
     source: Any = None
-
-    @property
-    def link_name(self) -> LinkName:
-        """Its name, typed."""
-        return LinkName(self.name)
 
     @property
     def ends(self) -> tuple[NodeName, NodeName]:
@@ -201,11 +191,6 @@ class StreamSpec(_Part):
     key_ttl_seconds: Annotated[int, Field(ge=0, le=604_800)] = 0
     on_exhaustion: Literal["wait", "pqc", "refuse"] | None = None
     buffer_keys: Annotated[int, Field(ge=0, le=100_000)] = 0
-
-    @property
-    def stream_name(self) -> StreamName:
-        """Its name, typed."""
-        return StreamName(self.name)
 
     def to_proto(self) -> types_pb2.Stream:
         """The stream as an operator creates it."""

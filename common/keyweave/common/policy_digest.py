@@ -12,8 +12,6 @@ from collections.abc import Iterable
 
 from keyweave.v1 import agent_pb2
 
-DIGEST_BYTES = 32
-
 
 def rule_digest(rule: agent_pb2.Rule) -> bytes:
     """The 32-byte digest of one rule."""

@@ -192,11 +192,6 @@ class PolicyPusher:
         self._stopped = False
         self.counters = PushCounters()
 
-    @property
-    def session_count(self) -> int:
-        """Agents whose policy stream is open."""
-        return len(self._sessions)
-
     def execute(self, instruction: Push | Confirm) -> None:
         """Do what the core says; for an agent that has just gone, nothing."""
         session = self._sessions.get(instruction.node)

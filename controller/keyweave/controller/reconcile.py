@@ -302,7 +302,7 @@ class Core:
             self._out.append(FallSilent(seen))
         message = (
             f"agent '{node}' has seen epoch {seen}, this controller leads epoch {self.epoch}: its store is"
-            " older than the network. It changes nothing until `keyweave controller raise-epoch --confirm`"
+            " older than the network. It changes nothing until `keyweave controller raise-epoch`"
         )
         fields = {"seen_epoch": str(seen), "epoch": str(self.epoch)}
         self._emit("epoch_behind", Severity.MAJOR, message, now, node=node, fields=fields)

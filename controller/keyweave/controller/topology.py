@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import networkx as nx
-
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 
 
@@ -190,12 +188,3 @@ class Plan:
     version: int
     snapshot_version: int
     streams: Mapping[StreamName, StreamPlan] = field(default_factory=dict)
-
-
-def graph(snapshot: Snapshot) -> "nx.MultiGraph[NodeName]":
-    """The snapshot as people and networkx read it: nodes by name, parallel links keyed by link name."""
-    result: nx.MultiGraph[NodeName] = nx.MultiGraph()
-    result.add_nodes_from(snapshot.nodes)
-    for name, view in snapshot.links.items():
-        result.add_edge(view.link.a, view.link.b, key=name, view=view)
-    return result

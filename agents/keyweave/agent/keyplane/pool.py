@@ -252,10 +252,6 @@ class Pool:
         own, other = self._lanes[self.owns_first_lane], self._lanes[not self.owns_first_lane]
         return other.unused(User.OWNER, self.agreed_end) + own.unused(User.GRANTEE, self.agreed_end)
 
-    def can_send(self, size: int) -> bool:
-        """Whether `allocate(size)` would find bytes."""
-        return self._find(size) is not None
-
     def next_offsets(self, size: int) -> dict[bool, int]:
         """For each lane, where this end's use would end if it took `size` bytes next."""
         found = self._find(size)
