@@ -54,6 +54,7 @@ def test_the_ciphertext_is_the_secret_under_the_pad_that_follows_the_tag_key() -
 CHANGES: dict[str, Callable[[pb.Relay], None]] = {
     "stream": lambda m: setattr(m, "stream", "t"),
     "path_id": lambda m: setattr(m, "path_id", "s:2"),
+    "path_digest": lambda m: setattr(m, "path_digest", b"d" * 32),
     "reverse": lambda m: setattr(m, "reverse", True),
     "batch_id": lambda m: setattr(m, "batch_id", b"c" * 16),
     "share": lambda m: setattr(m, "share", 1),

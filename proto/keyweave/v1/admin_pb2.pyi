@@ -23,7 +23,7 @@ EVENT_SEVERITY_MINOR: EventSeverity
 EVENT_SEVERITY_MAJOR: EventSeverity
 
 class NodeStatus(_message.Message):
-    __slots__ = ("node", "connected", "connected_since_unix_nanos", "software_version", "kme_url", "desired_policy", "applied_policy", "nacked_rules", "dropped_samples_total")
+    __slots__ = ("node", "connected", "connected_since_unix_nanos", "software_version", "kme_url", "desired_policy", "applied_policy", "nacked_rules", "dropped_samples_total", "guard_digest")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_SINCE_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class NodeStatus(_message.Message):
     APPLIED_POLICY_FIELD_NUMBER: _ClassVar[int]
     NACKED_RULES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_SAMPLES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    GUARD_DIGEST_FIELD_NUMBER: _ClassVar[int]
     node: _types_pb2.Node
     connected: bool
     connected_since_unix_nanos: int
@@ -42,10 +43,11 @@ class NodeStatus(_message.Message):
     applied_policy: _agent_pb2.PolicyVersion
     nacked_rules: _containers.RepeatedCompositeFieldContainer[_agent_pb2.RuleStatus]
     dropped_samples_total: int
-    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., connected: _Optional[bool] = ..., connected_since_unix_nanos: _Optional[int] = ..., software_version: _Optional[str] = ..., kme_url: _Optional[str] = ..., desired_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., applied_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., nacked_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ...) -> None: ...
+    guard_digest: bytes
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., connected: _Optional[bool] = ..., connected_since_unix_nanos: _Optional[int] = ..., software_version: _Optional[str] = ..., kme_url: _Optional[str] = ..., desired_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., applied_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., nacked_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ..., guard_digest: _Optional[bytes] = ...) -> None: ...
 
 class LinkState(_message.Message):
-    __slots__ = ("link", "status", "condition", "reason", "qber_ratio", "skr_bps", "usable_rate_bps", "loss_db", "pool_bits", "condition_since_unix_nanos", "emulated", "planned_bps")
+    __slots__ = ("link", "status", "condition", "reason", "qber_ratio", "skr_bps", "usable_rate_bps", "loss_db", "pool_bits", "condition_since_unix_nanos", "emulated", "planned_bps", "held_bits", "intake_bps")
     LINK_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     CONDITION_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +60,8 @@ class LinkState(_message.Message):
     CONDITION_SINCE_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
     PLANNED_BPS_FIELD_NUMBER: _ClassVar[int]
+    HELD_BITS_FIELD_NUMBER: _ClassVar[int]
+    INTAKE_BPS_FIELD_NUMBER: _ClassVar[int]
     link: _types_pb2.Link
     status: _types_pb2.LinkStatus
     condition: _types_pb2.LinkCondition
@@ -70,7 +74,85 @@ class LinkState(_message.Message):
     condition_since_unix_nanos: int
     emulated: bool
     planned_bps: float
-    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., status: _Optional[_Union[_types_pb2.LinkStatus, str]] = ..., condition: _Optional[_Union[_types_pb2.LinkCondition, str]] = ..., reason: _Optional[str] = ..., qber_ratio: _Optional[float] = ..., skr_bps: _Optional[float] = ..., usable_rate_bps: _Optional[float] = ..., loss_db: _Optional[float] = ..., pool_bits: _Optional[int] = ..., condition_since_unix_nanos: _Optional[int] = ..., emulated: _Optional[bool] = ..., planned_bps: _Optional[float] = ...) -> None: ...
+    held_bits: int
+    intake_bps: float
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., status: _Optional[_Union[_types_pb2.LinkStatus, str]] = ..., condition: _Optional[_Union[_types_pb2.LinkCondition, str]] = ..., reason: _Optional[str] = ..., qber_ratio: _Optional[float] = ..., skr_bps: _Optional[float] = ..., usable_rate_bps: _Optional[float] = ..., loss_db: _Optional[float] = ..., pool_bits: _Optional[int] = ..., condition_since_unix_nanos: _Optional[int] = ..., emulated: _Optional[bool] = ..., planned_bps: _Optional[float] = ..., held_bits: _Optional[int] = ..., intake_bps: _Optional[float] = ...) -> None: ...
+
+class Order(_message.Message):
+    __slots__ = ("order_id", "kind", "node", "link", "ordered_unix_nanos", "ordered_by", "waiting_for_nodes")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    ORDERED_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    ORDERED_BY_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_NODES_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    kind: _types_pb2.OrderKind
+    node: str
+    link: str
+    ordered_unix_nanos: int
+    ordered_by: str
+    waiting_for_nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, order_id: _Optional[str] = ..., kind: _Optional[_Union[_types_pb2.OrderKind, str]] = ..., node: _Optional[str] = ..., link: _Optional[str] = ..., ordered_unix_nanos: _Optional[int] = ..., ordered_by: _Optional[str] = ..., waiting_for_nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ClearLinkRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ClearLinkResponse(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: Order
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class DestroyLinkRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DestroyLinkResponse(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: Order
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class ZeroizeNodeRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ZeroizeNodeResponse(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: Order
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class ShowLedgerRequest(_message.Message):
+    __slots__ = ("stream", "from_unix_nanos", "to_unix_nanos", "limit")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    FROM_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    TO_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    from_unix_nanos: int
+    to_unix_nanos: int
+    limit: int
+    def __init__(self, stream: _Optional[str] = ..., from_unix_nanos: _Optional[int] = ..., to_unix_nanos: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ShowLedgerResponse(_message.Message):
+    __slots__ = ("entries", "node", "problem")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[_types_pb2.LedgerEntry]
+    node: str
+    problem: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[_types_pb2.LedgerEntry, _Mapping]]] = ..., node: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class StreamStatus(_message.Message):
     __slots__ = ("stream", "plan", "protection", "path_ids", "delivered_bps", "buffered_keys", "served_qkd_total", "served_hybrid_total", "served_pqc_total", "failovers_total", "last_failover_seconds")
@@ -198,7 +280,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("epoch", "read_only", "warming_up", "plan_version", "nodes", "links", "streams")
+    __slots__ = ("epoch", "read_only", "warming_up", "plan_version", "nodes", "links", "streams", "orders")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
     WARMING_UP_FIELD_NUMBER: _ClassVar[int]
@@ -206,6 +288,7 @@ class GetStatusResponse(_message.Message):
     NODES_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     read_only: bool
     warming_up: bool
@@ -213,7 +296,8 @@ class GetStatusResponse(_message.Message):
     nodes: _containers.RepeatedCompositeFieldContainer[NodeStatus]
     links: _containers.RepeatedCompositeFieldContainer[LinkState]
     streams: _containers.RepeatedCompositeFieldContainer[StreamStatus]
-    def __init__(self, epoch: _Optional[int] = ..., read_only: _Optional[bool] = ..., warming_up: _Optional[bool] = ..., plan_version: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ...) -> None: ...
+    orders: _containers.RepeatedCompositeFieldContainer[Order]
+    def __init__(self, epoch: _Optional[int] = ..., read_only: _Optional[bool] = ..., warming_up: _Optional[bool] = ..., plan_version: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ...) -> None: ...
 
 class CreateNodeRequest(_message.Message):
     __slots__ = ("node", "validate_only")
@@ -376,12 +460,14 @@ class CreateStreamRequest(_message.Message):
     def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class CreateStreamResponse(_message.Message):
-    __slots__ = ("stream", "plan")
+    __slots__ = ("stream", "plan", "warnings")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     stream: _types_pb2.Stream
     plan: Plan
-    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetStreamRequest(_message.Message):
     __slots__ = ("name",)
@@ -422,12 +508,14 @@ class UpdateStreamRequest(_message.Message):
     def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class UpdateStreamResponse(_message.Message):
-    __slots__ = ("stream", "plan")
+    __slots__ = ("stream", "plan", "warnings")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     stream: _types_pb2.Stream
     plan: Plan
-    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeleteStreamRequest(_message.Message):
     __slots__ = ("name", "validate_only")

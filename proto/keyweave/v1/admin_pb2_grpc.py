@@ -130,6 +130,26 @@ class AdminServiceStub:
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ClearLink = channel.unary_unary(
+                '/keyweave.v1.AdminService/ClearLink',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ClearLinkRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ClearLinkResponse.FromString,
+                _registered_method=True)
+        self.DestroyLink = channel.unary_unary(
+                '/keyweave.v1.AdminService/DestroyLink',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.DestroyLinkRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.DestroyLinkResponse.FromString,
+                _registered_method=True)
+        self.ZeroizeNode = channel.unary_unary(
+                '/keyweave.v1.AdminService/ZeroizeNode',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeResponse.FromString,
+                _registered_method=True)
+        self.ShowLedger = channel.unary_stream(
+                '/keyweave.v1.AdminService/ShowLedger',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ShowLedgerRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ShowLedgerResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -257,6 +277,35 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ClearLink(self, request, context):
+        """A false alarm: both ends may use the blocks of this link that they hold in quarantine, where their
+        guards allow it. Answered once the order is stored; events tell how it went.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DestroyLink(self, request, context):
+        """Both ends destroy what they hold in quarantine, the link's pools, and undelivered keys built on them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ZeroizeNode(self, request, context):
+        """Destroy all key material of a node, now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowLedger(self, request, context):
+        """What became of a stream's keys and what protected them, from the ledgers of both its ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -354,6 +403,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ClearLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearLink,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ClearLinkRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ClearLinkResponse.SerializeToString,
+            ),
+            'DestroyLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.DestroyLink,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.DestroyLinkRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.DestroyLinkResponse.SerializeToString,
+            ),
+            'ZeroizeNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ZeroizeNode,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeResponse.SerializeToString,
+            ),
+            'ShowLedger': grpc.unary_stream_rpc_method_handler(
+                    servicer.ShowLedger,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ShowLedgerRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ShowLedgerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -870,6 +939,114 @@ class AdminService:
             '/keyweave.v1.AdminService/GetStatus',
             keyweave_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ClearLink',
+            keyweave_dot_v1_dot_admin__pb2.ClearLinkRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ClearLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DestroyLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/DestroyLink',
+            keyweave_dot_v1_dot_admin__pb2.DestroyLinkRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.DestroyLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ZeroizeNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ZeroizeNode',
+            keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ShowLedger',
+            keyweave_dot_v1_dot_admin__pb2.ShowLedgerRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ShowLedgerResponse.FromString,
             options,
             channel_credentials,
             insecure,

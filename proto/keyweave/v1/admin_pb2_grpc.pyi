@@ -332,7 +332,71 @@ _AdminServiceGetStatusType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType]):
+_AdminServiceClearLinkType = typing_extensions.TypeVar(
+    '_AdminServiceClearLinkType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ClearLinkRequest,
+        keyweave.v1.admin_pb2.ClearLinkResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ClearLinkRequest,
+        keyweave.v1.admin_pb2.ClearLinkResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ClearLinkRequest,
+        keyweave.v1.admin_pb2.ClearLinkResponse,
+    ],
+)
+
+_AdminServiceDestroyLinkType = typing_extensions.TypeVar(
+    '_AdminServiceDestroyLinkType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DestroyLinkRequest,
+        keyweave.v1.admin_pb2.DestroyLinkResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DestroyLinkRequest,
+        keyweave.v1.admin_pb2.DestroyLinkResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DestroyLinkRequest,
+        keyweave.v1.admin_pb2.DestroyLinkResponse,
+    ],
+)
+
+_AdminServiceZeroizeNodeType = typing_extensions.TypeVar(
+    '_AdminServiceZeroizeNodeType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ZeroizeNodeRequest,
+        keyweave.v1.admin_pb2.ZeroizeNodeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ZeroizeNodeRequest,
+        keyweave.v1.admin_pb2.ZeroizeNodeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ZeroizeNodeRequest,
+        keyweave.v1.admin_pb2.ZeroizeNodeResponse,
+    ],
+)
+
+_AdminServiceShowLedgerType = typing_extensions.TypeVar(
+    '_AdminServiceShowLedgerType',
+    grpc.UnaryStreamMultiCallable[
+        keyweave.v1.admin_pb2.ShowLedgerRequest,
+        keyweave.v1.admin_pb2.ShowLedgerResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        keyweave.v1.admin_pb2.ShowLedgerRequest,
+        keyweave.v1.admin_pb2.ShowLedgerResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        keyweave.v1.admin_pb2.ShowLedgerRequest,
+        keyweave.v1.admin_pb2.ShowLedgerResponse,
+    ],
+)
+
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceZeroizeNodeType, _AdminServiceShowLedgerType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -412,6 +476,22 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.GetStatusRequest,
             keyweave.v1.admin_pb2.GetStatusResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ClearLinkRequest,
+            keyweave.v1.admin_pb2.ClearLinkResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.DestroyLinkRequest,
+            keyweave.v1.admin_pb2.DestroyLinkResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ZeroizeNodeRequest,
+            keyweave.v1.admin_pb2.ZeroizeNodeResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            keyweave.v1.admin_pb2.ShowLedgerRequest,
+            keyweave.v1.admin_pb2.ShowLedgerResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -493,6 +573,22 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.GetStatusRequest,
             keyweave.v1.admin_pb2.GetStatusResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ClearLinkRequest,
+            keyweave.v1.admin_pb2.ClearLinkResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.DestroyLinkRequest,
+            keyweave.v1.admin_pb2.DestroyLinkResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ZeroizeNodeRequest,
+            keyweave.v1.admin_pb2.ZeroizeNodeResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            keyweave.v1.admin_pb2.ShowLedgerRequest,
+            keyweave.v1.admin_pb2.ShowLedgerResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateNode: _AdminServiceCreateNodeType
@@ -539,6 +635,20 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
 
     GetStatus: _AdminServiceGetStatusType
     """The whole network at a glance, for tables and readiness checks."""
+
+    ClearLink: _AdminServiceClearLinkType
+    """A false alarm: both ends may use the blocks of this link that they hold in quarantine, where their
+    guards allow it. Answered once the order is stored; events tell how it went.
+    """
+
+    DestroyLink: _AdminServiceDestroyLinkType
+    """Both ends destroy what they hold in quarantine, the link's pools, and undelivered keys built on them."""
+
+    ZeroizeNode: _AdminServiceZeroizeNodeType
+    """Destroy all key material of a node, now."""
+
+    ShowLedger: _AdminServiceShowLedgerType
+    """What became of a stream's keys and what protected them, from the ledgers of both its ends."""
 
 AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -616,6 +726,22 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.GetStatusRequest,
         keyweave.v1.admin_pb2.GetStatusResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ClearLinkRequest,
+        keyweave.v1.admin_pb2.ClearLinkResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DestroyLinkRequest,
+        keyweave.v1.admin_pb2.DestroyLinkResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ZeroizeNodeRequest,
+        keyweave.v1.admin_pb2.ZeroizeNodeResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        keyweave.v1.admin_pb2.ShowLedgerRequest,
+        keyweave.v1.admin_pb2.ShowLedgerResponse,
     ],
 ]
 
@@ -761,5 +887,39 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.GetStatusResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.GetStatusResponse]]:
         """The whole network at a glance, for tables and readiness checks."""
+
+    @abc.abstractmethod
+    def ClearLink(
+        self,
+        request: keyweave.v1.admin_pb2.ClearLinkRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ClearLinkResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ClearLinkResponse]]:
+        """A false alarm: both ends may use the blocks of this link that they hold in quarantine, where their
+        guards allow it. Answered once the order is stored; events tell how it went.
+        """
+
+    @abc.abstractmethod
+    def DestroyLink(
+        self,
+        request: keyweave.v1.admin_pb2.DestroyLinkRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.DestroyLinkResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.DestroyLinkResponse]]:
+        """Both ends destroy what they hold in quarantine, the link's pools, and undelivered keys built on them."""
+
+    @abc.abstractmethod
+    def ZeroizeNode(
+        self,
+        request: keyweave.v1.admin_pb2.ZeroizeNodeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ZeroizeNodeResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ZeroizeNodeResponse]]:
+        """Destroy all key material of a node, now."""
+
+    @abc.abstractmethod
+    def ShowLedger(
+        self,
+        request: keyweave.v1.admin_pb2.ShowLedgerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[keyweave.v1.admin_pb2.ShowLedgerResponse], collections.abc.AsyncIterator[keyweave.v1.admin_pb2.ShowLedgerResponse]]:
+        """What became of a stream's keys and what protected them, from the ledgers of both its ends."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

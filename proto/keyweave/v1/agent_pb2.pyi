@@ -27,6 +27,13 @@ class AgentEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AGENT_EVENT_KIND_POLICY_REFUSED: _ClassVar[AgentEventKind]
     AGENT_EVENT_KIND_STREAM_STARVED: _ClassVar[AgentEventKind]
     AGENT_EVENT_KIND_STREAM_SUPPLIED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_KEYS_RECALLED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_ZEROIZED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_QUARANTINE_CLEARED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_QUARANTINE_DESTROYED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_SIGNATURE_FAILED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_PEER_REVOKED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_GUARD_REFUSED: _ClassVar[AgentEventKind]
 AGENT_EVENT_KIND_UNSPECIFIED: AgentEventKind
 AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: AgentEventKind
 AGENT_EVENT_KIND_LINK_DEVICE_FAULT: AgentEventKind
@@ -42,6 +49,13 @@ AGENT_EVENT_KIND_LEASE_EXPIRED: AgentEventKind
 AGENT_EVENT_KIND_POLICY_REFUSED: AgentEventKind
 AGENT_EVENT_KIND_STREAM_STARVED: AgentEventKind
 AGENT_EVENT_KIND_STREAM_SUPPLIED: AgentEventKind
+AGENT_EVENT_KIND_KEYS_RECALLED: AgentEventKind
+AGENT_EVENT_KIND_ZEROIZED: AgentEventKind
+AGENT_EVENT_KIND_QUARANTINE_CLEARED: AgentEventKind
+AGENT_EVENT_KIND_QUARANTINE_DESTROYED: AgentEventKind
+AGENT_EVENT_KIND_SIGNATURE_FAILED: AgentEventKind
+AGENT_EVENT_KIND_PEER_REVOKED: AgentEventKind
+AGENT_EVENT_KIND_GUARD_REFUSED: AgentEventKind
 
 class TelemetryRequest(_message.Message):
     __slots__ = ("sequence", "hello", "batch", "event")
@@ -56,20 +70,22 @@ class TelemetryRequest(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., hello: _Optional[_Union[TelemetryHello, _Mapping]] = ..., batch: _Optional[_Union[TelemetryBatch, _Mapping]] = ..., event: _Optional[_Union[AgentEvent, _Mapping]] = ...) -> None: ...
 
 class TelemetryHello(_message.Message):
-    __slots__ = ("node", "incarnation", "software_version", "key_plane_address", "kme_url", "link_ends")
+    __slots__ = ("node", "incarnation", "software_version", "key_plane_address", "kme_url", "link_ends", "guard_digest")
     NODE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
     KEY_PLANE_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     KME_URL_FIELD_NUMBER: _ClassVar[int]
     LINK_ENDS_FIELD_NUMBER: _ClassVar[int]
+    GUARD_DIGEST_FIELD_NUMBER: _ClassVar[int]
     node: str
     incarnation: bytes
     software_version: str
     key_plane_address: str
     kme_url: str
     link_ends: _containers.RepeatedCompositeFieldContainer[LinkEnd]
-    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., software_version: _Optional[str] = ..., key_plane_address: _Optional[str] = ..., kme_url: _Optional[str] = ..., link_ends: _Optional[_Iterable[_Union[LinkEnd, _Mapping]]] = ...) -> None: ...
+    guard_digest: bytes
+    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., software_version: _Optional[str] = ..., key_plane_address: _Optional[str] = ..., kme_url: _Optional[str] = ..., link_ends: _Optional[_Iterable[_Union[LinkEnd, _Mapping]]] = ..., guard_digest: _Optional[bytes] = ...) -> None: ...
 
 class LinkEnd(_message.Message):
     __slots__ = ("link", "peer_node", "model", "emulated")
@@ -138,18 +154,20 @@ class DetectorSamples(_message.Message):
     def __init__(self, detector: _Optional[str] = ..., count_rate_hz: _Optional[bytes] = ..., dark_count_rate_hz: _Optional[bytes] = ..., efficiency_ratio: _Optional[bytes] = ..., temperature_celsius: _Optional[bytes] = ..., bias_volts: _Optional[bytes] = ...) -> None: ...
 
 class PoolLevel(_message.Message):
-    __slots__ = ("link", "pool_id", "send_bits", "receive_bits", "intake_bits_total")
+    __slots__ = ("link", "pool_id", "send_bits", "receive_bits", "intake_bits_total", "held_bits")
     LINK_FIELD_NUMBER: _ClassVar[int]
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     SEND_BITS_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_BITS_FIELD_NUMBER: _ClassVar[int]
     INTAKE_BITS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    HELD_BITS_FIELD_NUMBER: _ClassVar[int]
     link: str
     pool_id: bytes
     send_bits: int
     receive_bits: int
     intake_bits_total: int
-    def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., send_bits: _Optional[int] = ..., receive_bits: _Optional[int] = ..., intake_bits_total: _Optional[int] = ...) -> None: ...
+    held_bits: int
+    def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., send_bits: _Optional[int] = ..., receive_bits: _Optional[int] = ..., intake_bits_total: _Optional[int] = ..., held_bits: _Optional[int] = ...) -> None: ...
 
 class StreamState(_message.Message):
     __slots__ = ("stream", "is_source", "buffered_keys", "confirmed_bits_total", "served_qkd_total", "served_hybrid_total", "served_pqc_total", "failovers_total", "protection", "path_ids")
@@ -176,7 +194,7 @@ class StreamState(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., is_source: _Optional[bool] = ..., buffered_keys: _Optional[int] = ..., confirmed_bits_total: _Optional[int] = ..., served_qkd_total: _Optional[int] = ..., served_hybrid_total: _Optional[int] = ..., served_pqc_total: _Optional[int] = ..., failovers_total: _Optional[int] = ..., protection: _Optional[_Union[_types_pb2.Protection, str]] = ..., path_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AgentEvent(_message.Message):
-    __slots__ = ("kind", "time_unix_nanos", "link", "stream", "peer_node", "reason", "duration_seconds", "count", "since_unix_nanos", "occurrences", "protection_before", "protection_after", "path_ids_before", "path_ids_after")
+    __slots__ = ("kind", "time_unix_nanos", "link", "stream", "peer_node", "reason", "duration_seconds", "count", "since_unix_nanos", "occurrences", "protection_before", "protection_after", "path_ids_before", "path_ids_after", "key_ids", "sae")
     KIND_FIELD_NUMBER: _ClassVar[int]
     TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +209,8 @@ class AgentEvent(_message.Message):
     PROTECTION_AFTER_FIELD_NUMBER: _ClassVar[int]
     PATH_IDS_BEFORE_FIELD_NUMBER: _ClassVar[int]
     PATH_IDS_AFTER_FIELD_NUMBER: _ClassVar[int]
+    KEY_IDS_FIELD_NUMBER: _ClassVar[int]
+    SAE_FIELD_NUMBER: _ClassVar[int]
     kind: AgentEventKind
     time_unix_nanos: int
     link: str
@@ -205,7 +225,9 @@ class AgentEvent(_message.Message):
     protection_after: _types_pb2.Protection
     path_ids_before: _containers.RepeatedScalarFieldContainer[str]
     path_ids_after: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, kind: _Optional[_Union[AgentEventKind, str]] = ..., time_unix_nanos: _Optional[int] = ..., link: _Optional[str] = ..., stream: _Optional[str] = ..., peer_node: _Optional[str] = ..., reason: _Optional[str] = ..., duration_seconds: _Optional[float] = ..., count: _Optional[int] = ..., since_unix_nanos: _Optional[int] = ..., occurrences: _Optional[int] = ..., protection_before: _Optional[_Union[_types_pb2.Protection, str]] = ..., protection_after: _Optional[_Union[_types_pb2.Protection, str]] = ..., path_ids_before: _Optional[_Iterable[str]] = ..., path_ids_after: _Optional[_Iterable[str]] = ...) -> None: ...
+    key_ids: _containers.RepeatedScalarFieldContainer[str]
+    sae: str
+    def __init__(self, kind: _Optional[_Union[AgentEventKind, str]] = ..., time_unix_nanos: _Optional[int] = ..., link: _Optional[str] = ..., stream: _Optional[str] = ..., peer_node: _Optional[str] = ..., reason: _Optional[str] = ..., duration_seconds: _Optional[float] = ..., count: _Optional[int] = ..., since_unix_nanos: _Optional[int] = ..., occurrences: _Optional[int] = ..., protection_before: _Optional[_Union[_types_pb2.Protection, str]] = ..., protection_after: _Optional[_Union[_types_pb2.Protection, str]] = ..., path_ids_before: _Optional[_Iterable[str]] = ..., path_ids_after: _Optional[_Iterable[str]] = ..., key_ids: _Optional[_Iterable[str]] = ..., sae: _Optional[str] = ...) -> None: ...
 
 class TelemetryResponse(_message.Message):
     __slots__ = ("acked_sequence", "credit_sequence")
@@ -310,18 +332,20 @@ class PolicyHeartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class Rule(_message.Message):
-    __slots__ = ("rule_id", "peer", "link", "stream", "relay")
+    __slots__ = ("rule_id", "peer", "link", "stream", "relay", "order")
     RULE_ID_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     RELAY_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     rule_id: str
     peer: PeerRule
     link: LinkRule
     stream: StreamRule
     relay: RelayRule
-    def __init__(self, rule_id: _Optional[str] = ..., peer: _Optional[_Union[PeerRule, _Mapping]] = ..., link: _Optional[_Union[LinkRule, _Mapping]] = ..., stream: _Optional[_Union[StreamRule, _Mapping]] = ..., relay: _Optional[_Union[RelayRule, _Mapping]] = ...) -> None: ...
+    order: OrderRule
+    def __init__(self, rule_id: _Optional[str] = ..., peer: _Optional[_Union[PeerRule, _Mapping]] = ..., link: _Optional[_Union[LinkRule, _Mapping]] = ..., stream: _Optional[_Union[StreamRule, _Mapping]] = ..., relay: _Optional[_Union[RelayRule, _Mapping]] = ..., order: _Optional[_Union[OrderRule, _Mapping]] = ...) -> None: ...
 
 class PeerRule(_message.Message):
     __slots__ = ("node", "key_plane_address")
@@ -332,16 +356,20 @@ class PeerRule(_message.Message):
     def __init__(self, node: _Optional[str] = ..., key_plane_address: _Optional[str] = ...) -> None: ...
 
 class LinkRule(_message.Message):
-    __slots__ = ("link", "peer_node", "abort_qber_ratio", "maintenance")
+    __slots__ = ("link", "peer_node", "abort_qber_ratio", "maintenance", "suspect_since_unix_nanos", "suspect_reason")
     LINK_FIELD_NUMBER: _ClassVar[int]
     PEER_NODE_FIELD_NUMBER: _ClassVar[int]
     ABORT_QBER_RATIO_FIELD_NUMBER: _ClassVar[int]
     MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    SUSPECT_SINCE_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    SUSPECT_REASON_FIELD_NUMBER: _ClassVar[int]
     link: str
     peer_node: str
     abort_qber_ratio: float
     maintenance: bool
-    def __init__(self, link: _Optional[str] = ..., peer_node: _Optional[str] = ..., abort_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ...) -> None: ...
+    suspect_since_unix_nanos: int
+    suspect_reason: str
+    def __init__(self, link: _Optional[str] = ..., peer_node: _Optional[str] = ..., abort_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., suspect_since_unix_nanos: _Optional[int] = ..., suspect_reason: _Optional[str] = ...) -> None: ...
 
 class StreamRule(_message.Message):
     __slots__ = ("stream", "is_source", "peer_node", "local_sae", "peer_sae", "key_size_bits", "require_qkd", "require_pqc", "k", "min_k", "on_exhaustion", "refresh_seconds", "key_ttl_seconds", "buffer_keys", "rate_bps", "path_sets", "accepted_paths", "revision")
@@ -384,7 +412,7 @@ class StreamRule(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., is_source: _Optional[bool] = ..., peer_node: _Optional[str] = ..., local_sae: _Optional[str] = ..., peer_sae: _Optional[str] = ..., key_size_bits: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., on_exhaustion: _Optional[_Union[_types_pb2.OnExhaustion, str]] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., buffer_keys: _Optional[int] = ..., rate_bps: _Optional[int] = ..., path_sets: _Optional[_Iterable[_Union[_types_pb2.PathSet, _Mapping]]] = ..., accepted_paths: _Optional[_Iterable[_Union[_types_pb2.Path, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class RelayRule(_message.Message):
-    __slots__ = ("stream", "path_id", "source_node", "target_node", "source_side_link", "source_side_node", "target_side_link", "target_side_node", "budget_bps", "burst_bits")
+    __slots__ = ("stream", "path_id", "source_node", "target_node", "source_side_link", "source_side_node", "target_side_link", "target_side_node", "budget_bps", "burst_bits", "hops")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PATH_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
@@ -395,6 +423,7 @@ class RelayRule(_message.Message):
     TARGET_SIDE_NODE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_BPS_FIELD_NUMBER: _ClassVar[int]
     BURST_BITS_FIELD_NUMBER: _ClassVar[int]
+    HOPS_FIELD_NUMBER: _ClassVar[int]
     stream: str
     path_id: str
     source_node: str
@@ -405,4 +434,73 @@ class RelayRule(_message.Message):
     target_side_node: str
     budget_bps: int
     burst_bits: int
-    def __init__(self, stream: _Optional[str] = ..., path_id: _Optional[str] = ..., source_node: _Optional[str] = ..., target_node: _Optional[str] = ..., source_side_link: _Optional[str] = ..., source_side_node: _Optional[str] = ..., target_side_link: _Optional[str] = ..., target_side_node: _Optional[str] = ..., budget_bps: _Optional[int] = ..., burst_bits: _Optional[int] = ...) -> None: ...
+    hops: _containers.RepeatedCompositeFieldContainer[_types_pb2.Hop]
+    def __init__(self, stream: _Optional[str] = ..., path_id: _Optional[str] = ..., source_node: _Optional[str] = ..., target_node: _Optional[str] = ..., source_side_link: _Optional[str] = ..., source_side_node: _Optional[str] = ..., target_side_link: _Optional[str] = ..., target_side_node: _Optional[str] = ..., budget_bps: _Optional[int] = ..., burst_bits: _Optional[int] = ..., hops: _Optional[_Iterable[_Union[_types_pb2.Hop, _Mapping]]] = ...) -> None: ...
+
+class OrderRule(_message.Message):
+    __slots__ = ("order_id", "kind", "link", "ordered_unix_nanos", "ordered_by")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    ORDERED_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    ORDERED_BY_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    kind: _types_pb2.OrderKind
+    link: str
+    ordered_unix_nanos: int
+    ordered_by: str
+    def __init__(self, order_id: _Optional[str] = ..., kind: _Optional[_Union[_types_pb2.OrderKind, str]] = ..., link: _Optional[str] = ..., ordered_unix_nanos: _Optional[int] = ..., ordered_by: _Optional[str] = ...) -> None: ...
+
+class InspectRequest(_message.Message):
+    __slots__ = ("hello", "ledger")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    hello: InspectHello
+    ledger: LedgerPage
+    def __init__(self, hello: _Optional[_Union[InspectHello, _Mapping]] = ..., ledger: _Optional[_Union[LedgerPage, _Mapping]] = ...) -> None: ...
+
+class InspectHello(_message.Message):
+    __slots__ = ("node", "incarnation")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    incarnation: bytes
+    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ...) -> None: ...
+
+class LedgerPage(_message.Message):
+    __slots__ = ("query_id", "entries", "last", "problem")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    entries: _containers.RepeatedCompositeFieldContainer[_types_pb2.LedgerEntry]
+    last: bool
+    problem: str
+    def __init__(self, query_id: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[_types_pb2.LedgerEntry, _Mapping]]] = ..., last: _Optional[bool] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class InspectResponse(_message.Message):
+    __slots__ = ("query_id", "ledger", "cancel")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    ledger: LedgerQuery
+    cancel: CancelQuery
+    def __init__(self, query_id: _Optional[int] = ..., ledger: _Optional[_Union[LedgerQuery, _Mapping]] = ..., cancel: _Optional[_Union[CancelQuery, _Mapping]] = ...) -> None: ...
+
+class CancelQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LedgerQuery(_message.Message):
+    __slots__ = ("stream", "from_unix_nanos", "to_unix_nanos", "limit")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    FROM_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    TO_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    from_unix_nanos: int
+    to_unix_nanos: int
+    limit: int
+    def __init__(self, stream: _Optional[str] = ..., from_unix_nanos: _Optional[int] = ..., to_unix_nanos: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...

@@ -46,6 +46,11 @@ class AgentServiceStub:
                 request_serializer=keyweave_dot_v1_dot_agent__pb2.PolicyRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_agent__pb2.PolicyResponse.FromString,
                 _registered_method=True)
+        self.Inspect = channel.stream_stream(
+                '/keyweave.v1.AgentService/Inspect',
+                request_serializer=keyweave_dot_v1_dot_agent__pb2.InspectRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_agent__pb2.InspectResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -69,6 +74,14 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Inspect(self, request_iterator, context):
+        """What operators look up at an agent on demand: queries down, pages up. The first message must be a
+        hello, and only the first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +94,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.Policy,
                     request_deserializer=keyweave_dot_v1_dot_agent__pb2.PolicyRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_agent__pb2.PolicyResponse.SerializeToString,
+            ),
+            'Inspect': grpc.stream_stream_rpc_method_handler(
+                    servicer.Inspect,
+                    request_deserializer=keyweave_dot_v1_dot_agent__pb2.InspectRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_agent__pb2.InspectResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +157,33 @@ class AgentService:
             '/keyweave.v1.AgentService/Policy',
             keyweave_dot_v1_dot_agent__pb2.PolicyRequest.SerializeToString,
             keyweave_dot_v1_dot_agent__pb2.PolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Inspect(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/keyweave.v1.AgentService/Inspect',
+            keyweave_dot_v1_dot_agent__pb2.InspectRequest.SerializeToString,
+            keyweave_dot_v1_dot_agent__pb2.InspectResponse.FromString,
             options,
             channel_credentials,
             insecure,

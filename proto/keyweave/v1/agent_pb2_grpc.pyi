@@ -59,7 +59,23 @@ _AgentServicePolicyType = typing_extensions.TypeVar(
     ],
 )
 
-class AgentServiceStub(typing.Generic[_AgentServiceTelemetryType, _AgentServicePolicyType]):
+_AgentServiceInspectType = typing_extensions.TypeVar(
+    '_AgentServiceInspectType',
+    grpc.StreamStreamMultiCallable[
+        keyweave.v1.agent_pb2.InspectRequest,
+        keyweave.v1.agent_pb2.InspectResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        keyweave.v1.agent_pb2.InspectRequest,
+        keyweave.v1.agent_pb2.InspectResponse,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        keyweave.v1.agent_pb2.InspectRequest,
+        keyweave.v1.agent_pb2.InspectResponse,
+    ],
+)
+
+class AgentServiceStub(typing.Generic[_AgentServiceTelemetryType, _AgentServicePolicyType, _AgentServiceInspectType]):
     """Offered by the controller to agents (role `agent`, control plane). The node an agent speaks for is
     the one in its certificate; a hello that names another is refused with PERMISSION_DENIED.
     """
@@ -74,6 +90,10 @@ class AgentServiceStub(typing.Generic[_AgentServiceTelemetryType, _AgentServiceP
             keyweave.v1.agent_pb2.PolicyRequest,
             keyweave.v1.agent_pb2.PolicyResponse,
         ],
+        grpc.StreamStreamMultiCallable[
+            keyweave.v1.agent_pb2.InspectRequest,
+            keyweave.v1.agent_pb2.InspectResponse,
+        ],
     ], channel: grpc.Channel) -> None: ...
 
     @typing.overload
@@ -85,6 +105,10 @@ class AgentServiceStub(typing.Generic[_AgentServiceTelemetryType, _AgentServiceP
         grpc.aio.StreamStreamMultiCallable[
             keyweave.v1.agent_pb2.PolicyRequest,
             keyweave.v1.agent_pb2.PolicyResponse,
+        ],
+        grpc.aio.StreamStreamMultiCallable[
+            keyweave.v1.agent_pb2.InspectRequest,
+            keyweave.v1.agent_pb2.InspectResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -98,6 +122,11 @@ class AgentServiceStub(typing.Generic[_AgentServiceTelemetryType, _AgentServiceP
     The first message must be a hello, and only the first.
     """
 
+    Inspect: _AgentServiceInspectType
+    """What operators look up at an agent on demand: queries down, pages up. The first message must be a
+    hello, and only the first.
+    """
+
 AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
     grpc.aio.StreamStreamMultiCallable[
         keyweave.v1.agent_pb2.TelemetryRequest,
@@ -106,6 +135,10 @@ AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
     grpc.aio.StreamStreamMultiCallable[
         keyweave.v1.agent_pb2.PolicyRequest,
         keyweave.v1.agent_pb2.PolicyResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        keyweave.v1.agent_pb2.InspectRequest,
+        keyweave.v1.agent_pb2.InspectResponse,
     ],
 ]
 
@@ -132,6 +165,16 @@ class AgentServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[keyweave.v1.agent_pb2.PolicyResponse], collections.abc.AsyncIterator[keyweave.v1.agent_pb2.PolicyResponse]]:
         """Desired state down; what the agent has, has applied or refuses, up.
         The first message must be a hello, and only the first.
+        """
+
+    @abc.abstractmethod
+    def Inspect(
+        self,
+        request_iterator: _MaybeAsyncIterator[keyweave.v1.agent_pb2.InspectRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[keyweave.v1.agent_pb2.InspectResponse], collections.abc.AsyncIterator[keyweave.v1.agent_pb2.InspectResponse]]:
+        """What operators look up at an agent on demand: queries down, pages up. The first message must be a
+        hello, and only the first.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

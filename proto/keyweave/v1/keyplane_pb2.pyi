@@ -45,12 +45,13 @@ class SessionResponse(_message.Message):
     def __init__(self, frame: _Optional[_Union[Frame, _Mapping]] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_burn", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "quarantine")
+    __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "proof", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_burn", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "assemble", "assembled", "quarantine")
     ID_FIELD_NUMBER: _ClassVar[int]
     IS_REPLY_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     POOL_OPEN_FIELD_NUMBER: _ClassVar[int]
     POOL_OPENED_FIELD_NUMBER: _ClassVar[int]
     POOL_INTAKE_FIELD_NUMBER: _ClassVar[int]
@@ -67,12 +68,15 @@ class Frame(_message.Message):
     CONFIRM_FIELD_NUMBER: _ClassVar[int]
     WITHDRAW_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    ASSEMBLE_FIELD_NUMBER: _ClassVar[int]
+    ASSEMBLED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINE_FIELD_NUMBER: _ClassVar[int]
     id: int
     is_reply: bool
     hello: SessionHello
     heartbeat: SessionHeartbeat
     failure: Failure
+    proof: SessionProof
     pool_open: PoolOpen
     pool_opened: PoolOpened
     pool_intake: PoolIntake
@@ -89,16 +93,28 @@ class Frame(_message.Message):
     confirm: Confirm
     withdraw: Withdraw
     withdrawn: Withdrawn
+    assemble: Assemble
+    assembled: Assembled
     quarantine: Quarantine
-    def __init__(self, id: _Optional[int] = ..., is_reply: _Optional[bool] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., heartbeat: _Optional[_Union[SessionHeartbeat, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., pool_open: _Optional[_Union[PoolOpen, _Mapping]] = ..., pool_opened: _Optional[_Union[PoolOpened, _Mapping]] = ..., pool_intake: _Optional[_Union[PoolIntake, _Mapping]] = ..., pool_grant: _Optional[_Union[PoolGrant, _Mapping]] = ..., pool_grant_request: _Optional[_Union[PoolGrantRequest, _Mapping]] = ..., pool_destroy: _Optional[_Union[PoolDestroy, _Mapping]] = ..., pool_truncate: _Optional[_Union[PoolTruncate, _Mapping]] = ..., pool_burn: _Optional[_Union[PoolBurn, _Mapping]] = ..., relay: _Optional[_Union[Relay, _Mapping]] = ..., relay_accepted: _Optional[_Union[RelayAccepted, _Mapping]] = ..., kem_offer: _Optional[_Union[KemOffer, _Mapping]] = ..., kem_answer: _Optional[_Union[KemAnswer, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., withdrawn: _Optional[_Union[Withdrawn, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., is_reply: _Optional[bool] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., heartbeat: _Optional[_Union[SessionHeartbeat, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., proof: _Optional[_Union[SessionProof, _Mapping]] = ..., pool_open: _Optional[_Union[PoolOpen, _Mapping]] = ..., pool_opened: _Optional[_Union[PoolOpened, _Mapping]] = ..., pool_intake: _Optional[_Union[PoolIntake, _Mapping]] = ..., pool_grant: _Optional[_Union[PoolGrant, _Mapping]] = ..., pool_grant_request: _Optional[_Union[PoolGrantRequest, _Mapping]] = ..., pool_destroy: _Optional[_Union[PoolDestroy, _Mapping]] = ..., pool_truncate: _Optional[_Union[PoolTruncate, _Mapping]] = ..., pool_burn: _Optional[_Union[PoolBurn, _Mapping]] = ..., relay: _Optional[_Union[Relay, _Mapping]] = ..., relay_accepted: _Optional[_Union[RelayAccepted, _Mapping]] = ..., kem_offer: _Optional[_Union[KemOffer, _Mapping]] = ..., kem_answer: _Optional[_Union[KemAnswer, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., withdrawn: _Optional[_Union[Withdrawn, _Mapping]] = ..., assemble: _Optional[_Union[Assemble, _Mapping]] = ..., assembled: _Optional[_Union[Assembled, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ...) -> None: ...
 
 class SessionHello(_message.Message):
-    __slots__ = ("node", "incarnation")
+    __slots__ = ("node", "incarnation", "signing_certificate", "challenge")
     NODE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    CHALLENGE_FIELD_NUMBER: _ClassVar[int]
     node: str
     incarnation: bytes
-    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ...) -> None: ...
+    signing_certificate: bytes
+    challenge: bytes
+    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., signing_certificate: _Optional[bytes] = ..., challenge: _Optional[bytes] = ...) -> None: ...
+
+class SessionProof(_message.Message):
+    __slots__ = ("signature",)
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    signature: bytes
+    def __init__(self, signature: _Optional[bytes] = ...) -> None: ...
 
 class SessionHeartbeat(_message.Message):
     __slots__ = ()
@@ -117,26 +133,30 @@ class Failure(_message.Message):
     def __init__(self, code: _Optional[_Union[FailureCode, str]] = ..., reason: _Optional[str] = ..., node: _Optional[str] = ..., link: _Optional[str] = ...) -> None: ...
 
 class PoolOpen(_message.Message):
-    __slots__ = ("link", "pool_id", "first_block", "block_bytes")
+    __slots__ = ("link", "pool_id", "first_block", "block_bytes", "end_block")
     LINK_FIELD_NUMBER: _ClassVar[int]
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_BLOCK_FIELD_NUMBER: _ClassVar[int]
     BLOCK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    END_BLOCK_FIELD_NUMBER: _ClassVar[int]
     link: str
     pool_id: bytes
     first_block: int
     block_bytes: int
-    def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., first_block: _Optional[int] = ..., block_bytes: _Optional[int] = ...) -> None: ...
+    end_block: int
+    def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., first_block: _Optional[int] = ..., block_bytes: _Optional[int] = ..., end_block: _Optional[int] = ...) -> None: ...
 
 class PoolOpened(_message.Message):
-    __slots__ = ("pool_id", "first_block", "link")
+    __slots__ = ("pool_id", "first_block", "link", "end_block")
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_BLOCK_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
+    END_BLOCK_FIELD_NUMBER: _ClassVar[int]
     pool_id: bytes
     first_block: int
     link: str
-    def __init__(self, pool_id: _Optional[bytes] = ..., first_block: _Optional[int] = ..., link: _Optional[str] = ...) -> None: ...
+    end_block: int
+    def __init__(self, pool_id: _Optional[bytes] = ..., first_block: _Optional[int] = ..., link: _Optional[str] = ..., end_block: _Optional[int] = ...) -> None: ...
 
 class PoolIntake(_message.Message):
     __slots__ = ("link", "pool_id", "next_block")
@@ -203,7 +223,7 @@ class PoolTruncate(_message.Message):
     def __init__(self, link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., from_block: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Relay(_message.Message):
-    __slots__ = ("stream", "path_id", "reverse", "batch_id", "share", "shares", "link", "pool_id", "first_lane", "offset", "ciphertext", "tag")
+    __slots__ = ("stream", "path_id", "reverse", "batch_id", "share", "shares", "link", "pool_id", "first_lane", "offset", "ciphertext", "tag", "path_digest")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PATH_ID_FIELD_NUMBER: _ClassVar[int]
     REVERSE_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +236,7 @@ class Relay(_message.Message):
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     CIPHERTEXT_FIELD_NUMBER: _ClassVar[int]
     TAG_FIELD_NUMBER: _ClassVar[int]
+    PATH_DIGEST_FIELD_NUMBER: _ClassVar[int]
     stream: str
     path_id: str
     reverse: bool
@@ -228,7 +249,8 @@ class Relay(_message.Message):
     offset: int
     ciphertext: bytes
     tag: bytes
-    def __init__(self, stream: _Optional[str] = ..., path_id: _Optional[str] = ..., reverse: _Optional[bool] = ..., batch_id: _Optional[bytes] = ..., share: _Optional[int] = ..., shares: _Optional[int] = ..., link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., first_lane: _Optional[bool] = ..., offset: _Optional[int] = ..., ciphertext: _Optional[bytes] = ..., tag: _Optional[bytes] = ...) -> None: ...
+    path_digest: bytes
+    def __init__(self, stream: _Optional[str] = ..., path_id: _Optional[str] = ..., reverse: _Optional[bool] = ..., batch_id: _Optional[bytes] = ..., share: _Optional[int] = ..., shares: _Optional[int] = ..., link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., first_lane: _Optional[bool] = ..., offset: _Optional[int] = ..., ciphertext: _Optional[bytes] = ..., tag: _Optional[bytes] = ..., path_digest: _Optional[bytes] = ...) -> None: ...
 
 class RelayAccepted(_message.Message):
     __slots__ = ("links", "emulated")
@@ -239,24 +261,28 @@ class RelayAccepted(_message.Message):
     def __init__(self, links: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ...) -> None: ...
 
 class KemOffer(_message.Message):
-    __slots__ = ("stream", "kem_id", "parameter_set", "encapsulation_key")
+    __slots__ = ("stream", "kem_id", "parameter_set", "encapsulation_key", "signature")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     KEM_ID_FIELD_NUMBER: _ClassVar[int]
     PARAMETER_SET_FIELD_NUMBER: _ClassVar[int]
     ENCAPSULATION_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     stream: str
     kem_id: bytes
     parameter_set: int
     encapsulation_key: bytes
-    def __init__(self, stream: _Optional[str] = ..., kem_id: _Optional[bytes] = ..., parameter_set: _Optional[int] = ..., encapsulation_key: _Optional[bytes] = ...) -> None: ...
+    signature: bytes
+    def __init__(self, stream: _Optional[str] = ..., kem_id: _Optional[bytes] = ..., parameter_set: _Optional[int] = ..., encapsulation_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class KemAnswer(_message.Message):
-    __slots__ = ("kem_id", "ciphertext")
+    __slots__ = ("kem_id", "ciphertext", "signature")
     KEM_ID_FIELD_NUMBER: _ClassVar[int]
     CIPHERTEXT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     kem_id: bytes
     ciphertext: bytes
-    def __init__(self, kem_id: _Optional[bytes] = ..., ciphertext: _Optional[bytes] = ...) -> None: ...
+    signature: bytes
+    def __init__(self, kem_id: _Optional[bytes] = ..., ciphertext: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Offer(_message.Message):
     __slots__ = ("stream", "batch_id", "key_ids", "key_size_bits", "master_sae", "slave_sae", "path_ids", "kem_id", "kem_step", "emulated", "created_unix_nanos", "near_tag", "trusted_nodes")
@@ -311,6 +337,54 @@ class Withdrawn(_message.Message):
     DESTROYED_FIELD_NUMBER: _ClassVar[int]
     destroyed: int
     def __init__(self, destroyed: _Optional[int] = ...) -> None: ...
+
+class Assemble(_message.Message):
+    __slots__ = ("stream", "key_id", "key_size_bits", "master_sae", "slave_sae", "part_ids", "wrapped", "made_from", "near_tag")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_SIZE_BITS_FIELD_NUMBER: _ClassVar[int]
+    MASTER_SAE_FIELD_NUMBER: _ClassVar[int]
+    SLAVE_SAE_FIELD_NUMBER: _ClassVar[int]
+    PART_IDS_FIELD_NUMBER: _ClassVar[int]
+    WRAPPED_FIELD_NUMBER: _ClassVar[int]
+    MADE_FROM_FIELD_NUMBER: _ClassVar[int]
+    NEAR_TAG_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    key_id: bytes
+    key_size_bits: int
+    master_sae: str
+    slave_sae: str
+    part_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    wrapped: bytes
+    made_from: _containers.RepeatedCompositeFieldContainer[AssembledFrom]
+    near_tag: bytes
+    def __init__(self, stream: _Optional[str] = ..., key_id: _Optional[bytes] = ..., key_size_bits: _Optional[int] = ..., master_sae: _Optional[str] = ..., slave_sae: _Optional[str] = ..., part_ids: _Optional[_Iterable[bytes]] = ..., wrapped: _Optional[bytes] = ..., made_from: _Optional[_Iterable[_Union[AssembledFrom, _Mapping]]] = ..., near_tag: _Optional[bytes] = ...) -> None: ...
+
+class AssembledFrom(_message.Message):
+    __slots__ = ("stream", "protection", "path_ids", "links", "trusted_nodes", "emulated", "shares")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    PROTECTION_FIELD_NUMBER: _ClassVar[int]
+    PATH_IDS_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    TRUSTED_NODES_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    protection: str
+    path_ids: _containers.RepeatedScalarFieldContainer[str]
+    links: _containers.RepeatedScalarFieldContainer[str]
+    trusted_nodes: _containers.RepeatedScalarFieldContainer[str]
+    emulated: bool
+    shares: int
+    def __init__(self, stream: _Optional[str] = ..., protection: _Optional[str] = ..., path_ids: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ..., shares: _Optional[int] = ...) -> None: ...
+
+class Assembled(_message.Message):
+    __slots__ = ("key_id", "far_tag")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    FAR_TAG_FIELD_NUMBER: _ClassVar[int]
+    key_id: bytes
+    far_tag: bytes
+    def __init__(self, key_id: _Optional[bytes] = ..., far_tag: _Optional[bytes] = ...) -> None: ...
 
 class Quarantine(_message.Message):
     __slots__ = ("link", "streams", "since_unix_nanos", "reason")

@@ -48,6 +48,21 @@ class OnExhaustion(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ON_EXHAUSTION_WAIT: _ClassVar[OnExhaustion]
     ON_EXHAUSTION_PQC: _ClassVar[OnExhaustion]
     ON_EXHAUSTION_REFUSE: _ClassVar[OnExhaustion]
+
+class LedgerOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LEDGER_OUTCOME_UNSPECIFIED: _ClassVar[LedgerOutcome]
+    LEDGER_OUTCOME_DELIVERED: _ClassVar[LedgerOutcome]
+    LEDGER_OUTCOME_EXPIRED: _ClassVar[LedgerOutcome]
+    LEDGER_OUTCOME_DESTROYED: _ClassVar[LedgerOutcome]
+    LEDGER_OUTCOME_RECALLED: _ClassVar[LedgerOutcome]
+
+class OrderKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ORDER_KIND_UNSPECIFIED: _ClassVar[OrderKind]
+    ORDER_KIND_LINK_CLEAR: _ClassVar[OrderKind]
+    ORDER_KIND_LINK_DESTROY: _ClassVar[OrderKind]
+    ORDER_KIND_NODE_ZEROIZE: _ClassVar[OrderKind]
 LINK_STATUS_UNSPECIFIED: LinkStatus
 LINK_STATUS_ACTIVE: LinkStatus
 LINK_STATUS_PASSIVE: LinkStatus
@@ -74,6 +89,15 @@ ON_EXHAUSTION_UNSPECIFIED: OnExhaustion
 ON_EXHAUSTION_WAIT: OnExhaustion
 ON_EXHAUSTION_PQC: OnExhaustion
 ON_EXHAUSTION_REFUSE: OnExhaustion
+LEDGER_OUTCOME_UNSPECIFIED: LedgerOutcome
+LEDGER_OUTCOME_DELIVERED: LedgerOutcome
+LEDGER_OUTCOME_EXPIRED: LedgerOutcome
+LEDGER_OUTCOME_DESTROYED: LedgerOutcome
+LEDGER_OUTCOME_RECALLED: LedgerOutcome
+ORDER_KIND_UNSPECIFIED: OrderKind
+ORDER_KIND_LINK_CLEAR: OrderKind
+ORDER_KIND_LINK_DESTROY: OrderKind
+ORDER_KIND_NODE_ZEROIZE: OrderKind
 
 class Node(_message.Message):
     __slots__ = ("name", "owner", "trust_domain", "location", "latitude_degrees", "longitude_degrees", "key_plane_address", "maintenance", "revision")
@@ -98,7 +122,7 @@ class Node(_message.Message):
     def __init__(self, name: _Optional[str] = ..., owner: _Optional[str] = ..., trust_domain: _Optional[str] = ..., location: _Optional[str] = ..., latitude_degrees: _Optional[float] = ..., longitude_degrees: _Optional[float] = ..., key_plane_address: _Optional[str] = ..., maintenance: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class Link(_message.Message):
-    __slots__ = ("name", "a_node", "b_node", "technology", "length_km", "risk_groups", "abort_qber_ratio", "degraded_qber_ratio", "maintenance", "revision")
+    __slots__ = ("name", "a_node", "b_node", "technology", "length_km", "risk_groups", "abort_qber_ratio", "degraded_qber_ratio", "maintenance", "disabled", "revision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     A_NODE_FIELD_NUMBER: _ClassVar[int]
     B_NODE_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +132,7 @@ class Link(_message.Message):
     ABORT_QBER_RATIO_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_QBER_RATIO_FIELD_NUMBER: _ClassVar[int]
     MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    DISABLED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     name: str
     a_node: str
@@ -118,8 +143,9 @@ class Link(_message.Message):
     abort_qber_ratio: float
     degraded_qber_ratio: float
     maintenance: bool
+    disabled: bool
     revision: int
-    def __init__(self, name: _Optional[str] = ..., a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., technology: _Optional[_Union[LinkTechnology, str]] = ..., length_km: _Optional[float] = ..., risk_groups: _Optional[_Iterable[str]] = ..., abort_qber_ratio: _Optional[float] = ..., degraded_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., technology: _Optional[_Union[LinkTechnology, str]] = ..., length_km: _Optional[float] = ..., risk_groups: _Optional[_Iterable[str]] = ..., abort_qber_ratio: _Optional[float] = ..., degraded_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., disabled: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class Stream(_message.Message):
     __slots__ = ("name", "source_node", "target_node", "source_sae", "target_sae", "min_rate_bps", "max_rate_bps", "priority", "key_size_bits", "k", "min_k", "require_qkd", "require_pqc", "accept_strongest_available", "max_hops", "max_trusted_nodes", "avoid_nodes", "allowed_trust_domains", "tenant", "application_class", "refresh_seconds", "key_ttl_seconds", "on_exhaustion", "buffer_keys", "revision")
@@ -204,3 +230,45 @@ class PathSet(_message.Message):
     paths: _containers.RepeatedCompositeFieldContainer[Path]
     reason: str
     def __init__(self, rank: _Optional[int] = ..., rate_bps: _Optional[int] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LedgerEntry(_message.Message):
+    __slots__ = ("sequence", "time_unix_nanos", "node", "stream", "key_id", "key_size_bits", "master_sae", "slave_sae", "is_master", "peer_node", "protection", "path_ids", "links", "trusted_nodes", "emulated", "outcome", "reason", "created_unix_nanos", "chain_digest")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_SIZE_BITS_FIELD_NUMBER: _ClassVar[int]
+    MASTER_SAE_FIELD_NUMBER: _ClassVar[int]
+    SLAVE_SAE_FIELD_NUMBER: _ClassVar[int]
+    IS_MASTER_FIELD_NUMBER: _ClassVar[int]
+    PEER_NODE_FIELD_NUMBER: _ClassVar[int]
+    PROTECTION_FIELD_NUMBER: _ClassVar[int]
+    PATH_IDS_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    TRUSTED_NODES_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CREATED_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    time_unix_nanos: int
+    node: str
+    stream: str
+    key_id: str
+    key_size_bits: int
+    master_sae: str
+    slave_sae: str
+    is_master: bool
+    peer_node: str
+    protection: Protection
+    path_ids: _containers.RepeatedScalarFieldContainer[str]
+    links: _containers.RepeatedScalarFieldContainer[str]
+    trusted_nodes: _containers.RepeatedScalarFieldContainer[str]
+    emulated: bool
+    outcome: LedgerOutcome
+    reason: str
+    created_unix_nanos: int
+    chain_digest: bytes
+    def __init__(self, sequence: _Optional[int] = ..., time_unix_nanos: _Optional[int] = ..., node: _Optional[str] = ..., stream: _Optional[str] = ..., key_id: _Optional[str] = ..., key_size_bits: _Optional[int] = ..., master_sae: _Optional[str] = ..., slave_sae: _Optional[str] = ..., is_master: _Optional[bool] = ..., peer_node: _Optional[str] = ..., protection: _Optional[_Union[Protection, str]] = ..., path_ids: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ..., outcome: _Optional[_Union[LedgerOutcome, str]] = ..., reason: _Optional[str] = ..., created_unix_nanos: _Optional[int] = ..., chain_digest: _Optional[bytes] = ...) -> None: ...

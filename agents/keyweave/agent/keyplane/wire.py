@@ -18,7 +18,7 @@ def header(relay: pb.Relay, size: int) -> bytes:
     """Every field but ciphertext and tag, unambiguously: variable ones carry their length."""
     names = b"".join(
         struct.pack(">H", len(text)) + text
-        for text in (relay.stream.encode(), relay.path_id.encode(), relay.link.encode())
+        for text in (relay.stream.encode(), relay.path_id.encode(), relay.path_digest, relay.link.encode())
     )
     fixed = _FIXED.pack(
         relay.reverse,
