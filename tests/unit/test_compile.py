@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyweave.agent.policy import check_rules
-from keyweave.common.names import NodeName, PathId
+from keyweave.common.names import LinkName, NodeName, PathId
 from keyweave.common.policy_digest import policy_digest, rule_digest
 from keyweave.controller.compile import NodePolicy, compile_policies
+from keyweave.controller.plan_changes import permits
 from keyweave.controller.rollout import RetiringSet, Rollout
 from keyweave.controller.routing import plan_streams
-from keyweave.controller.topology import PathSet, Snapshot
+from keyweave.controller.topology import Condition, PathSet, Snapshot
 from keyweave.v1 import agent_pb2
 from tests.unit.networks import random_network, snapshot, stream
 from tests.unit.policed import path, plan
@@ -150,6 +151,33 @@ def test_a_relay_may_carry_the_whole_stream_both_ways_and_refill_both_buffers_at
         rule = nodes[node][f"relay/s/{over.path_id}"].relay
         assert rule.budget_bps == 2 * max(1000, 500, 8 * 256)
         assert rule.burst_bits == 2 * 10 * 256
+
+
+def test_a_disabled_link_has_no_rule_at_either_end_and_no_stream_may_use_a_path_over_it() -> None:
+    name = LinkName("a-p")
+    view = NETWORK.links[name]
+    network = replace(
+        NETWORK, links={**NETWORK.links, name: replace(view, link=replace(view.link, disabled=True))}
+    )
+    nodes = compiled(Rollout(plan(1, {})), network)
+    assert "link/a-p" not in nodes[A] | nodes[P]
+    assert "link/b-p" in nodes[P]
+    over_p, over_q = (PathSet(0, 1000.0, (over,), "") for over in (OVER_P, OVER_Q))
+    assert permits(NETWORK)(OVER_STREAM, over_p)
+    assert not permits(network)(OVER_STREAM, over_p)
+    assert permits(network)(OVER_STREAM, over_q)
+
+
+def test_both_ends_are_told_since_when_a_link_is_suspect_and_only_while_it_is() -> None:
+    name = LinkName("a-p")
+    view = replace(NETWORK.links[name], suspect_since=1_700_000_000.5, suspect_reason="QBER rose alone" * 100)
+    for condition, since in ((Condition.SUSPECT, 1_700_000_000_500_000_000), (Condition.DOWN, 0)):
+        network = replace(NETWORK, links={**NETWORK.links, name: replace(view, condition=condition)})
+        for node in (A, P):
+            told = compiled(Rollout(plan(1, {})), network)[node]
+            assert told["link/a-p"].link.suspect_since_unix_nanos == since
+            assert len(told["link/a-p"].link.suspect_reason) == (300 if since else 0)
+            assert check_rules(node, told) == ()
 
 
 def test_only_the_nodes_asked_for_are_compiled_and_to_the_same_policies() -> None:

@@ -10,8 +10,18 @@ from dataclasses import dataclass, field, replace
 
 from keyweave.common.names import NodeName, PathId, StreamName
 from keyweave.common.policy_digest import combine, serialized_rule_digest
+from keyweave.controller.agent_events import NANOS
 from keyweave.controller.rollout import Rollout, RoutedPath
-from keyweave.controller.topology import OnExhaustion, Path, PathSet, Snapshot, Stream, StreamPlan
+from keyweave.controller.topology import (
+    Condition,
+    LinkView,
+    OnExhaustion,
+    Path,
+    PathSet,
+    Snapshot,
+    Stream,
+    StreamPlan,
+)
 from keyweave.v1 import agent_pb2, types_pb2
 
 # A relay's budget never falls below this many keys a second, so that a starved stream can recover.
@@ -21,6 +31,8 @@ DIRECTIONS = 2
 # Size assumed for a stream that is gone while its last paths drain.
 _DEFAULT_KEY_BITS = 256
 _DEFAULT_BUFFER_KEYS = 64
+# The protocol's limit.
+_REASON_CHARACTERS = 300
 
 _ON_EXHAUSTION = {
     OnExhaustion.WAIT: types_pb2.ON_EXHAUSTION_WAIT,
@@ -71,7 +83,11 @@ def compile_policies(
 
 def _add_links(drafts: Mapping[NodeName, _Draft], snapshot: Snapshot) -> None:
     for name in sorted(snapshot.links):
-        link = snapshot.links[name].link
+        view = snapshot.links[name]
+        link = view.link
+        if link.disabled:
+            continue  # without a rule, both ends destroy the link's pools
+        suspect_since_unix_nanos, suspect_reason = suspicion(view)
         for node in (link.a, link.b):
             if node in drafts and _is_reachable(snapshot, link.other(node)):
                 rule = agent_pb2.LinkRule(
@@ -79,9 +95,18 @@ def _add_links(drafts: Mapping[NodeName, _Draft], snapshot: Snapshot) -> None:
                     peer_node=link.other(node),
                     abort_qber_ratio=link.abort_qber_ratio,
                     maintenance=link.maintenance,
+                    suspect_since_unix_nanos=suspect_since_unix_nanos,
+                    suspect_reason=suspect_reason,
                 )
                 drafts[node].rules.append(agent_pb2.Rule(rule_id=f"link/{name}", link=rule))
                 drafts[node].peers.add(link.other(node))
+
+
+def suspicion(view: LinkView) -> tuple[int, str]:
+    """Since when (Unix nanoseconds; 0 if not) the ends are to quarantine what the link made, and why."""
+    if view.condition is not Condition.SUSPECT or view.suspect_since <= 0:
+        return 0, ""
+    return int(view.suspect_since * NANOS), view.suspect_reason[:_REASON_CHARACTERS]
 
 
 def _add_relays(

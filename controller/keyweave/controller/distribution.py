@@ -18,7 +18,7 @@ from keyweave.common.policy_digest import combine
 from keyweave.controller.compile import NodePolicy, compile_policies
 from keyweave.controller.instructions import Confirm, Instruction, PersistRollout, Push, VersionedPolicy
 from keyweave.controller.rollout import RetiringSet, Rollout, RoutedPath, set_key
-from keyweave.controller.topology import PathSet, Plan, Snapshot
+from keyweave.controller.topology import Link, PathSet, Plan, Snapshot
 from keyweave.v1 import agent_pb2
 
 _NONE: frozenset[PathId] = frozenset()
@@ -125,6 +125,11 @@ class Distribution:
     def intent_changed(self) -> None:
         """Compile every policy anew at the next `settle`."""
         self._stale = None
+
+    def suspicion_changed(self, link: Link) -> None:
+        """Compile anew what the link's ends are told."""
+        if self._stale is not None:
+            self._stale |= {link.a, link.b}
 
     def connected(self, node: NodeName, have: agent_pb2.PolicyVersion) -> None:
         """An agent has connected and says what it runs by."""

@@ -100,10 +100,10 @@ class LinkEstimate:
             self.reason,
             self.qber_ratio,
             self.skr_bps,
-            self.usable_rate_bps,
+            0.0 if link.disabled else self.usable_rate_bps,
             self.pool_bits,
-            keeps_paths(self.condition),
-            takes_paths(self.condition),
+            keeps_paths(self.condition) and not link.disabled,
+            takes_paths(self.condition) and not link.disabled,
         )
 
 

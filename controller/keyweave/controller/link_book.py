@@ -113,7 +113,10 @@ class LinkBook:
 
     def all_reported(self) -> bool:
         """Whether every link has been heard of since the controller started, enough to plan by."""
-        return all(entry.reported and entry.estimate.settled for entry in self._entries.values())
+        return all(
+            entry.link.disabled or (entry.reported and entry.estimate.settled)
+            for entry in self._entries.values()
+        )
 
     def views(self) -> dict[LinkName, LinkView]:
         """All links as planning sees them."""

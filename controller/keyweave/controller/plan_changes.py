@@ -59,7 +59,7 @@ def permits(snapshot: Snapshot) -> Callable[[StreamName, PathSet], bool]:
     """Whether a stream may use a path set as far as operators are concerned.
 
     A node or link in maintenance is no reason to stop at once: paths leave it when better ones are
-    established. A node that a stream must avoid is.
+    established. A link that is disabled is, and so is a node that a stream must avoid.
     """
 
     def decide(name: StreamName, path_set: PathSet) -> bool:
@@ -80,7 +80,7 @@ def _may_use(stream: Stream, path: Path, snapshot: Snapshot) -> bool:
         and (stream.max_hops is None or hops <= stream.max_hops)
         and (stream.max_trusted_nodes is None or relays <= stream.max_trusted_nodes)
         and all(_may_relay(stream, snapshot.nodes.get(node)) for node in path.trusted_nodes)
-        and all(_exists(hop, snapshot) for hop in path.hops)
+        and all(_may_cross(hop, snapshot) for hop in path.hops)
     )
 
 
@@ -92,9 +92,13 @@ def _may_relay(stream: Stream, node: Node | None) -> bool:
     )
 
 
-def _exists(hop: Hop, snapshot: Snapshot) -> bool:
+def _may_cross(hop: Hop, snapshot: Snapshot) -> bool:
     view = snapshot.links.get(hop.link)
-    return view is not None and {hop.from_node, hop.to_node} == {view.link.a, view.link.b}
+    return (
+        view is not None
+        and not view.link.disabled
+        and {hop.from_node, hop.to_node} == {view.link.a, view.link.b}
+    )
 
 
 def moved_streams(before: Plan, after: Plan) -> tuple[StreamName, ...]:

@@ -29,6 +29,8 @@ def _view(link: Link, known: LinkView | None) -> LinkView:
         or known.condition is Condition.MAINTENANCE
     ):
         return _out_of_use(link, Condition.STALE, "no telemetry yet")
+    if link.disabled:
+        return _out_of_use(link, known.condition, "disabled by the operator")
     return replace(known, link=link)
 
 
@@ -41,6 +43,6 @@ def _out_of_use(link: Link, condition: Condition, reason: str) -> LinkView:
         skr_bps=0.0,
         usable_rate_bps=0.0,
         pool_bits=0,
-        keeps_paths=condition is Condition.STALE,
+        keeps_paths=condition is Condition.STALE and not link.disabled,
         takes_paths=False,
     )

@@ -16,6 +16,7 @@ from typing import Protocol
 from keyweave.common.errors import describe_status
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.agent_events import end_event, event_of
+from keyweave.controller.compile import suspicion
 from keyweave.controller.distribution import Distribution
 from keyweave.controller.estimate import LinkLimits
 from keyweave.controller.events import Event, Severity
@@ -322,6 +323,9 @@ class Core:
             message = f"link '{name}': {after.ends_disagree}"
             self._emit("ends_disagree", Severity.MAJOR, message, now, link=name)
         view = self.links[name].view
+        if suspicion(view) != suspicion(before.view(change.link)):
+            self.distribution.suspicion_changed(change.link)
+            self._unsettled = True
         planned_on = self._planned_on.get(name)
         if planned_on is None or planned_on.takes_paths != view.takes_paths:
             self._plan_by(now + self._settings.gather_seconds)

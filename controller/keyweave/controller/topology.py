@@ -62,6 +62,8 @@ class Link:
     abort_qber_ratio: float = 0.11
     degraded_qber_ratio: float = 0.088
     maintenance: bool = False
+    # Out of use until further notice: no path may cross it, and both ends destroy its pools.
+    disabled: bool = False
 
     def other(self, node: NodeName) -> NodeName:
         """The far end, seen from `node`."""
@@ -112,6 +114,9 @@ class LinkView:
     keeps_paths: bool
     # A path may newly be placed on it (OK, DEGRADED).
     takes_paths: bool
+    # While SUSPECT: since when (Unix seconds) its keys are in doubt, and why.
+    suspect_since: float = 0.0
+    suspect_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
