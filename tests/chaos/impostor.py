@@ -47,6 +47,13 @@ class Impostor(agent_pb2_grpc.AgentServiceServicer):
                 case "nack":
                     self.nacks[node] = request.nack
 
+    async def Inspect(  # type: ignore[override]  # noqa: N802  # it asks nothing
+        self, request_iterator: Any, context: Any
+    ) -> None:
+        """Listen, and ask nothing."""
+        async for _ in request_iterator:
+            pass
+
     def _push(self) -> agent_pb2.PolicyResponse:
         version = agent_pb2.PolicyVersion(epoch=self._epoch, version=10**6, digest=policy_digest(self._rules))
         return agent_pb2.PolicyResponse(

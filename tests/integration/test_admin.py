@@ -53,6 +53,9 @@ WRITES: dict[str, Any] = {
         stream=types_pb2.Stream(name="s", priority=2), update_mask=FieldMask(paths=["priority"])
     ),
     "DeleteStream": pb.DeleteStreamRequest(name="s"),
+    "ClearLink": pb.ClearLinkRequest(name="ab"),
+    "DestroyLink": pb.DestroyLinkRequest(name="ab"),
+    "ZeroizeNode": pb.ZeroizeNodeRequest(name="a"),
 }
 
 
@@ -93,10 +96,10 @@ def violations(error: grpc.aio.AioRpcError) -> dict[str, str]:
 
 def test_every_rpc_has_its_roles_and_only_operators_write() -> None:
     rpcs = {method.name for method in pb.DESCRIPTOR.services_by_name["AdminService"].methods}
-    assert rpcs == {*READS, *WRITES, "WatchEvents"}
-    assert rpcs | {"Telemetry", "Policy"} == set(security.ROLES)
+    assert rpcs == {*READS, *WRITES, "WatchEvents", "ShowLedger"}
+    assert rpcs | {"Telemetry", "Policy", "Inspect"} == set(security.ROLES)
     for rpc in rpcs:
-        allowed = {Role.OPERATOR} if rpc in WRITES else {Role.OPERATOR, Role.VIEWER}
+        allowed = {Role.OPERATOR} if rpc in {*WRITES, "ShowLedger"} else {Role.OPERATOR, Role.VIEWER}
         assert security.ROLES[rpc] == allowed
 
 

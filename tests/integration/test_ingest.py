@@ -65,6 +65,9 @@ class _Service(agent_pb2_grpc.AgentServiceServicer):
     async def Policy(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # noqa: N802
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "telemetry only")
 
+    async def Inspect(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # noqa: N802
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "telemetry only")
+
 
 @dataclass
 class Site:

@@ -18,6 +18,7 @@ from keyweave.common.tls import SERVER_OPTIONS, TlsFiles, secure_channel, server
 from keyweave.controller.agent_service import AgentService
 from keyweave.controller.compile import NodePolicy
 from keyweave.controller.ingest import TelemetryIntake
+from keyweave.controller.inspection import Inspection
 from keyweave.controller.instructions import Confirm, Push, VersionedPolicy
 from keyweave.controller.push import PolicyPusher
 from keyweave.controller.stimuli import (
@@ -132,8 +133,9 @@ async def plane(tmp_path: Path) -> AsyncIterator[PolicyPlane]:
         epoch=EPOCH, lease_seconds=LEASE_SECONDS, known_node=lambda node: node == "a", submit=heard.put
     )
     intake = TelemetryIntake(known_node=lambda _node: True, submit=ignore)
+    inspection = Inspection(known_node=lambda _node: True)
     server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
-    agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(intake, pusher), server)
+    agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(intake, pusher, inspection), server)
     made = PolicyPlane(pusher, heard, "", authority, tmp_path)
     port = server.add_secure_port("127.0.0.1:0", server_credentials(made.files(CONTROLLER)))
     made.address = f"127.0.0.1:{port}"

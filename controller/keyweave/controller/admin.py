@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from keyweave.common.errors import InvalidInputError
+from keyweave.common.errors import InvalidInputError, UnavailableError
 from keyweave.common.names import LinkName, NodeName, StreamName, is_name
 from keyweave.common.validation import check, violations
 from keyweave.controller.admin_changes import Changes, Planner
@@ -252,6 +252,36 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             if not request.past_only:
                 async for event in live:
                     yield admin_pb2.WatchEventsResponse(event=event_message(event))
+
+    # ---- orders and lookups ------------------------------------------------------------------------
+
+    async def ClearLink(
+        self, request: admin_pb2.ClearLinkRequest, context: Context
+    ) -> admin_pb2.ClearLinkResponse:
+        """Let both ends use what they hold in quarantine."""
+        _enter("ClearLink", request, context)
+        raise UnavailableError("orders are not carried out yet")
+
+    async def DestroyLink(
+        self, request: admin_pb2.DestroyLinkRequest, context: Context
+    ) -> admin_pb2.DestroyLinkResponse:
+        """Have both ends destroy what the link gave them."""
+        _enter("DestroyLink", request, context)
+        raise UnavailableError("orders are not carried out yet")
+
+    async def ZeroizeNode(
+        self, request: admin_pb2.ZeroizeNodeRequest, context: Context
+    ) -> admin_pb2.ZeroizeNodeResponse:
+        """Have a node destroy all key material."""
+        _enter("ZeroizeNode", request, context)
+        raise UnavailableError("orders are not carried out yet")
+
+    async def ShowLedger(
+        self, request: admin_pb2.ShowLedgerRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.ShowLedgerResponse]:
+        """What became of a stream's keys, from both its ends."""
+        _enter("ShowLedger", request, context)
+        yield admin_pb2.ShowLedgerResponse(problem="ledgers are not looked up yet")
 
     async def _with_stored(self, recent: tuple[Event, ...], count: int) -> tuple[Event, ...]:
         """The newest `count` events: those of this process, and before them what the store has."""

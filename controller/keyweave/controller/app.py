@@ -31,6 +31,7 @@ from keyweave.controller.estimate import LinkLimits
 from keyweave.controller.event_hub import EventHub
 from keyweave.controller.events import Event
 from keyweave.controller.ingest import TelemetryIntake
+from keyweave.controller.inspection import Inspection
 from keyweave.controller.instructions import (
     Confirm,
     Emit,
@@ -120,6 +121,7 @@ class Controller:
         self._alarm: asyncio.TimerHandle | None = None
         self._finishing = False
         self.intake = TelemetryIntake(known_node=self._knows, submit=self._offer)
+        self.inspection = Inspection(known_node=self._knows)
         self.pusher = PolicyPusher(
             epoch=store.epoch,
             lease_seconds=config.lease_seconds,
@@ -322,7 +324,7 @@ async def _serve(
 ) -> None:
     server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
     agent_pb2_grpc.add_AgentServiceServicer_to_server(
-        AgentService(controller.intake, controller.pusher), server
+        AgentService(controller.intake, controller.pusher, controller.inspection), server
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
     health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
@@ -354,6 +356,7 @@ async def _serve(
             await health_servicer.enter_graceful_shutdown()
             controller.intake.stop()
             controller.pusher.stop()
+            controller.inspection.stop()
             controller.events.close()
             await server.stop(SHUTDOWN_GRACE_SECONDS)
             await admin.close()

@@ -18,12 +18,18 @@ ROLES: Mapping[str, frozenset[Role]] = {
     # AgentService: an agent speaks for the node in its certificate, and for no other.
     "Telemetry": _AGENTS,
     "Policy": _AGENTS,
+    "Inspect": _AGENTS,
     # AdminService
     **{
         f"{verb}{kind}": _WRITERS
         for verb in ("Create", "Update", "Delete")
         for kind in ("Node", "Link", "Stream")
     },
+    "ClearLink": _WRITERS,
+    "DestroyLink": _WRITERS,
+    "ZeroizeNode": _WRITERS,
+    # A read, but it tells which application got which key when.
+    "ShowLedger": _WRITERS,
     **{f"Get{kind}": _READERS for kind in ("Node", "Link", "Stream")},
     **{f"List{kind}s": _READERS for kind in ("Node", "Link", "Stream")},
     "ExplainStream": _READERS,

@@ -1,0 +1,249 @@
+"""What operators look up at agents: queries down each agent's inspection stream, pages of answers up.
+
+Bounds: a query has at most PAGES_WAITING pages here; while its asker takes none, the agent's stream is not
+read, so gRPC holds the agent back too. An asker that takes nothing for ASKER_SECONDS loses its answer, so
+that it cannot hold up others at the same agent for longer, and an agent that says nothing for AGENT_SECONDS
+is given up.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+
+from keyweave.common import log
+from keyweave.common.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotAllowedError,
+    PreconditionError,
+    UnavailableError,
+)
+from keyweave.common.identity import Plane, Role, peer_identity
+from keyweave.common.names import NodeName
+from keyweave.common.validation import check
+from keyweave.v1 import agent_pb2
+
+PAGES_WAITING = 2
+QUERIES_PER_AGENT = 8
+# As the protocol has it; checked by hand, because the whole page's rules would cost more than its work.
+ENTRIES_PER_PAGE = 1000
+AGENT_SECONDS = 20.0
+ASKER_SECONDS = 60.0
+
+if TYPE_CHECKING:  # grpc's classes are generic in its stubs only
+    Stream = grpc.aio.ServicerContext[agent_pb2.InspectRequest, agent_pb2.InspectResponse]
+
+
+class Answer:
+    """The pages that come for one query."""
+
+    def __init__(self, node: NodeName, query: agent_pb2.LedgerQuery) -> None:
+        self.node = node
+        self.query = query
+        self.finished = False
+        self._pages: deque[agent_pb2.LedgerPage] = deque()
+        self._failure = ""
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def put(self, page: agent_pb2.LedgerPage) -> None:
+        """Take in a page; waits while too many wait to be read."""
+        try:
+            async with asyncio.timeout(ASKER_SECONDS):
+                await self._room.wait()
+        except TimeoutError:
+            self.fail(f"nobody read the answer for {ASKER_SECONDS:g} s, so it was broken off")
+            return
+        fault = self._fault(page)
+        if fault:
+            self.fail(fault)
+            return
+        self._pages.append(page)
+        self.finished = page.last
+        if len(self._pages) >= PAGES_WAITING:
+            self._room.clear()
+        self._arrived.set()
+
+    def fail(self, why: str) -> None:
+        """No more pages come."""
+        if not self.finished:
+            self.finished = True
+            self._failure = why
+        self._arrived.set()
+        self._room.set()
+
+    def _fault(self, page: agent_pb2.LedgerPage) -> str:
+        """An agent speaks for its own node, and of what it was asked."""
+        if len(page.entries) > ENTRIES_PER_PAGE:
+            return f"its agent sent a page of {len(page.entries)} lines; {ENTRIES_PER_PAGE} is the most"
+        strange = next(
+            (e for e in page.entries if e.node != self.node or e.stream != self.query.stream), None
+        )
+        if strange is not None:
+            return f"its agent sent lines of stream '{strange.stream}' at '{strange.node}', unasked"
+        return ""
+
+    async def __aiter__(self) -> AsyncIterator[agent_pb2.LedgerPage]:
+        """Every page; UnavailableError where the agent goes, stalls, or sends what it may not."""
+        while True:
+            while self._pages:
+                page = self._pages.popleft()
+                self._room.set()
+                yield page
+            if self.finished:
+                if self._failure:
+                    raise UnavailableError(self._failure)
+                return
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(AGENT_SECONDS):
+                    await self._arrived.wait()
+            except TimeoutError:
+                raise UnavailableError(f"its agent said nothing for {AGENT_SECONDS:g} s") from None
+
+
+class _Session:
+    """One inspection stream, until it ends or a newer one replaces it."""
+
+    def __init__(self, node: NodeName) -> None:
+        self.node = node
+        self.replaced = asyncio.Event()
+        self._answers: dict[int, Answer] = {}
+        self._last_id = 0
+        # At most a query and a cancellation for each of QUERIES_PER_AGENT and what a slow write leaves.
+        self._outgoing: deque[agent_pb2.InspectResponse] = deque()
+        self._changed = asyncio.Event()
+
+    def ask(self, answer: Answer) -> int:
+        """Send a query; its number."""
+        if len(self._answers) >= QUERIES_PER_AGENT or len(self._outgoing) > QUERIES_PER_AGENT:
+            raise UnavailableError(f"{QUERIES_PER_AGENT} queries wait at its agent already; try again later")
+        self._last_id += 1
+        self._answers[self._last_id] = answer
+        self._send(agent_pb2.InspectResponse(query_id=self._last_id, ledger=answer.query))
+        return self._last_id
+
+    def forget(self, query_id: int) -> None:
+        """Nobody waits for this answer any more."""
+        answer = self._answers.pop(query_id)
+        if not answer.finished:
+            answer.fail("nobody waits for it")
+            self._send(agent_pb2.InspectResponse(query_id=query_id, cancel=agent_pb2.CancelQuery()))
+
+    def end(self, why: str) -> None:
+        """Fail what still waits."""
+        for answer in self._answers.values():
+            answer.fail(why)
+
+    def _send(self, response: agent_pb2.InspectResponse) -> None:
+        self._outgoing.append(response)
+        self._changed.set()
+
+    async def read(self, requests: AsyncIterator[agent_pb2.InspectRequest]) -> None:
+        """Hand pages to those who asked; late ones of forgotten queries go nowhere."""
+        async for request in requests:
+            if request.WhichOneof("kind") != "ledger":
+                raise InvalidInputError.of("kind", "only the first message may be a hello")
+            answer = self._answers.get(request.ledger.query_id)
+            if answer is not None and not answer.finished:
+                await answer.put(request.ledger)
+
+    async def write(self, context: "Stream") -> None:
+        """Send queries as they come."""
+        while True:
+            while self._outgoing:
+                await context.write(self._outgoing.popleft())
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class Inspection:
+    """All agents' inspection streams."""
+
+    def __init__(self, *, known_node: Callable[[NodeName], bool]) -> None:
+        self._known_node = known_node
+        self._sessions: dict[NodeName, _Session] = {}
+        self._stopped = False
+
+    @contextmanager
+    def ledger(self, node: NodeName, query: agent_pb2.LedgerQuery) -> Iterator[Answer]:
+        """Ask `node`'s agent for lines of its ledger; UnavailableError while it is away."""
+        session = self._sessions.get(node)
+        if session is None:
+            raise UnavailableError("its agent is not connected")
+        answer = Answer(node, query)
+        query_id = session.ask(answer)
+        try:
+            yield answer
+        finally:
+            session.forget(query_id)
+
+    def stop(self) -> None:
+        """End all streams: the process is shutting down."""
+        self._stopped = True
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            session.replaced.set()
+
+    async def inspect(self, requests: AsyncIterator[agent_pb2.InspectRequest], context: "Stream") -> None:
+        """Serve one agent's inspection stream until either side ends it."""
+        node = NodeName(peer_identity(context.auth_context(), Plane.CONTROL, frozenset({Role.AGENT})).name)
+        await self._hello(node, requests)
+        if self._stopped:
+            raise UnavailableError("this controller is shutting down; dial again")
+        session = _Session(node)
+        older = self._sessions.get(node)
+        if older is not None:
+            older.replaced.set()
+        self._sessions[node] = session
+        try:
+            await _converse(session, requests, context)
+        finally:
+            session.end("its agent went away")
+            if self._sessions.get(node) is session:
+                del self._sessions[node]
+        if self._stopped:
+            raise UnavailableError("this controller is shutting down; dial again")
+        if session.replaced.is_set():
+            raise ConflictError(f"agent '{node}' has opened a newer inspection stream")
+
+    async def _hello(self, node: NodeName, requests: AsyncIterator[agent_pb2.InspectRequest]) -> None:
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("kind") != "hello":
+            raise InvalidInputError.of("kind", "the first message of an inspection stream must be a hello")
+        check(first)
+        if first.hello.node != node:
+            raise NotAllowedError(
+                f"the certificate is that of node '{node}'; it cannot speak for '{first.hello.node}'"
+            )
+        if not self._known_node(node):
+            raise PreconditionError(
+                f"node '{node}' does not exist here: create it with `keyweave node create {node}`"
+            )
+        log.get().debug("inspection_opened", node=node)
+
+
+async def _converse(
+    session: _Session, requests: AsyncIterator[agent_pb2.InspectRequest], context: "Stream"
+) -> None:
+    """Read and write until the agent is done or the session is to close."""
+    name = f"inspect:{session.node}"
+    tasks = (
+        asyncio.create_task(session.read(requests), name=f"{name}:read"),
+        asyncio.create_task(session.write(context), name=f"{name}:write"),
+        asyncio.create_task(session.replaced.wait(), name=f"{name}:replaced"),
+    )
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
