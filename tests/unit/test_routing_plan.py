@@ -275,7 +275,7 @@ def test_fewer_shares_than_k_are_used_only_down_to_min_k_and_said() -> None:
     links: list[LinkRow] = [("ab", "a", "b", 100.0), ("bc", "b", "c", 100.0)]
     planned = plan_one(snapshot(links, [stream("s", "a", "c", k=2, min_k=1)]))
     assert ways(planned) == [["a-b-c"]]
-    assert planned.unmet.endswith("node b is a cut node; goes on with 1, which min_k=1 allows")
+    assert planned.unmet.endswith("link bc is a bridge; goes on with 1, which min_k=1 allows")
 
 
 def test_with_a_lower_min_k_single_paths_stand_behind_the_pair() -> None:

@@ -197,7 +197,8 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
     """How many node-disjoint routes exist (without hop limits), and the least cut that allows no more.
 
     By max-flow min-cut on the split graph (Menger 1927). The cut is named as "node ..." and "link ...". If
-    one element suffices, all that would do are named: each of them has to be doubled before there are two.
+    one element suffices, all that would do are named, in order from the source: each of them has to be
+    doubled before there are two.
     """
     network: nx.DiGraph[str] = nx.DiGraph()
     for node in sorted({*scope.transit, scope.source, scope.target}):
@@ -215,22 +216,20 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
         for one, other, data in network.edges(data=True)
         if one in near and other not in near
     }
-    if value == 1:
-        cut = _single_cuts(terrain, scope)
-    return int(value), tuple(sorted(cut))
+    return int(value), _single_cuts(terrain, scope) if value == 1 else tuple(sorted(cut))
 
 
-def _single_cuts(terrain: Terrain, scope: Scope) -> set[str]:
-    """Every link and node between the ends without which they are apart."""
+def _single_cuts(terrain: Terrain, scope: Scope) -> tuple[str, ...]:
+    """Every link and node between the ends without which they are apart, in order from the source."""
     unlimited = replace(scope, max_hops=len(scope.transit) + 1, limited=False)
     cost = terrain.length_cost
     route = cheapest_route(terrain, unlimited, cost) or ()
-    cut: set[str] = set()
+    cut: list[str] = []
     for hop in route:
         others = {link: value for link, value in cost.items() if link != hop.link}
         if cheapest_route(terrain, unlimited, others) is None:
-            cut.add(f"link {hop.link}")
+            cut.append(f"link {hop.link}")
         around = replace(unlimited, transit=unlimited.transit - {hop.to_node})
         if hop.to_node != scope.target and cheapest_route(terrain, around, cost) is None:
-            cut.add(f"node {hop.to_node}")
-    return cut
+            cut.append(f"node {hop.to_node}")
+    return tuple(cut)

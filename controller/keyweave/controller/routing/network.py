@@ -19,6 +19,9 @@ OVERHEAD = 1 + 32 / (32 * 32)
 # Length only breaks ties between routes of as many hops: no route is 100,000 km long (the proto's limit).
 TIE_PER_KM = 1e-6
 
+# Rates come from a solver: within this they count as what was asked for.
+RATE_TOLERANCE = 1e-4
+
 Route = tuple[Hop, ...]
 
 
@@ -71,7 +74,7 @@ class Candidate:
 
 def link_capacity(view: LinkView) -> float:
     """Delivered bit/s that may newly be placed on a link."""
-    placeable = view.takes_paths and not view.link.maintenance
+    placeable = view.takes_paths and not view.link.maintenance and not view.link.disabled
     return max(0.0, view.usable_rate_bps) / OVERHEAD if placeable else 0.0
 
 
@@ -164,6 +167,7 @@ def surviving(
             if (
                 view is None
                 or view.link.maintenance
+                or view.link.disabled
                 or {hop.from_node, hop.to_node} != {view.link.a, view.link.b}
             ):
                 return None

@@ -11,10 +11,12 @@ from itertools import groupby
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing import reasons
 from keyweave.controller.routing.allocate import Rates, share
+from keyweave.controller.routing.alone import rate_alone
 from keyweave.controller.routing.candidates import generate
 from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.network import (
     OVERHEAD,
+    RATE_TOLERANCE,
     Candidate,
     Scope,
     Terrain,
@@ -23,7 +25,7 @@ from keyweave.controller.routing.network import (
     surviving,
     terrain,
 )
-from keyweave.controller.routing.program import Demand, Program
+from keyweave.controller.routing.program import Demand
 from keyweave.controller.routing.protection import backups
 from keyweave.controller.topology import PathSet, Plan, Snapshot, Stream, StreamPlan
 
@@ -32,8 +34,6 @@ KEEP_RATIO = 0.8
 _MAX_KEEPING_PASSES = 3
 # Less than this share of a link's capacity is the arithmetic's dust, not room for a path.
 _DUST_RATIO = 1e-3
-# Rates come from a solver: within this they count as what was asked for.
-_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def repair(snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName
     overloaded = {
         link
         for link, load in _loads(kept.values()).items()
-        if load > ground.capacity.get(link, load) * (1 + _TOLERANCE)
+        if load > ground.capacity.get(link, load) * (1 + RATE_TOLERANCE)
     }
     kept = {name: plan for name, plan in kept.items() if overloaded.isdisjoint(_links(plan))}
     left = dict(ground.capacity)
@@ -100,7 +100,7 @@ def _stands(snapshot: Snapshot, stream: Stream, plan: StreamPlan, changed: froze
     return (
         bool(sets)
         and changed.isdisjoint(_links(plan))
-        and plan.rate_bps <= stream.max_rate_bps * (1 + _TOLERANCE)
+        and plan.rate_bps <= stream.max_rate_bps * (1 + RATE_TOLERANCE)
         and all(surviving(snapshot, stream, limits, one, sizes) is not None for one in sets)
     )
 
@@ -219,7 +219,7 @@ def _serve_class(requests: Sequence[_Request], left: Mapping[LinkName, float]) -
 
 
 def _is_worth_moving(kept: _Grant, fresh: _Grant) -> bool:
-    needed = fresh.request.stream.min_rate_bps * (1 - _TOLERANCE)
+    needed = fresh.request.stream.min_rate_bps * (1 - RATE_TOLERANCE)
     return kept.rate_bps < KEEP_RATIO * fresh.rate_bps or kept.rate_bps < needed <= fresh.rate_bps
 
 
@@ -306,20 +306,9 @@ def _unmet(snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], 
                 f"k={stream.k}: there are {stream.k} disjoint paths, but other streams leave nothing on them"
             )
         parts.append(f"{why}; goes on with {size}, which min_k={stream.min_k} allows")
-    if grant.sets and grant.rate_bps < stream.min_rate_bps * (1 - _TOLERANCE):
-        parts.append(reasons.min_rate(stream, grant.rate_bps, _alone(ground, request)))
+    if grant.sets and grant.rate_bps < stream.min_rate_bps * (1 - RATE_TOLERANCE):
+        parts.append(reasons.min_rate(stream, grant.rate_bps, rate_alone(ground, stream, request.finder)))
     return "; ".join(parts)
-
-
-def _alone(ground: Terrain, request: _Request) -> float:
-    """What the stream could be given if there were no others (delivered bit/s)."""
-    options = list(generate(request.finder, request.stream.name, ground.capacity))
-    if not options:
-        return 0.0
-    solution = Program(
-        [Demand(request.stream.name, 0.0, float("inf"), options)], ground.capacity
-    ).raise_level({request.stream.name: 1.0}, {})
-    return 0.0 if solution is None else solution.level
 
 
 __all__ = ["KEEP_RATIO", "OVERHEAD", "plan_streams", "repair"]

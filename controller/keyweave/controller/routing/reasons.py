@@ -13,7 +13,7 @@ from keyweave.controller.routing.network import (
     scope,
     shared_risk_groups,
 )
-from keyweave.controller.topology import Path, Snapshot, Stream
+from keyweave.controller.topology import LinkView, Path, Snapshot, Stream
 
 # A link counts as full when less than this share of it is left.
 FULL_RATIO = 0.01
@@ -181,8 +181,9 @@ def too_few_paths(terrain: Terrain, limits: Scope, k: int) -> str:
     if exists >= k:
         return f"{count}; they exist, but not all within {limits.max_hops} hops: relax max_hops"
     if exists == 1:
-        kinds = (f"{one} is {'a bridge' if one.startswith('link') else 'a cut node'}" for one in cut)
-        return f"{count}; only 1 exists: {listing(kinds)}"
+        # All of them, however many: doubling one and leaving the next gains nothing.
+        kinds = (f"{one} is {'a bridge' if one.startswith('link ') else 'a cut node'}" for one in cut)
+        return f"{count}; only 1 exists: {', '.join(kinds)}"
     return f"{count}; only {exists} exist: every path crosses one of {', '.join(cut)}"
 
 
@@ -230,8 +231,14 @@ def _links_out_of_reach(snapshot: Snapshot, terrain: Terrain, stream: Stream) ->
             if hop.to_node not in reached:
                 reached.add(hop.to_node)
                 frontier.append(hop.to_node)
+
+    def state(view: LinkView) -> str:
+        if view.link.disabled:
+            return "disabled"
+        return f"{'maintenance' if view.link.maintenance else view.condition}, {bps(view.usable_rate_bps)}"
+
     return [
-        f"{name} ({'maintenance' if view.link.maintenance else view.condition}, {bps(view.usable_rate_bps)})"
+        f"{name} ({state(view)})"
         for name, view in snapshot.links.items()
         if link_capacity(view) <= 0 and (view.link.a in reached) != (view.link.b in reached)
     ]
