@@ -21,7 +21,7 @@ from tests.integration.mesh_policy import MeshStream
 PAIR = ("a-b",)
 DIRECT = MeshStream(path_sets=((("a", "b"),),), on_exhaustion=types_pb2.ON_EXHAUSTION_WAIT)
 SESSION = "/keyweave.v1.KeyPlaneService/Session"
-HELLO = pb.SessionResponse(frame=pb.Frame(hello=pb.SessionHello(node="b", incarnation=b"i" * 16)))
+HELLO = pb.SessionResponse(frames=[pb.Frame(hello=pb.SessionHello(node="b", incarnation=b"i" * 16))])
 # A string field that is not UTF-8, a length beyond the end, a field number of 0.
 NO_MESSAGES = (b"\x0a\x04\x1a\x02\x0a\xff", b"\x0a\x7f", b"\x00\x00")
 IDS = [n.to_bytes(16, "big") for n in range(32)]
@@ -101,7 +101,7 @@ class Hostile:
             yield message
         if not self.ends:
             async for request in requests:
-                self.heard.append(pb.SessionRequest.FromString(request).frame)
+                self.heard.extend(pb.SessionRequest.FromString(request).frames)
 
 
 @asynccontextmanager
@@ -146,10 +146,10 @@ async def test_no_frame_of_a_hostile_peer_takes_an_agent_down(tmp_path: Path) ->
                 sent.CopyFrom(frame)
                 if not frame.is_reply:
                     sent.id = frame_id
-                numbered.append(pb.SessionResponse(frame=sent).SerializeToString())
+                numbered.append(pb.SessionResponse(frames=[sent]).SerializeToString())
         last = offer()
         last.id = len(FRAMES) + 1
-        numbered.append(pb.SessionResponse(frame=last).SerializeToString())
+        numbered.append(pb.SessionResponse(frames=[last]).SerializeToString())
         hostile = Hostile((HELLO.SerializeToString(), *numbered))
         async with instead_of_b(running, hostile):
             agent = running.agents["a"]
@@ -179,16 +179,17 @@ async def test_a_peer_whose_pools_break_as_they_open_does_not_make_an_agent_spin
                 nonlocal opened
                 yield HELLO.SerializeToString()
                 async for request in requests:
-                    frame = pb.SessionRequest.FromString(request).frame
-                    if frame.WhichOneof("body") == "pool_open":
+                    for frame in pb.SessionRequest.FromString(request).frames:
+                        if frame.WhichOneof("body") != "pool_open":
+                            continue
                         opened += 1
                         ask = frame.pool_open
                         answer = pb.PoolOpened(
                             pool_id=ask.pool_id, first_block=ask.first_block, link=ask.link
                         )
-                        yield pb.SessionResponse(frame=pb.Frame(pool_opened=answer)).SerializeToString()
+                        yield pb.SessionResponse(frames=[pb.Frame(pool_opened=answer)]).SerializeToString()
                         destroy = pb.PoolDestroy(link=ask.link, pool_id=ask.pool_id)
-                        yield pb.SessionResponse(frame=pb.Frame(pool_destroy=destroy)).SerializeToString()
+                        yield pb.SessionResponse(frames=[pb.Frame(pool_destroy=destroy)]).SerializeToString()
 
         async with instead_of_b(running, Breaking(())):
             await wait_until(lambda: opened >= 3, 10, "pools are tried again")

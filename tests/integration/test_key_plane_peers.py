@@ -41,10 +41,10 @@ async def frames_until_refused(
     async with calling(running, files, "b") as call:
         if hello:
             frame = pb.Frame(hello=pb.SessionHello(node=hello, incarnation=bytes(16)))
-            await call.write(pb.SessionRequest(frame=frame))
+            await call.write(pb.SessionRequest(frames=[frame]))
         try:
             async for response in call:
-                received.append(response.frame.WhichOneof("body"))  # noqa: PERF401  # kept when it raises
+                received.extend(frame.WhichOneof("body") for frame in response.frames)
         except grpc.aio.AioRpcError as error:
             return received, error.code(), str(error.details())
     raise AssertionError("the call ended as if all had been well")

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -388,7 +388,11 @@ class Caller:
     def __init__(self, peer: Peer) -> None:
         self._to: asyncio.Queue[pb.Frame | Exception | None] = asyncio.Queue()
         self.received: asyncio.Queue[pb.Frame] = asyncio.Queue()
-        self.task = asyncio.create_task(peer.run(self._incoming(), self.received.put))
+        self.task = asyncio.create_task(peer.run(self._incoming(), self._write))
+
+    async def _write(self, frames: Sequence[pb.Frame]) -> None:
+        for frame in frames:
+            await self.received.put(frame)
 
     def send(self, frame: pb.Frame | Exception | None) -> None:
         self._to.put_nowait(frame)

@@ -6,13 +6,32 @@ so.
 
 import ctypes
 import functools
+import resource
+from pathlib import Path
 
 from keyweave.common import log
+
+_MCL_CURRENT, _MCL_FUTURE = 1, 2  # mlockall(2)
+_CAP_IPC_LOCK = 14  # capabilities(7)
+
+
+@functools.cache
+def lock_all() -> bool:
+    """Keep this whole process out of swap, copies that others make of a key included; whether that is so.
+
+    Only where the system sets no limit to it: under a limit every allocation beyond would fail.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    try:
+        unlimited = limit == resource.RLIM_INFINITY or _has_capability(_CAP_IPC_LOCK)
+        return unlimited and _libc().mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0
+    except (OSError, AttributeError):
+        return False
 
 
 def lock(buffer: bytearray) -> None:
     """Keep `buffer` out of swap for as long as it lives, if the system lets us."""
-    if buffer and not _mlock(buffer):
+    if buffer and not lock_all() and not _mlock(buffer):
         _warn_once()
 
 
@@ -33,9 +52,20 @@ def xor(left: bytes | bytearray, right: bytes | bytearray) -> bytearray:
 def _mlock(buffer: bytearray) -> bool:
     try:
         address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-        return bool(ctypes.CDLL(None, use_errno=True).mlock(ctypes.c_void_p(address), len(buffer)) == 0)
+        return bool(_libc().mlock(ctypes.c_void_p(address), len(buffer)) == 0)
     except (OSError, AttributeError):
         return False
+
+
+def _has_capability(number: int) -> bool:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> number & 1)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 @functools.cache

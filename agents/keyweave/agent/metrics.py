@@ -5,19 +5,22 @@ Labels are bounded by what policy names: links and streams of this node, three p
 
 import time
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from keyweave.agent.keyplane.keystore import Protection
+from keyweave.agent.keyplane.near import BATCH_SECONDS
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.supply import Served
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.ring import Ring
 
-Families = Iterable[GaugeMetricFamily | CounterMetricFamily]
+Families = Iterable[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily]
 
 
 class UplinkState(Protocol):
@@ -89,7 +92,16 @@ class AgentCollector(Collector):
             "What protects keys made now: 1 for the one that applies.",
             labels=["stream", "protection"],
         )
+        batches = HistogramMetricFamily(
+            "keyweave_agent_batch_seconds",
+            "From a batch's first share to its confirmation by the far end.",
+            labels=["stream"],
+        )
         for name, near in self._plane.near.items():
+            times = near.counters.batches
+            bounds = map(floatToGoString, BATCH_SECONDS)
+            buckets = list(zip(bounds, accumulate(times.counts), strict=True))
+            batches.add_metric([name], buckets, times.sum_seconds)
             ready.add_metric([name], self._plane.store.ready(name))
             bits.add_metric([name], near.counters.confirmed_bits)
             failovers.add_metric([name], near.counters.failovers)
@@ -102,7 +114,7 @@ class AgentCollector(Collector):
         )
         for (stream, kind), count in self._served.counts.items():
             served.add_metric([stream, kind.value], count)
-        yield from (ready, bits, failovers, protection, served)
+        yield from (ready, bits, failovers, protection, served, batches)
 
     def _controller(self) -> Families:
         policy, uplink = self._policies.policy, self._uplink

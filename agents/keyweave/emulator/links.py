@@ -88,6 +88,15 @@ class EmulatedLink:
             measurement = self._model.measure(self._elapsed, self._interval, self.faults.disturbance)
             measurements.append(measurement)
             self._blocks.produce(measurement.key_bits, start_nanos + round(row * self._interval * NANOS))
+        self._report(measurements, start_nanos)
+
+    def alarm(self, now_nanos: int) -> None:
+        """Tell both ends at once that there is no signal: a device does not wait for its next report."""
+        disturbance = self.faults.disturbance
+        if disturbance.cut:
+            self._report([self._model.measure(self._elapsed, self._interval, disturbance)], now_nanos)
+
+    def _report(self, measurements: list[Measurement], start_nanos: int) -> None:
         self._sequence += 1
         for end, reports in enumerate(self._reports):
             reports.append(_Report(self._sequence, self._response(measurements, end, start_nanos)))

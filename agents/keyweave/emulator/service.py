@@ -71,7 +71,9 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
         """Bring a fault about."""
         operator = _operator(request, context)
         link = self._link(request.fault.link)
-        fault = link.faults.inject(request.fault.kind, request.fault.magnitude, time.time_ns())
+        now = time.time_ns()
+        fault = link.faults.inject(request.fault.kind, request.fault.magnitude, now)
+        link.alarm(now)
         log.get().info(
             "fault_injected",
             link=link.name,

@@ -33,16 +33,16 @@ FAILURE_CODE_MALFORMED: FailureCode
 FAILURE_CODE_LINK_UNUSABLE: FailureCode
 
 class SessionRequest(_message.Message):
-    __slots__ = ("frame",)
-    FRAME_FIELD_NUMBER: _ClassVar[int]
-    frame: Frame
-    def __init__(self, frame: _Optional[_Union[Frame, _Mapping]] = ...) -> None: ...
+    __slots__ = ("frames",)
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    frames: _containers.RepeatedCompositeFieldContainer[Frame]
+    def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ...) -> None: ...
 
 class SessionResponse(_message.Message):
-    __slots__ = ("frame",)
-    FRAME_FIELD_NUMBER: _ClassVar[int]
-    frame: Frame
-    def __init__(self, frame: _Optional[_Union[Frame, _Mapping]] = ...) -> None: ...
+    __slots__ = ("frames",)
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    frames: _containers.RepeatedCompositeFieldContainer[Frame]
+    def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ...) -> None: ...
 
 class Frame(_message.Message):
     __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "proof", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_burn", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "assemble", "assembled", "quarantine")

@@ -29,6 +29,7 @@ class BatchMaker:
         self._node = node
         self._relays = relays
         self._ratchet: kem.Ratchet | None = None
+        self._exchanging = asyncio.Lock()
 
     def forget(self) -> None:
         """Start a new ML-KEM exchange with the next batch."""
@@ -135,19 +136,32 @@ class BatchMaker:
         return secret, any(task.result().emulated for task in sending)
 
     async def _kem_secret(self, count: int, *, required: bool) -> kem.KemSecret | None:
-        """The next step of the ML-KEM ratchet, renewed where due; None where it fails and may."""
-        now = time.monotonic()
-        ratchet = self._ratchet
-        if ratchet is None or not ratchet.is_fresh(now, self.terms.refresh_seconds, count):
-            self.forget()
-            try:
-                ratchet = self._ratchet = await self._exchange()
-            except KeyPlaneError:
-                if required:
-                    raise
-                return None
+        """The next step of the ML-KEM ratchet, renewed where due; None where it fails and may.
+
+        The caller sends its offer without suspending after this, so offers go out in the order of steps.
+        """
+        ratchet = self._fresh(count)
+        if ratchet is None:
+            async with self._exchanging:
+                # Another batch may have made the exchange meanwhile.
+                ratchet = self._fresh(count)
+                if ratchet is None:
+                    self.forget()
+                    try:
+                        ratchet = self._ratchet = await self._exchange()
+                    except KeyPlaneError:
+                        if required:
+                            raise
+                        return None
         ratchet.keys_made += count
         return ratchet.advance()
+
+    def _fresh(self, count: int) -> kem.Ratchet | None:
+        """The ratchet, where `count` more keys may still come from it."""
+        ratchet = self._ratchet
+        if ratchet is None or not ratchet.is_fresh(time.monotonic(), self.terms.refresh_seconds, count):
+            return None
+        return ratchet
 
     async def _exchange(self) -> kem.Ratchet:
         private_key = crypto.mlkem_private_key(kem.PARAMETER_SET)

@@ -7,8 +7,10 @@ tried at once, without asking anybody: this is the local protection that works w
 
 import asyncio
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 from keyweave.agent import memory
 from keyweave.agent.keyplane import combine, wire
@@ -25,6 +27,9 @@ from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 MAX_BATCH_KEYS = 32
+# Batches of one stream on their way at once: a single one would wait for every hop in turn. The far end
+# keeps a few more open (far.MAX_OPEN_BATCHES).
+BATCHES_AT_ONCE = 6
 # Nothing worked: look again after this, unless something changes before.
 IDLE_RETRY_SECONDS = 0.2
 # Keys made by ML-KEM alone wait in a full buffer: how often a quantum path is tried, to replace them.
@@ -64,6 +69,24 @@ class _Outcome:
     short: bool
 
 
+# Upper bounds of the histogram of batch times, in seconds.
+BATCH_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, inf)
+
+
+@dataclass(slots=True)
+class BatchTimes:
+    """How long batches took from their first share to their confirmation."""
+
+    # Batches that took no longer than the bound of the same place, and longer than the one before.
+    counts: list[int] = field(default_factory=lambda: [0] * len(BATCH_SECONDS))
+    sum_seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One batch."""
+        self.counts[bisect_left(BATCH_SECONDS, seconds)] += 1
+        self.sum_seconds += seconds
+
+
 @dataclass(slots=True)
 class Counters:
     """What this end has done for the stream since the agent started."""
@@ -71,6 +94,7 @@ class Counters:
     confirmed_bits: int = 0
     failovers: int = 0
     last_failover_seconds: float = 0.0
+    batches: BatchTimes = field(default_factory=BatchTimes)
 
 
 class NearEnd:
@@ -100,6 +124,10 @@ class NearEnd:
         self._grace_until = now + STARTUP_GRACE_SECONDS
         self._failing_since: float | None = None
         self._starved = True
+        # Keys of batches that are being made.
+        self._under_way = 0
+        # Set while whole batches are missing and the way in use makes them.
+        self._flowing = asyncio.Event()
         self._wake = asyncio.Event()
         self.delivered = asyncio.Event()
 
@@ -135,12 +163,17 @@ class NearEnd:
 
     async def run(self) -> None:
         """Keep the buffer full until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(1, BATCHES_AT_ONCE):
+                group.create_task(self._follow(), name=f"stream-{self.terms.stream}-{number}")
+            await self._lead()
+
+    async def _lead(self) -> None:
+        """Make batches one after the other, whatever way that takes."""
         while True:
             self._wake.clear()
-            missing = self.terms.buffer_keys - self._store.ready(self.terms.stream)
-            now = time.monotonic()
+            missing, affordable = self._missing(), self._affordable()
             key_bits = self.terms.key_size_bits
-            affordable = int(self._budget.available(now) // key_bits)
             if missing <= 0:
                 weak = self._store.ready_matching(self.terms.stream, _by_pqc_alone)
                 if not weak or not await self._upgrade(weak):
@@ -148,16 +181,37 @@ class NearEnd:
             elif affordable < min(missing, self._batch_keys, 4):
                 await self._pause(min(missing, 4) * key_bits / self._budget.rate)
             elif await self._make_batch(min(missing, affordable)):
+                if self._whole_batch_missing():
+                    self._flowing.set()
                 # Others must get their turn even where a batch never really waits.
                 await asyncio.sleep(0)
             else:
                 await self._pause(IDLE_RETRY_SECONDS)
 
+    async def _follow(self) -> None:
+        """Make whole batches beside the one that `_lead` makes, for as long as the way in use works."""
+        while True:
+            await self._flowing.wait()
+            if not self._whole_batch_missing() or not (await self._make_quantum_batch(MAX_BATCH_KEYS)).made:
+                self._flowing.clear()
+            else:
+                await asyncio.sleep(0)
+
+    def _missing(self) -> int:
+        """Keys that the buffer has room for and nobody is making."""
+        return self.terms.buffer_keys - self._store.ready(self.terms.stream) - self._under_way
+
+    def _affordable(self) -> int:
+        """Keys that the stream's rate allows now."""
+        return int(self._budget.available(time.monotonic()) // self.terms.key_size_bits) - self._under_way
+
+    def _whole_batch_missing(self) -> bool:
+        return self._batch_keys == MAX_BATCH_KEYS <= min(self._missing(), self._affordable())
+
     async def _upgrade(self, weak: int) -> bool:
         """Replace some of the `weak` keys made by ML-KEM alone, once there is a quantum path again."""
-        affordable = int(self._budget.available(time.monotonic()) // self.terms.key_size_bits)
-        wanted = min(weak, affordable)
-        made = (await self._make_quantum_batch(wanted)).made if wanted else 0
+        wanted = min(weak, self._affordable())
+        made = (await self._make_quantum_batch(wanted)).made if wanted > 0 else 0
         if not made:
             return False
         gone = self._store.take_out(self.terms.stream, made, _by_pqc_alone)
@@ -253,6 +307,8 @@ class NearEnd:
 
     async def _deliver(self, path_set: PathSetTerms | None, count: int) -> None:
         """Make a batch and put it where the local SAE can draw it."""
+        self._under_way += count
+        began = time.monotonic()
         try:
             keys = await self._maker.make(path_set, count)
             self._refuse_outdated(keys)
@@ -262,6 +318,9 @@ class NearEnd:
             if error.code == pb.FAILURE_CODE_CONFIRMATION_MISMATCH:
                 self._event(agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED, reason=str(error))
             raise
+        finally:
+            self._under_way -= count
+        self.counters.batches.add(time.monotonic() - began)
         self._note_success(path_set, keys[0].provenance, count)
 
     def _refuse_outdated(self, keys: tuple[StoredKey, ...]) -> None:

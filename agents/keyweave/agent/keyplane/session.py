@@ -10,7 +10,7 @@ import itertools
 import random
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -29,9 +29,14 @@ from keyweave.v1 import keyplane_pb2_grpc
 if TYPE_CHECKING:  # generic in grpc's stubs only
     _Call = grpc.aio.StreamStreamCall[pb.SessionRequest, pb.SessionResponse]
 
+_Write = Callable[[Sequence[pb.Frame]], Awaitable[None]]
+
 HEARTBEAT_SECONDS = 0.5
 SILENT_SECONDS = 2.0
 OUTBOX_FRAMES = 1024
+# What one message carries at most: a transport message costs as much as several frames in it.
+MESSAGE_FRAMES = 64
+MESSAGE_BYTES = 256 * 1024
 CONCURRENT_REQUESTS = 256
 # Calls of one peer that have not said hello yet; more are refused, or they could pile up unseen.
 UNGREETED_CALLS = 8
@@ -137,9 +142,7 @@ class Peer:
             raise KeyPlaneError.from_message(reply.failure)
         return reply
 
-    async def run(
-        self, incoming: AsyncIterator[pb.Frame], write: Callable[[pb.Frame], Awaitable[None]]
-    ) -> None:
+    async def run(self, incoming: AsyncIterator[pb.Frame], write: _Write) -> None:
         """Serve one connection until it ends. A newer one replaces an older."""
         hello = await self._greet(incoming, write)
         if hello is None or self._closed:
@@ -167,9 +170,7 @@ class Peer:
                 self._fail_pending()
                 self._handler.on_disconnected(self)
 
-    async def _greet(
-        self, incoming: AsyncIterator[pb.Frame], write: Callable[[pb.Frame], Awaitable[None]]
-    ) -> pb.SessionHello | None:
+    async def _greet(self, incoming: AsyncIterator[pb.Frame], write: _Write) -> pb.SessionHello | None:
         """Exchange hellos; None where the peer leaves without one."""
         if self._ungreeted >= UNGREETED_CALLS:
             raise KeyPlaneError(
@@ -178,7 +179,9 @@ class Peer:
             )
         self._ungreeted += 1
         try:
-            await write(pb.Frame(hello=pb.SessionHello(node=self._local, incarnation=self._own_incarnation)))
+            await write(
+                [pb.Frame(hello=pb.SessionHello(node=self._local, incarnation=self._own_incarnation))]
+            )
             first = await anext(incoming, None)
         finally:
             self._ungreeted -= 1
@@ -280,10 +283,15 @@ class Peer:
                 future.set_result(pb.Frame(failure=gone.to_message()))
 
 
-async def _write_all(outbox: asyncio.Queue[pb.Frame], write: Callable[[pb.Frame], Awaitable[None]]) -> None:
+async def _write_all(outbox: asyncio.Queue[pb.Frame], write: _Write) -> None:
     while True:
+        frames = [await outbox.get()]
+        size = frames[0].ByteSize()
+        while not outbox.empty() and len(frames) < MESSAGE_FRAMES and size < MESSAGE_BYTES:
+            frames.append(outbox.get_nowait())
+            size += frames[-1].ByteSize()
         try:
-            await write(await outbox.get())
+            await write(frames)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             raise _SessionEndedError from None
 
@@ -325,20 +333,19 @@ async def dial(peer: Peer, address: Callable[[], str], tls: TlsFiles) -> None:
         await asyncio.sleep(random.uniform(0, min(RECONNECT_CAP_SECONDS, 0.05 * 2**failures)))  # noqa: S311
 
 
-async def _write(call: "_Call", frame: pb.Frame) -> None:
-    await call.write(pb.SessionRequest(frame=frame))
+async def _write(call: "_Call", frames: Sequence[pb.Frame]) -> None:
+    await call.write(pb.SessionRequest(frames=frames))
 
 
-async def _frames(call: "_Call") -> AsyncIterator[pb.Frame]:
-    async for response in call:
-        yield _frame_in(response)
-
-
-def _frame_in(message: pb.SessionRequest | pb.SessionResponse | None) -> pb.Frame:
-    # For bytes that do not parse gRPC logs an error and hands on None, whatever its types say.
-    if message is None:
-        raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, "the peer sent bytes that are no message")
-    return message.frame
+async def _frames(
+    messages: AsyncIterable[pb.SessionRequest | pb.SessionResponse | None],
+) -> AsyncIterator[pb.Frame]:
+    async for message in messages:
+        # For bytes that do not parse gRPC logs an error and hands on None, whatever its types say.
+        if message is None:
+            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, "the peer sent bytes that are no message")
+        for frame in message.frames:
+            yield frame
 
 
 class KeyPlaneServicer(keyplane_pb2_grpc.KeyPlaneServiceServicer):
@@ -360,14 +367,10 @@ class KeyPlaneServicer(keyplane_pb2_grpc.KeyPlaneServiceServicer):
                 grpc.StatusCode.PERMISSION_DENIED, f"no policy here names the peer '{caller.name}'"
             )
 
-        async def frames() -> AsyncIterator[pb.Frame]:
-            async for request in request_iterator:
-                yield _frame_in(request)
-
-        async def write(frame: pb.Frame) -> None:
-            await context.write(pb.SessionResponse(frame=frame))
+        async def write(frames: Sequence[pb.Frame]) -> None:
+            await context.write(pb.SessionResponse(frames=frames))
 
         try:
-            await peer.run(frames(), write)
+            await peer.run(_frames(request_iterator), write)
         except KeyPlaneError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

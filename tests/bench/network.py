@@ -1,0 +1,87 @@
+"""A whole network of the product's own processes, for measuring; and what its agents count."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from keyweave.cli.connection import Network
+from keyweave.cli.layout import Layout
+from keyweave.cli.supervisor import PROGRAM, Supervisor
+from keyweave.v1 import admin_pb2_grpc, emulator_pb2_grpc
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+_SAMPLE = re.compile(r"^(?P<name>[a-z_]+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'([a-z_]+)="([^"]*)"')
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@dataclass(slots=True)
+class Running:
+    """A network that is up."""
+
+    layout: Layout
+    admin: "admin_pb2_grpc.AdminServiceAsyncStub"
+    emulator: "emulator_pb2_grpc.EmulatorServiceAsyncStub"
+    http: aiohttp.ClientSession = field(repr=False)
+
+    async def samples(self, node: str) -> Samples:
+        """Everything that a node's agent counts, now."""
+        async with self.http.get(self.layout.endpoints.agent_metrics[node]) as answer:
+            return parsed(await answer.text())
+
+
+def parsed(exposition: str) -> Samples:
+    """The samples of a Prometheus text exposition."""
+    return {
+        (match["name"], frozenset(_LABEL.findall(match["labels"] or ""))): float(match["value"])
+        for match in _SAMPLE.finditer(exposition)
+    }
+
+
+def of(samples: Samples, name: str, **labels: str) -> float:
+    """One sample; 0 where it is not there (yet)."""
+    return samples.get((name, frozenset(labels.items())), 0.0)
+
+
+@asynccontextmanager
+async def up(
+    scenario: Path,
+    root: Path,
+    *,
+    program: Sequence[str] = PROGRAM,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> AsyncIterator[Running]:
+    """Bring a scenario up; nothing of it is left afterwards."""
+    laid_out: asyncio.Future[Layout] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+
+    async def when_up(layout: Layout) -> None:
+        laid_out.set_result(layout)
+        await stop.wait()
+
+    supervisor = Supervisor(scenario, root, program=program, tell=tell)
+    work = asyncio.create_task(supervisor.run(stop, when_up), name="network")
+    try:
+        either: set[asyncio.Future[Any]] = {work, laid_out}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        layout = laid_out.result()
+        async with AsyncExitStack() as stack:
+            network = Network(layout.state)
+            yield Running(
+                layout,
+                await stack.enter_async_context(network.admin()),
+                await stack.enter_async_context(network.emulator()),
+                await stack.enter_async_context(aiohttp.ClientSession()),
+            )
+    finally:
+        stop.set()
+        await work
