@@ -8,6 +8,7 @@ LinkName = NewType("LinkName", str)
 StreamName = NewType("StreamName", str)
 PathId = NewType("PathId", str)
 SaeId = NewType("SaeId", str)
+OrderId = NewType("OrderId", str)
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, not starting with a hyphen"

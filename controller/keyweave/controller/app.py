@@ -10,8 +10,9 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -36,6 +37,7 @@ from keyweave.controller.instructions import (
     Confirm,
     Emit,
     FallSilent,
+    ForgetOrder,
     Instruction,
     PersistRollout,
     Push,
@@ -43,6 +45,7 @@ from keyweave.controller.instructions import (
 )
 from keyweave.controller.intent import Intent, link_of, node_of, stream_of
 from keyweave.controller.metrics import ControllerMetrics
+from keyweave.controller.orders import Order
 from keyweave.controller.overview import Overview
 from keyweave.controller.push import PolicyPusher
 from keyweave.controller.reconcile import Core, CoreSettings
@@ -186,13 +189,14 @@ class Controller:
 
     # ---- the loop ------------------------------------------------------------------------------------
 
-    async def start(self, intent: Intent) -> None:
+    async def start(self, intent: Intent, orders: Sequence[Order] = ()) -> None:
         """Take up where the store left off."""
         instructions = self._core.start(
             {name: node_of(spec) for name, spec in intent.nodes.items()},
             {name: link_of(spec) for name, spec in intent.links.items()},
             {name: stream_of(spec) for name, spec in intent.streams.items()},
             self._now(),
+            orders,
         )
         await self._execute(instructions)
 
@@ -224,7 +228,9 @@ class Controller:
         for instruction in instructions:
             match instruction:
                 case PersistRollout(rollout):
-                    await self._persist(rollout)
+                    await self._stored("rollout", partial(self._store.save_rollout, rollout))
+                case ForgetOrder(order_id):
+                    await self._stored("order", partial(self._store.delete_order, order_id))
                 case Push() | Confirm():
                     self.pusher.execute(instruction)
                 case FallSilent(seen_epoch):
@@ -235,14 +241,14 @@ class Controller:
                 case Emit():
                     pass
 
-    async def _persist(self, rollout: Rollout) -> None:
-        """Store the rollout, trying until it is stored: what follows must not be sent before."""
+    async def _stored(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
+        """Write to the store, trying until it is done: what follows must not be sent before."""
         while True:
             try:
-                await self._store.save_rollout(rollout)
+                await write()
             except UnavailableError as error:
                 self.metrics.store_failures_total.inc()
-                log.get().error("rollout_not_stored", reason=str(error))
+                log.get().error(f"{what}_not_stored", reason=str(error))
                 if self._finishing:
                     return  # no stream is open any more that could carry what follows
                 await asyncio.sleep(STORE_RETRY_SECONDS)
@@ -306,7 +312,7 @@ async def serve(config: ControllerConfig, stop: asyncio.Event) -> None:
             "controller_starting", epoch=epoch, plan_version=stored.plan.version, streams=len(intent.streams)
         )
         controller = Controller(config, store, stored, await store.last_event_id())
-        await controller.start(intent)
+        await controller.start(intent, await store.load_orders())
         await _serve(config, controller, AdminService(store, intent, controller), stop)
     except ExceptionGroup as failures:
         fenced = failures.subgroup(FencedError)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from keyweave.common.names import NodeName, PathId, StreamName
 from keyweave.common.policy_digest import combine, serialized_rule_digest
 from keyweave.controller.agent_events import NANOS
+from keyweave.controller.orders import OrderKind
 from keyweave.controller.rollout import Rollout, RoutedPath
 from keyweave.controller.topology import (
     Condition,
@@ -38,6 +39,11 @@ _ON_EXHAUSTION = {
     OnExhaustion.WAIT: types_pb2.ON_EXHAUSTION_WAIT,
     OnExhaustion.PQC: types_pb2.ON_EXHAUSTION_PQC,
     OnExhaustion.REFUSE: types_pb2.ON_EXHAUSTION_REFUSE,
+}
+ORDER_KINDS = {
+    OrderKind.LINK_CLEAR: types_pb2.ORDER_KIND_LINK_CLEAR,
+    OrderKind.LINK_DESTROY: types_pb2.ORDER_KIND_LINK_DESTROY,
+    OrderKind.NODE_ZEROIZE: types_pb2.ORDER_KIND_NODE_ZEROIZE,
 }
 
 
@@ -78,6 +84,7 @@ def compile_policies(
         by_stream.setdefault(path.stream, []).append(path.path)
     for name in sorted(snapshot.streams):
         _add_ends(drafts, snapshot, snapshot.streams[name], rollout, by_stream.get(name, ()))
+    _add_orders(drafts, snapshot)
     return {name: _finish(draft, snapshot) for name, draft in drafts.items()}
 
 
@@ -107,6 +114,20 @@ def suspicion(view: LinkView) -> tuple[int, str]:
     if view.condition is not Condition.SUSPECT or view.suspect_since <= 0:
         return 0, ""
     return int(view.suspect_since * NANOS), view.suspect_reason[:_REASON_CHARACTERS]
+
+
+def _add_orders(drafts: Mapping[NodeName, _Draft], snapshot: Snapshot) -> None:
+    for order in snapshot.orders.values():
+        rule = agent_pb2.OrderRule(
+            order_id=order.order_id,
+            kind=ORDER_KINDS[order.kind],
+            link=order.link,
+            ordered_unix_nanos=round(order.ordered_at * NANOS),
+            ordered_by=order.ordered_by,
+        )
+        for node in order.nodes:
+            if node in drafts:
+                drafts[node].rules.append(agent_pb2.Rule(rule_id=order.rule_id, order=rule))
 
 
 def _add_relays(

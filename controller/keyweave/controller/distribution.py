@@ -131,6 +131,16 @@ class Distribution:
         if self._stale is not None:
             self._stale |= {link.a, link.b}
 
+    def orders_changed(self, nodes: Collection[NodeName]) -> None:
+        """Compile the policies of these nodes anew at the next `settle`."""
+        if self._stale is not None:
+            self._stale |= set(nodes)
+
+    def has_rule(self, node: NodeName, rule_id: str) -> bool:
+        """Whether the agent has acknowledged a policy with this rule."""
+        applied = self.agent(node).applied
+        return applied is not None and rule_id in applied.policy.rules
+
     def connected(self, node: NodeName, have: agent_pb2.PolicyVersion) -> None:
         """An agent has connected and says what it runs by."""
         sync = self.agent(node)

@@ -6,7 +6,7 @@ must not know less about the paths in use than the agents do.
 
 from dataclasses import dataclass
 
-from keyweave.common.names import NodeName
+from keyweave.common.names import NodeName, OrderId
 from keyweave.controller.compile import NodePolicy
 from keyweave.controller.events import Event
 from keyweave.controller.rollout import Rollout
@@ -25,6 +25,13 @@ class PersistRollout:
     """Store the plan and how far it is in use."""
 
     rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetOrder:
+    """Delete an order that is over from the store; comes before the pushes that withdraw its rule."""
+
+    order_id: OrderId
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +73,4 @@ class WakeAt:
     time: float
 
 
-Instruction = PersistRollout | Push | Confirm | FallSilent | Emit | WakeAt
+Instruction = PersistRollout | ForgetOrder | Push | Confirm | FallSilent | Emit | WakeAt

@@ -9,7 +9,7 @@ drift are planned every few seconds at most. Until every known link has reported
 over, the stored plan stands and nothing is withdrawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,8 +20,9 @@ from keyweave.controller.compile import suspicion
 from keyweave.controller.distribution import Distribution
 from keyweave.controller.estimate import LinkLimits
 from keyweave.controller.events import Event, Severity
-from keyweave.controller.instructions import Emit, FallSilent, Instruction, WakeAt
+from keyweave.controller.instructions import Emit, FallSilent, ForgetOrder, Instruction, WakeAt
 from keyweave.controller.link_book import LinkBook, LinkChange
+from keyweave.controller.orders import Order, OrderBook, order_event
 from keyweave.controller.plan_changes import PlannedOn, moved_streams, permits, pruned
 from keyweave.controller.reports import Reports
 from keyweave.controller.rollout import Rollout
@@ -34,6 +35,7 @@ from keyweave.controller.stimuli import (
     LinkPut,
     NodeDeleted,
     NodePut,
+    OrderPut,
     PolicyAcked,
     PolicyConnected,
     PolicyDisconnected,
@@ -106,6 +108,7 @@ class Core:
         self.nodes: dict[NodeName, Node] = {}
         self.streams: dict[StreamName, Stream] = {}
         self.links = LinkBook(settings.links)
+        self.orders = OrderBook()
         self.reports = Reports()
         # When the plan in force was made by this controller; 0 while it is the stored one.
         self.planned_at = 0.0
@@ -135,6 +138,7 @@ class Core:
                 nodes=dict(sorted(self.nodes.items())),
                 links=self.links.views(),
                 streams=dict(sorted(self.streams.items())),
+                orders=self.orders.rules(),
             )
         return self._snapshot
 
@@ -144,12 +148,15 @@ class Core:
         links: Mapping[LinkName, Link],
         streams: Mapping[StreamName, Stream],
         now: float,
+        orders: Iterable[Order] = (),
     ) -> list[Instruction]:
         """Begin with what the store holds. Call once, before the first stimulus."""
         self.nodes |= nodes
         self.streams |= streams
         for name in sorted(links):
             self.links.put(links[name], now)
+        for order in orders:
+            self.orders.put(order)
         self._warm_at = now + self._settings.warmup_seconds
         self._prune()
         return self._conclude(now)
@@ -171,6 +178,11 @@ class Core:
                     self._take_telemetry(item, now, touched)
             case NodePut() | NodeDeleted() | LinkPut() | LinkDeleted() | StreamPut() | StreamDeleted():
                 self._change_intent(stimulus, now)
+            case OrderPut(order):
+                self.orders.put(order)
+                self._orders_changed(order)
+                said = f"given to {', '.join(order.nodes)}"
+                self._out.append(Emit(order_event(order, "order_given", Severity.MINOR, said, now)))
             case PolicyConnected() | PolicyDisconnected() | PolicyAcked() | PolicyNacked():
                 self._take_policy(stimulus, now)
             case Tick():
@@ -296,6 +308,10 @@ class Core:
                     why = "; ".join(f"{r.rule_id or 'policy'}: {describe_status(r.status)}" for r in rules)
                     message = f"agent '{node}' refused its policy and keeps the one it had: {why}"
                     self._emit("policy_nacked", Severity.MAJOR, message, now, node=node)
+                    for rule in rules:
+                        order = self.orders.refuse(rule.rule_id, node, describe_status(rule.status))
+                        if order is not None:
+                            self._orders_changed(order)
 
     def _fall_behind(self, node: NodeName, seen: int, now: float) -> None:
         if not self.read_only:
@@ -307,6 +323,23 @@ class Core:
         )
         fields = {"seen_epoch": str(seen), "epoch": str(self.epoch)}
         self._emit("epoch_behind", Severity.MAJOR, message, now, node=node, fields=fields)
+
+    # ---- orders ------------------------------------------------------------------------------------
+
+    def _orders_changed(self, order: Order) -> None:
+        self._snapshot = None
+        self.distribution.orders_changed(order.nodes)
+        self._unsettled = True
+
+    def _end_orders(self, now: float) -> None:
+        """Orders that are over leave the store first, then policies."""
+        for ended in self.orders.settle(now, self._concerns, self.distribution.has_rule):
+            self._out += [Emit(ended.event), ForgetOrder(ended.order.order_id)]
+            self._orders_changed(ended.order)
+
+    def _concerns(self, order: Order, node: NodeName) -> bool:
+        """Whether the node, and the link if it is about one, are still there."""
+        return node in self.nodes and (not order.link or self.links.ends_at(order.link, node))
 
     # ---- links and plans ---------------------------------------------------------------------------
 
@@ -391,6 +424,8 @@ class Core:
 
     def _conclude(self, now: float) -> list[Instruction]:
         self._plan_if_due(now)
+        if not self.read_only:
+            self._end_orders(now)
         if self._unsettled and not self.read_only:
             self._out += self.distribution.settle(self.snapshot)
             self._unsettled = False
@@ -405,9 +440,9 @@ class Core:
         return out
 
     def _next_wake(self) -> float | None:
-        times = [self.links.next_deadline(), self._plan_at]
+        times = [self.links.next_deadline(), self.orders.next_deadline(), self._plan_at]
         if self.warming_up:
-            times = [times[0], self._warm_at]
+            times = [*times[:2], self._warm_at]
         elif self.read_only:
             times = times[:1]
         return min((time for time in times if time is not None), default=None)

@@ -8,6 +8,7 @@ they are here.
 from dataclasses import dataclass
 
 from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.controller.orders import Order
 from keyweave.controller.samples import EndSamples
 from keyweave.controller.topology import Link, Node, Stream
 from keyweave.v1 import agent_pb2
@@ -55,6 +56,13 @@ class StreamDeleted:
     """A stream is gone."""
 
     name: StreamName
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPut:
+    """An operator ordered something to be done once."""
+
+    order: Order
 
 
 IntentStimulus = NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted
@@ -192,4 +200,4 @@ class Tick:
 
 
 PolicyStimulus = PolicyConnected | PolicyDisconnected | PolicyAcked | PolicyNacked
-Stimulus = IntentStimulus | Batch | TelemetryStimulus | PolicyStimulus | Tick
+Stimulus = IntentStimulus | OrderPut | Batch | TelemetryStimulus | PolicyStimulus | Tick

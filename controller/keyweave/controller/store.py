@@ -33,8 +33,10 @@ from keyweave.common.errors import (
     PreconditionError,
     UnavailableError,
 )
+from keyweave.common.names import OrderId
 from keyweave.controller.events import Event
 from keyweave.controller.intent import Intent, Spec, SpecType, kind_name
+from keyweave.controller.orders import Order
 from keyweave.controller.rollout import Rollout
 from keyweave.v1 import types_pb2
 
@@ -60,6 +62,9 @@ _rollout = sa.Table(
 _events = sa.Table(
     "events", _metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("content", sa.Text)
 )
+_orders = sa.Table(
+    "orders", _metadata, sa.Column("id", sa.String(32), primary_key=True), sa.Column("content", sa.Text)
+)
 _lease = sa.Table(
     "lease",
     _metadata,
@@ -71,6 +76,7 @@ _lease = sa.Table(
 _ONLY_ROW = 1
 _rollout_json: TypeAdapter[Rollout] = TypeAdapter(Rollout)
 _event_json: TypeAdapter[Event] = TypeAdapter(Event)
+_order_json: TypeAdapter[Order] = TypeAdapter(Order)
 
 
 class Store:
@@ -203,6 +209,25 @@ class Store:
             gone = await connection.execute(sa.delete(table).where(table.c.name == name))
             if gone.rowcount != 1:
                 raise NotFoundError(f"there is no {kind_name(kind)} '{name}'")
+
+    # ---- orders ------------------------------------------------------------------------------------
+
+    async def put_order(self, order: Order) -> None:
+        """Keep an order until it is deleted."""
+        content = _order_json.dump_json(order).decode()
+        async with self._fenced() as connection:
+            await connection.execute(sa.insert(_orders).values(id=order.order_id, content=content))
+
+    async def delete_order(self, order_id: OrderId) -> None:
+        """Forget an order that is over; nothing where it is forgotten already."""
+        async with self._fenced() as connection:
+            await connection.execute(sa.delete(_orders).where(_orders.c.id == order_id))
+
+    async def load_orders(self) -> tuple[Order, ...]:
+        """All orders that are not over."""
+        async with self._engine.connect() as connection:
+            contents = (await connection.scalars(sa.select(_orders.c.content).order_by(_orders.c.id))).all()
+        return tuple(_order_json.validate_json(content) for content in contents)
 
     # ---- the rollout -------------------------------------------------------------------------------
 

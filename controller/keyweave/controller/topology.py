@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+from keyweave.common.names import LinkName, NodeName, OrderId, PathId, SaeId, StreamName
+from keyweave.controller.orders import Order
 
 
 class Condition(StrEnum):
@@ -127,6 +128,8 @@ class Snapshot:
     nodes: Mapping[NodeName, Node]
     links: Mapping[LinkName, LinkView]
     streams: Mapping[StreamName, Stream]
+    # What operators have ordered and not all have done.
+    orders: Mapping[OrderId, Order] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
