@@ -88,8 +88,8 @@ class Recording(Observer):
         self.pads.append(pad)
         if pad.use is PadUse.SEND:
             journal = self._journal(pad.node, pad.link)
-            reserved = journal["reserved_first_lane" if pad.first_lane else "reserved_second_lane"]
-            if journal["pool_id"] != pad.pool_id.hex() or reserved < pad.end:
+            reserved = journal["reserved"].get(pad.pool_id.hex(), [-1, -1])[0 if pad.first_lane else 1]
+            if reserved < pad.end:
                 self.not_durable.append(f"{pad}: {journal}")
 
     def block_taken(self, **taken: Any) -> None:
@@ -101,7 +101,7 @@ class Recording(Observer):
 
     def _journal(self, node: str, link: str) -> dict[str, Any]:
         path = self._directory / node / "links" / f"{link}.json"
-        nothing = {"highest_block": 0, "pool_id": ""}
+        nothing = {"highest_block": 0, "reserved": {}}
         journal: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else nothing
         return journal
 

@@ -20,14 +20,14 @@ from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.far import MAX_OPEN_BATCHES, FarEnd
 from keyweave.agent.keyplane.journal import Journal
 from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
-from keyweave.agent.keyplane.linkend import LinkEnd, LinkPolicy
+from keyweave.agent.keyplane.linkend import LinkEnd
 from keyweave.agent.keyplane.linkwatch import Verdict
 from keyweave.agent.keyplane.near import NearEnd
 from keyweave.agent.keyplane.plane import ALARMS_AT_ONCE, KeyPlane
 from keyweave.agent.keyplane.pool import MAX_GRANTED_RUNS, Lane, Pool, PoolError, User
 from keyweave.agent.keyplane.relay import MAX_LINKS, Relays, Share
 from keyweave.agent.keyplane.session import Peer
-from keyweave.agent.keyplane.terms import PathSetTerms, RelayPath, StreamTerms
+from keyweave.agent.keyplane.terms import LinkPolicy, PathSetTerms, RelayPath, StreamTerms
 from keyweave.agent.observer import Observer
 from keyweave.agent.ring import MAX_UNACKED, Ring
 from keyweave.common.errors import InvalidInputError
@@ -494,9 +494,9 @@ async def test_calls_without_a_hello_cannot_pile_up() -> None:
 async def test_a_reply_cannot_be_made_to_grow_from_hop_to_hop() -> None:
     flood = pb.Frame(relay_accepted=pb.RelayAccepted(links=["x" * 4096] * 1000))
     peer = mock.Mock(connected=True, request=mock.AsyncMock(return_value=flood))
-    taken = mock.Mock(first_lane=True, offset=0, data=bytearray(33))
-    link_end = mock.Mock(peer_node=PEER, acquire=mock.AsyncMock(return_value=taken))
-    link_end.pool.pool_id = POOL
+    taken = mock.Mock(pool_id=POOL, first_lane=True, offset=0, data=bytearray(33))
+    link_end = mock.Mock(peer_node=PEER)
+    link_end.pools.acquire = mock.AsyncMock(return_value=taken)
     link_end.info.emulated = True
     relays = Relays(HERE, {LinkName("a-b"): link_end}, {PEER: peer}, mock.Mock())
     what = Share(STREAM, PathId("p"), reverse=False, batch_id=BATCH, index=0, count=1)

@@ -60,6 +60,7 @@ class Agent:
             observer,
             on_report=self.uplink.report,
             on_event=self.uplink.event,
+            quarantine_seconds=config.quarantine_hours * 3600,
         )
         self.supply = Supply(self.plane, observer, show_provenance=self._shows_provenance)
 
@@ -87,9 +88,10 @@ class Agent:
             batch.pools.add(
                 link=name,
                 pool_id=pool.pool_id if pool else b"",
-                send_bits=pool.send_bytes() * 8 if pool else 0,
-                receive_bits=pool.receive_bytes() * 8 if pool else 0,
+                send_bits=link.pools.send_bytes * 8,
+                receive_bits=link.pools.receive_bytes * 8,
                 intake_bits_total=link.intake_bytes_total * 8,
+                held_bits=link.held_bytes * 8,
             )
         counts = self.supply.served.counts
         for stream, near in self.plane.near.items():

@@ -59,6 +59,8 @@ class AgentConfig(_Section):
     kme: KmeSection
     metrics_listen: HostPort = "127.0.0.1:0"
     drivers: Annotated[tuple[DriverSection, ...], Field(min_length=1)]
+    # How long blocks of a link under suspicion are held for an operator to decide; then they are destroyed.
+    quarantine_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24
     telemetry_interval_seconds: Annotated[float, Field(ge=0.05, le=10)] = 0.2
     ready_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

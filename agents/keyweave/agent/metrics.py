@@ -66,16 +66,21 @@ class AgentCollector(Collector):
         intake = CounterMetricFamily(
             "keyweave_agent_pool_intake_bits", "Device key bits taken into pools.", labels=["link"]
         )
+        held = GaugeMetricFamily(
+            "keyweave_agent_quarantine_held_bits",
+            "Bits of device blocks held until an operator clears or destroys them.",
+            labels=["link"],
+        )
         health = GaugeMetricFamily(
             "keyweave_agent_link_usable", "Whether this end may use the link (1) or not (0).", labels=["link"]
         )
         for name, link in self._plane.links.items():
-            pool = link.pool
-            send.add_metric([name], pool.send_bytes() * 8 if pool else 0)
-            receive.add_metric([name], pool.receive_bytes() * 8 if pool else 0)
+            send.add_metric([name], link.pools.send_bytes * 8)
+            receive.add_metric([name], link.pools.receive_bytes * 8)
+            held.add_metric([name], link.held_bytes * 8)
             intake.add_metric([name], link.intake_bytes_total * 8)
             health.add_metric([name], float(link.watch.verdict.health == "ok" and not link.aborted))
-        yield from (send, receive, intake, health)
+        yield from (send, receive, intake, held, health)
 
     def _streams(self) -> Families:
         ready = GaugeMetricFamily(

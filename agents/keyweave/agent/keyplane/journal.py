@@ -1,8 +1,8 @@
 """What a link end must remember across a crash: how far it has gone, as numbers, never key bytes.
 
-Two high-water marks, made durable *before* what they cover happens:
+Two kinds of high-water marks, made durable *before* what they cover happens:
  * the highest device block ever taken in, so that no later pool starts below it;
- * per lane, an offset of the present pool that sending stays below until it is moved again.
+ * for each pool and lane, an offset that sending stays below until it is moved again.
 """
 
 import asyncio
@@ -16,6 +16,9 @@ from keyweave.common.process import write_atomically
 # not used costs nothing.
 RESERVE_BYTES = 256 * 1024
 
+# By pool ID in hexadecimal digits, then by lane: whether it is the first.
+_Reserved = Mapping[str, Mapping[bool, int]]
+
 
 class Journal:
     """The durable numbers of one link end. Not for use by two tasks at once without its own lock."""
@@ -24,8 +27,7 @@ class Journal:
         self._path = path
         self._lock = asyncio.Lock()
         self.highest_block = 0
-        self._pool_id = ""
-        self._reserved: dict[bool, int] = {True: 0, False: 0}
+        self._reserved: _Reserved = {}
         if path.exists():
             self.highest_block = int(json.loads(path.read_text(encoding="utf-8"))["highest_block"])
 
@@ -33,31 +35,33 @@ class Journal:
         """Make durable that blocks up to `block` have been taken from the device."""
         async with self._lock:
             if block > self.highest_block:
-                await self._write(block, self._pool_id, self._reserved)
+                await self._write(block, self._reserved)
                 self.highest_block = block
 
     def covers(self, pool_id: bytes, offsets: dict[bool, int]) -> bool:
         """Whether sending up to these lane offsets of this pool is already covered."""
-        return pool_id.hex() == self._pool_id and all(self._reserved[k] >= v for k, v in offsets.items())
+        lanes = self._reserved.get(pool_id.hex())
+        return lanes is not None and all(lanes[lane] >= end for lane, end in offsets.items())
 
     async def reserve(self, pool_id: bytes, offsets: dict[bool, int]) -> None:
         """Make durable, with room ahead, that sending may reach these lane offsets of this pool."""
         async with self._lock:
             if self.covers(pool_id, offsets):
                 return
-            same = pool_id.hex() == self._pool_id
-            reserved = dict(self._reserved) if same else {True: 0, False: 0}
+            lanes = dict(self._reserved.get(pool_id.hex(), {True: 0, False: 0}))
             for lane, end in offsets.items():
-                reserved[lane] = max(reserved[lane], end + RESERVE_BYTES)
+                lanes[lane] = max(lanes[lane], end + RESERVE_BYTES)
             # In force only once it is durable: `covers` does not wait for the lock.
-            await self._write(self.highest_block, pool_id.hex(), reserved)
-            self._pool_id, self._reserved = pool_id.hex(), reserved
+            await self._write(self.highest_block, {**self._reserved, pool_id.hex(): lanes})
+            self._reserved = {**self._reserved, pool_id.hex(): lanes}
 
-    async def _write(self, highest_block: int, pool_id: str, reserved: Mapping[bool, int]) -> None:
+    def forget(self, pool_id: bytes) -> None:
+        """The pool is destroyed: nobody will ever send with it again."""
+        self._reserved = {name: lanes for name, lanes in self._reserved.items() if name != pool_id.hex()}
+
+    async def _write(self, highest_block: int, reserved: _Reserved) -> None:
         state = {
             "highest_block": highest_block,
-            "pool_id": pool_id,
-            "reserved_first_lane": reserved[True],
-            "reserved_second_lane": reserved[False],
+            "reserved": {name: [lanes[True], lanes[False]] for name, lanes in reserved.items()},
         }
         await asyncio.to_thread(write_atomically, self._path, json.dumps(state))

@@ -34,6 +34,8 @@ class LinkHealth(StrEnum):
     NO_SIGNAL = "no-signal"
     FAULT = "fault"
     ABORTED = "aborted"
+    # The controller's verdict, by policy; this end's own measurements never give it.
+    SUSPECT = "suspect"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.far import FarEnd
 from keyweave.agent.keyplane.journal import Journal
 from keyweave.agent.keyplane.keystore import KeyStore, Provenance, StoredKey
-from keyweave.agent.keyplane.linkend import LinkEnd, LinkPolicy
+from keyweave.agent.keyplane.linkend import LinkEnd
 from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
 from keyweave.agent.keyplane.near import NearEnd
 from keyweave.agent.keyplane.quarantine import QuarantineNotices
 from keyweave.agent.keyplane.relay import Relays
 from keyweave.agent.keyplane.session import Peer, dial
-from keyweave.agent.keyplane.terms import StreamTerms
+from keyweave.agent.keyplane.terms import LinkPolicy, StreamTerms
 from keyweave.agent.observer import Observer
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError
@@ -67,6 +67,7 @@ class KeyPlane:
         *,
         on_report: Callable[[DeviceReport], None],
         on_event: Callable[[agent_pb2.AgentEvent], None],
+        quarantine_seconds: float = 24 * 3600.0,
     ) -> None:
         self.node = node
         self.store = KeyStore()
@@ -80,6 +81,7 @@ class KeyPlane:
         self._tls = tls
         self._on_report = on_report
         self._on_event = on_event
+        self._quarantine_seconds = quarantine_seconds
         self._addresses: dict[NodeName, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -117,7 +119,7 @@ class KeyPlane:
     def close(self) -> None:
         """Overwrite all key bytes that this process still holds."""
         for link in self.links.values():
-            link.destroy_pool("the agent stops")
+            link.destroy_keys("the agent stops", tell=False)
         self.store.destroy(lambda _key: True)
 
     # ---- policy -------------------------------------------------------------------------------
@@ -126,12 +128,13 @@ class KeyPlane:
         """Bring sessions, links, streams and transit to what these rules say."""
         rules = list(rules)
         self._apply_peers({NodeName(r.peer.node): r.peer.key_plane_address for r in _of("peer", rules)})
-        self._apply_links({LinkName(r.link.link): r.link for r in _of("link", rules)})
         self.relays.apply(
             {(StreamName(r.relay.stream), PathId(r.relay.path_id)): r.relay for r in _of("relay", rules)}
         )
         streams = [StreamTerms.of(r.stream) for r in _of("stream", rules)]
         self._apply_streams({terms.stream: terms for terms in streams})
+        # Last: a link that comes under suspicion quarantines what the rules above name.
+        self._apply_links({LinkName(r.link.link): r.link for r in _of("link", rules)})
 
     def _apply_peers(self, addresses: Mapping[NodeName, str]) -> None:
         self._addresses.update(addresses)
@@ -148,7 +151,7 @@ class KeyPlane:
             rule = rules.get(name)
             policy = None
             if rule is not None and rule.peer_node == link.peer_node:
-                policy = LinkPolicy(link.peer_node, rule.abort_qber_ratio, rule.maintenance)
+                policy = LinkPolicy.of(rule)
             link.bind(self.peers.get(link.peer_node), policy)
 
     def _apply_streams(self, wanted: Mapping[StreamName, StreamTerms]) -> None:
@@ -199,7 +202,7 @@ class KeyPlane:
                 return self._far_end(peer, frame.kem_offer.stream).answer_kem(frame.kem_offer)
             case "pool_grant_request":
                 request = frame.pool_grant_request
-                self._spawn("pool-grant", self._link_with(peer, request.link).grant(request))
+                self._spawn("pool-grant", self._link_with(peer, request.link).pools.grant(request))
                 return None
             case "quarantine":
                 self._check_alarms(peer)
@@ -293,7 +296,8 @@ class KeyPlane:
             LinkHealth.ABORTED: agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT,
         }
         kind = kinds.get(after.health)
-        if kind is not None or before.health in kinds:
+        by_device = LinkHealth.SUSPECT not in (before.health, after.health)
+        if by_device and (kind is not None or before.health in kinds):
             self._on_event(
                 agent_pb2.AgentEvent(
                     kind=kind or agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED,
@@ -303,7 +307,7 @@ class KeyPlane:
                     since_unix_nanos=int(after.since * 1e9),
                 )
             )
-        if after.health is LinkHealth.ABORTED:
+        if after.health in (LinkHealth.ABORTED, LinkHealth.SUSPECT):
             self._quarantine(link.name, after.since, after.reason)
         else:
             for near in self.near.values():
@@ -388,6 +392,8 @@ class KeyPlane:
     async def _expire_keys(self) -> None:
         while True:
             await asyncio.sleep(EXPIRY_CHECK_SECONDS)
+            for link in self.links.values():
+                link.expire_held(time.time() - self._quarantine_seconds)
             for stream in self.store.expire(time.time()):
                 if stream in self.near:
                     self.near[stream].wake()

@@ -196,6 +196,7 @@ class Lane:
 class Range:
     """Bytes of a pool taken out for sending, and where the far end finds the same ones."""
 
+    pool_id: bytes
     first_lane: bool
     offset: int
     data: bytearray = field(repr=False)
@@ -215,7 +216,7 @@ class Pool:
         self._half = block_bytes // 2
         self._lanes = {True: Lane(self._half), False: Lane(self._half)}
         self._produced: deque[tuple[int, int]] = deque(maxlen=MAX_PRODUCED_TIMES)
-        self._truncated = False
+        self._closed = False
 
     @property
     def agreed_end(self) -> int:
@@ -225,10 +226,10 @@ class Pool:
     def append(self, number: int, block: bytearray, produced_unix_nanos: int) -> None:
         """Take in a device block, which must be the next; it is overwritten.
 
-        A truncated pool takes in none: its offsets from there on may have been used already.
+        A closed pool takes in none: of a truncated one, offsets from there on may have been used already.
         """
-        if self._truncated:
-            raise PoolError(f"device block {number} came for a pool that was truncated")
+        if self._closed:
+            raise PoolError(f"device block {number} came for a pool that grows no more")
         if number != self.next_block or len(block) != 2 * self._half:
             raise PoolError(f"device block {number} ({len(block)} bytes) came; {self.next_block} was due")
         self._lanes[True].append(block[: self._half])
@@ -236,6 +237,11 @@ class Pool:
         memory.wipe(block)
         self.next_block += 1
         self._produced.append((number, produced_unix_nanos))
+
+    def close(self) -> None:
+        """Both ends hold exactly what is in it now: it never grows."""
+        self._closed = True
+        self.peer_next_block = self.next_block
 
     @property
     def kept_bytes(self) -> int:
@@ -263,7 +269,7 @@ class Pool:
         if found is None:
             return None
         first_lane, user, start = found
-        return Range(first_lane, start, self._lanes[first_lane].use(user, start, size))
+        return Range(self.pool_id, first_lane, start, self._lanes[first_lane].use(user, start, size))
 
     def receive(self, *, first_lane: bool, offset: int, size: int) -> bytearray:
         """Take the bytes the peer says it sent with; PoolError unless they are its to use."""
@@ -317,7 +323,7 @@ class Pool:
 
     def truncate(self, from_block: int) -> None:
         """Destroy block `from_block` and all later ones; the pool serves what is left and never grows."""
-        self._truncated = True
+        self._closed = True
         from_block = max(from_block, self.first_block)
         if from_block < self.next_block:
             end = (from_block - self.first_block) * self._half

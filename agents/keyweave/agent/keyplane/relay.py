@@ -86,8 +86,7 @@ class Relays:
             raise KeyPlaneError(
                 pb.FAILURE_CODE_UNREACHABLE, f"no session with {to}", node=self._node, link=link
             )
-        taken = await link_end.acquire(len(secret) + wire.overhead())
-        assert link_end.pool is not None
+        taken = await link_end.pools.acquire(len(secret) + wire.overhead())
         relay = pb.Relay(
             stream=share.stream,
             path_id=share.path_id,
@@ -96,7 +95,7 @@ class Relays:
             share=share.index,
             shares=share.count,
             link=link,
-            pool_id=link_end.pool.pool_id,
+            pool_id=taken.pool_id,
             first_lane=taken.first_lane,
             offset=taken.offset,
         )
@@ -116,7 +115,7 @@ class Relays:
         link_end = self._links.get(LinkName(relay.link))
         if link_end is None or link_end.peer_node != peer.node:
             raise self._not_allowed(f"link '{relay.link}' does not lead to {peer.node}")
-        one_time = link_end.receive(relay, len(relay.ciphertext) + wire.overhead())
+        one_time = link_end.pools.receive(relay, len(relay.ciphertext) + wire.overhead())
         secret = wire.open_sealed(relay, one_time)
         if secret is None:
             self._on_bad_tag(peer, relay)

@@ -1,10 +1,34 @@
-"""What policy says of a stream that ends here, as the key plane uses it."""
+"""What policy says of the links and streams that end here, as the key plane uses it."""
 
 from dataclasses import dataclass
 
 from keyweave.agent.keyplane.keystore import Protection, Provenance
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import agent_pb2, types_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPolicy:
+    """What policy says of a link."""
+
+    peer_node: NodeName
+    abort_qber_ratio: float
+    maintenance: bool
+    # Since when the controller suspects the link, seconds since the Unix epoch; None where it does not.
+    suspect_since: float | None = None
+    suspect_reason: str = ""
+
+    @classmethod
+    def of(cls, rule: agent_pb2.LinkRule) -> "LinkPolicy":
+        """From a rule that has been checked."""
+        suspect = rule.suspect_since_unix_nanos
+        return cls(
+            NodeName(rule.peer_node),
+            rule.abort_qber_ratio,
+            rule.maintenance,
+            suspect / 1e9 if suspect > 0 else None,
+            rule.suspect_reason,
+        )
 
 
 @dataclass(frozen=True, slots=True)
