@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import etsi014, ingest, planning, relay
+from tests.bench import batch, etsi014, heal, ingest, planning, relay, start
 from tests.bench.report import Result, table, to_json
 
 PARTS: dict[str, Callable[[], list[Result]]] = {
+    "batch": batch.run,
     "etsi014": etsi014.run,
+    "heal": heal.run,
     "ingest": ingest.run,
     "planning": planning.run,
     "relay": relay.run,
+    "start": start.run,
 }
 OUTPUT = Path("bench.json")
 

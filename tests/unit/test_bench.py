@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from math import inf
 
 import pytest
 
 from tests.bench import __main__ as bench
+from tests.bench import network, relay, start
 from tests.bench.measure import alternate, median_pairs, quantile
 from tests.bench.report import Result, table, to_json
 
@@ -68,5 +70,33 @@ def test_a_quantile_is_one_of_the_values() -> None:
 
 
 def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(SystemExit, match="no part speed; the parts are etsi014, ingest, planning, relay"):
+    with pytest.raises(
+        SystemExit, match="no part speed; the parts are batch, etsi014, heal, ingest, planning, relay, start"
+    ):
         bench.main(["speed"])
+
+
+EXPOSITION = """\
+# TYPE keyweave_agent_confirmed_bits counter
+keyweave_agent_confirmed_bits_total{stream="far"} 8192.0
+keyweave_agent_batch_seconds_bucket{le="0.01",stream="far"} 3.0
+keyweave_agent_batch_seconds_bucket{le="0.02",stream="far"} 99.0
+keyweave_agent_batch_seconds_bucket{le="+Inf",stream="far"} 100.0
+"""
+
+
+def test_what_an_agent_counts_is_read_by_name_and_labels() -> None:
+    samples = network.parsed(EXPOSITION)
+    assert network.of(samples, "keyweave_agent_confirmed_bits_total", stream="far") == 8192
+    assert network.of(samples, "keyweave_agent_confirmed_bits_total", stream="near") == 0
+    times = network.buckets(samples, "keyweave_agent_batch_seconds", stream="far")
+    assert times == {0.01: 3, 0.02: 99, inf: 100}
+    assert relay.quantile_bound(times, 0.5) == 0.02
+    assert relay.quantile_bound(times, 0.99) == 0.02
+    assert relay.quantile_bound(times, 0.995) == inf
+
+
+def test_the_fifty_nodes_that_are_started_are_surfnet() -> None:
+    scenario = start.surfnet_scenario()
+    assert (len(scenario["nodes"]), len(scenario["links"])) == (50, 68)
+    assert {s["source_node"] for s in scenario["streams"]} <= {n["name"] for n in scenario["nodes"]}

@@ -104,7 +104,11 @@ class LinkPools:
             self._ask_for_grant(pool, size)
         if not any(True for _ in self):
             raise self._failure(self._empty_code(), "there is no pool yet")
-        if not await self._growth(deadline):
+        # Where neither the device nor a grant can bring any, waiting would only delay the next way.
+        hopeful = self._empty_code() == pb.FAILURE_CODE_POOL_EXHAUSTED or any(
+            pool.receive_bytes() > size for pool in self
+        )
+        if not (hopeful and await self._growth(deadline)):
             reason = f"{self.send_bytes} bytes left to send with, {size} needed"
             raise self._failure(self._empty_code(), reason)
 
