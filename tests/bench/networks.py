@@ -2,7 +2,7 @@
 
 Lengths are the great-circle distances that topohub gives; a link's usable rate falls by 0.2 dB/km from
 100 kbit/s at no distance, as of a decoy-state BB84 link, times a factor of 0.5 to 1.5 that differs from
-link to link; it is 50 bit/s at least: longer spans have amplifiers' huts where a real operator would put a
+link to link; it is 1 kbit/s at least: longer spans have amplifiers' huts where a real operator would put a
 trusted node. Streams join random pairs of nodes; a tenth of them asks for two disjoint paths, but may go on
 with one. All of it depends on the seed only.
 """
@@ -22,7 +22,7 @@ Span = tuple[str, str, float]
 
 _RATE_AT_0_KM_BPS = 100_000.0
 _LOSS_DB_PER_KM = 0.2
-_LEAST_RATE_BPS = 50.0
+_LEAST_RATE_BPS = 1000.0
 _TWO_SHARES_RATIO = 0.1
 
 

@@ -1,15 +1,11 @@
 """Allocation against an exact reference: arc flows instead of path sets, solved to the lexicographic end."""
 
-from random import Random
-from unittest.mock import patch
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keyweave.common.names import StreamName
-from keyweave.controller.routing import OVERHEAD, allocate, plan_streams
-from keyweave.controller.routing.candidates import MAX_CANDIDATES
+from keyweave.controller.routing import OVERHEAD, plan_streams
 from keyweave.controller.topology import Snapshot
 from tests.unit.exact_max_min import scores
 from tests.unit.networks import grid, random_network, random_streams, ring, snapshot, stream
@@ -30,29 +26,12 @@ relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[Health
 
 @relaxed
 @cases
-def test_without_the_limit_on_splitting_every_stream_gets_its_exact_max_min_rate(
+def test_every_stream_gets_its_exact_max_min_rate(
     seed: int, nodes: int, extra_links: int, count: int
 ) -> None:
     network = random_case(seed, nodes, extra_links, count)
-    with patch.object(allocate, "MAX_SETS", MAX_CANDIDATES):
-        plan = plan_streams(network, None, 1)
-    assert min(scores(network, plan).values()) >= 0.95
-
-
-def test_nearly_every_network_has_its_worst_stream_within_a_tenth_of_exact() -> None:
-    draw = Random(2026)
-    worst = sorted(
-        min(scores(network, plan_streams(network, None, 1)).values())
-        for network in (
-            random_case(seed, draw.randint(3, 8), draw.randint(0, 6), draw.randint(1, 8))
-            for seed in range(100)
-        )
-    )
-    # The reference may split a stream without limit, a plan over three sets only: a stream whose ends are
-    # joined by five equal thin routes cannot have more than three fifths of it.
-    assert worst[5] >= 0.9
-    assert worst[50] >= 0.999
-    assert worst[0] >= 0.6
+    # What a plan may lose: sets of less than a hundredth of their stream's rate.
+    assert min(scores(network, plan_streams(network, None, 1)).values()) >= 0.97
 
 
 @pytest.mark.parametrize(

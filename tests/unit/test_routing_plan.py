@@ -262,7 +262,8 @@ def test_k_paths_that_exist_only_beyond_the_hop_limit_are_refused_naming_it() ->
 def test_disjoint_paths_within_the_hop_limit_are_found_though_cheaper_ones_break_it() -> None:
     limited = stream("s", "n0-0", "n2-2", k=2, max_hops=4)
     network = snapshot(grid(3, 3), [limited])
-    finder = Finder(terrain(network), scope(network, limited), 2)
+    ground = terrain(network)
+    finder = Finder(ground, scope(ground, limited), 2)
     # Make the ways round the edge dear, so that the cheapest pair would wind through the middle.
     weight = dict(finder.terrain.length_cost)
     weight[LinkName("h0-0")] = 1.0
@@ -366,7 +367,8 @@ def test_a_repair_gives_up_what_no_longer_fits_even_if_the_change_was_not_named(
 def test_the_cut_between_two_corners_of_a_grid_is_as_wide_as_their_degree() -> None:
     wanted = stream("s", "n0-0", "n2-2")
     network = snapshot(grid(3, 3), [wanted])
-    count, cut = bottleneck_of_disjointness(terrain(network), scope(network, wanted))
+    ground = terrain(network)
+    count, cut = bottleneck_of_disjointness(ground, scope(ground, wanted))
     assert count == len(cut) == 2
 
 

@@ -1,38 +1,40 @@
 """Rates within one priority class: minimum rates first, then max-min fair, over several path sets a stream.
 
 Max-min fairness is reached level by level: raise all streams together as far as the links allow, hold those
-that can rise no further at any optimum (their dual value is positive), go on with the rest. The first level
-is exact over the candidates, and while levels are raised, prices of links call for further candidates
-(column generation), so that few candidates do nearly as well as all paths.
+that can rise no further at any optimum (their dual value is positive), go on with the rest. At every level
+the prices of links call for further path sets until none is worth adding (column generation), so that the
+levels are those over all path sets there are, not only over those that were thought of first.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 
 from keyweave.common.names import LinkName, StreamName
-from keyweave.controller.routing.candidates import MAX_CANDIDATES
 from keyweave.controller.routing.network import Candidate
+from keyweave.controller.routing.pricing import Pricing
 from keyweave.controller.routing.program import SPLIT_SHARE, Demand, Program, Solution, width
 
-MAX_SETS = 3
+# An optimum at a corner of the program splits few streams, and those seldom over more than four sets.
+MAX_SETS = 8
 # No set of rank 0 carries less than this share of its stream's rate.
 MIN_SHARE = 0.01
 
 # Less than one 256-bit key in 43 minutes is no supply: keys live for an hour by default.
 MIN_RATE_BPS = 0.1
 
-# After so many levels what is left is dealt out in equal shares: the worst streams have long been settled.
-_MAX_LEVELS = 12
-_MAX_PRICING_PASSES = 4
+# A level settles a stream at least; networks with 1,000 streams have some tens of levels. After so many, what
+# is left is dealt out in equal shares: the worst streams have long been settled.
+_MAX_LEVELS = 400
+_MAX_PRICING_PASSES = 60
 _MAX_FLOOR_PROGRAMS = 48
 _MAX_NARROWING_PASSES = 2
 _POUR_ROUNDS = 24
 _RELATIVE_TOLERANCE = 1e-6
+# A dual value of less than this share of the greatest is the solver's dust.
+_PRICE_RATIO = 1e-5
 
 Rates = dict[StreamName, tuple[float, ...]]
-# Finds the cheapest path set of a stream under prices (per bit/s) of links.
-Pricing = Callable[[StreamName, Mapping[LinkName, float]], Candidate | None]
 
 
 def share(
@@ -45,15 +47,16 @@ def share(
     """
     for demand in demands:
         demand.candidates = [one for one in demand.candidates if width(one, residual) > 0]
+    residual = {link: left for link, left in residual.items() if left > 0}
     placeable = [demand for demand in demands if demand.candidates]
     if not placeable:
         return {demand.stream: () for demand in demands}
-    rates = _optimum(placeable, residual, pricing)
+    rates = _Class(placeable, residual, pricing).rates()
     for _ in range(_MAX_NARROWING_PASSES):
         if not _narrow(placeable, rates):
             break
         # What a stream loses with its least sets, others may leave it elsewhere.
-        rates = _optimum(placeable, residual, None)
+        rates = _Class(placeable, residual, None).rates()
     for demand in placeable:
         rates[demand.stream] = _few(rates[demand.stream])
     _pour(placeable, rates, residual)
@@ -62,133 +65,118 @@ def share(
     return {demand.stream: rates.get(demand.stream, ()) for demand in demands}
 
 
-def _optimum(demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None) -> Rates:
-    granted = _grant_minimum_rates(demands, residual, pricing)
-    rates = _raise_levels(demands, residual, granted, pricing)
-    _fit(demands, rates, residual)
-    return rates
-
-
 def _narrow(demands: Sequence[Demand], rates: Rates) -> bool:
-    """Leave streams that are spread over too many sets their largest only; whether there were any."""
+    """Leave streams the sets that are worth one only; whether any had others."""
     narrowed = False
     for demand in demands:
         found = rates[demand.stream]
-        if sum(rate > 0 for rate in found) > MAX_SETS:
-            kept = [i for i, rate in enumerate(_few(found)) if rate > 0]
-            demand.candidates = [demand.candidates[i] for i in kept]
-            rates[demand.stream] = tuple(found[i] for i in kept)
-            narrowed = True
+        kept = [i for i, rate in enumerate(_few(found)) if rate > 0] or [0]
+        narrowed = narrowed or sum(rate > 0 for rate in found) > len(kept)
+        demand.candidates = [demand.candidates[i] for i in kept]
+        rates[demand.stream] = tuple(found[i] for i in kept)
     return narrowed
 
 
-def _grant_minimum_rates(
-    demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None
-) -> dict[StreamName, float]:
-    """How much of each minimum rate can be had: in full as far down the order as possible, then in part."""
-    # Least first: where not all fit, as many as can be are met, and none starves the rest for nothing.
-    floors = [(d.stream, min(d.min_rate_bps, d.max_rate_bps)) for d in demands if d.min_rate_bps > 0]
-    pending = sorted(floors, key=lambda floor: (floor[1], floor[0]))
-    granted: dict[StreamName, float] = {}
-    programs = 0
+class _Class:
+    """The exact optimum of one priority class."""
 
-    def reach(goals: Mapping[StreamName, float]) -> float:
-        nonlocal programs
-        programs += 1
-        solution = _solve_with_pricing(demands, residual, goals, granted, pricing, ceiling=1.0)
-        return 0.0 if solution is None else solution.level
+    def __init__(
+        self, demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None
+    ) -> None:
+        self._demands = demands
+        self._index = {demand.stream: i for i, demand in enumerate(demands)}
+        self._known = [{one.links for one in demand.candidates} for demand in demands]
+        self._residual = residual
+        self._pricing = pricing
+        self._program = Program(demands, residual)
 
-    while pending and programs < _MAX_FLOOR_PROGRAMS:
-        low, high = 0, len(pending)
-        size = high
-        while low < high:
-            if reach(dict(pending[:size])) >= 1 - _RELATIVE_TOLERANCE:
-                low = size
-            else:
-                high = size - 1
-            size = (low + high + 1) // 2
-        granted.update(pending[:low])
-        if low < len(pending):
-            stream, wanted = pending[low]
-            granted[stream] = wanted * reach({stream: wanted})
-        pending = pending[low + 1 :]
-    return granted
+    def rates(self) -> Rates:
+        granted = self._grant_minimum_rates()
+        held = self._raise_levels(granted)
+        found = self._program.economise(held)
+        if found is None:
+            # Held rates come from a feasible program less its tolerance; should the solver find otherwise,
+            # equal shares still give everybody something.
+            found = {demand.stream: (0.0,) * len(demand.candidates) for demand in self._demands}
+        _fit(self._demands, found, self._residual)
+        return found
 
+    def _grant_minimum_rates(self) -> dict[StreamName, float]:
+        """How much of each minimum rate can be had: in full as far down as possible, then in part."""
+        # Least first: where not all fit, as many as can be are met, and none starves the rest for nothing.
+        floors = [
+            (d.stream, min(d.min_rate_bps, d.max_rate_bps)) for d in self._demands if d.min_rate_bps > 0
+        ]
+        pending = sorted(floors, key=lambda floor: (floor[1], floor[0]))
+        granted: dict[StreamName, float] = {}
+        programs = 0
 
-def _raise_levels(
-    demands: Sequence[Demand],
-    residual: Mapping[LinkName, float],
-    granted: Mapping[StreamName, float],
-    pricing: Pricing | None,
-) -> Rates:
-    held = dict(granted)
-    rising = {demand.stream for demand in demands}
-    for _ in range(_MAX_LEVELS):
-        goals = {demand.stream: 1.0 for demand in demands if demand.stream in rising}
-        solution = _solve_with_pricing(demands, residual, goals, held, pricing)
-        if solution is None:
-            break
-        prices = {stream: solution.stream_prices[stream] for stream in goals}
-        settled_above = max(prices.values()) * 1e-3
-        for stream in goals:
-            held[stream] = max(solution.level, granted.get(stream, 0.0))
-            # Every optimum gives a stream with a price exactly the level. At least one has a price.
-            if prices[stream] >= settled_above:
-                rising.discard(stream)
-        if not rising:
-            break
-    final = Program(demands, residual).economise(held)
-    if final is None:
-        # Held rates come from a feasible program less its tolerance; should the solver find otherwise,
-        # equal shares still give everybody something.
-        return {demand.stream: (0.0,) * len(demand.candidates) for demand in demands}
-    return dict(final.rates)
+        def reach(goals: Mapping[StreamName, float]) -> float:
+            nonlocal programs
+            programs += 1
+            solution = self._solve(goals, granted, ceiling=1.0)
+            return 0.0 if solution is None else solution.level
 
+        while pending and programs < _MAX_FLOOR_PROGRAMS:
+            low, high = 0, len(pending)
+            size = high
+            while low < high:
+                if reach(dict(pending[:size])) >= 1 - _RELATIVE_TOLERANCE:
+                    low = size
+                else:
+                    high = size - 1
+                size = (low + high + 1) // 2
+            granted.update(pending[:low])
+            if low < len(pending):
+                stream, wanted = pending[low]
+                granted[stream] = wanted * reach({stream: wanted})
+            pending = pending[low + 1 :]
+        return granted
 
-def _solve_with_pricing(
-    demands: Sequence[Demand],
-    residual: Mapping[LinkName, float],
-    goals: Mapping[StreamName, float],
-    held: Mapping[StreamName, float],
-    pricing: Pricing | None,
-    ceiling: float = inf,
-) -> Solution | None:
-    solution = Program(demands, residual).raise_level(goals, held, ceiling)
-    for _ in range(_MAX_PRICING_PASSES):
-        if pricing is None or solution is None or solution.level >= ceiling:
-            break
-        if not _add_candidates(demands, residual, solution, pricing):
-            break
-        solution = Program(demands, residual).raise_level(goals, held, ceiling)
-    return solution
+    def _raise_levels(self, granted: Mapping[StreamName, float]) -> dict[StreamName, float]:
+        held = dict(granted)
+        rising = set(self._index)
+        for _ in range(_MAX_LEVELS):
+            goals = {stream: 1.0 for stream in self._index if stream in rising}
+            solution = self._solve(goals, held)
+            if solution is None:
+                break
+            prices = {stream: solution.stream_prices[stream] for stream in goals}
+            settled_above = max(prices.values()) * _PRICE_RATIO
+            for stream in goals:
+                # Every optimum gives a stream with a price exactly the level. At least one has a price.
+                if prices[stream] >= settled_above:
+                    held[stream] = max(solution.level, granted.get(stream, 0.0))
+                    rising.discard(stream)
+            if not rising:
+                return held
+        # Those that still rise have reached the last level at least.
+        return held | {stream: max(solution.level, held.get(stream, 0.0)) for stream in rising if solution}
 
+    def _solve(
+        self, goals: Mapping[StreamName, float], held: Mapping[StreamName, float], ceiling: float = inf
+    ) -> Solution | None:
+        """The highest level over all path sets there are."""
+        solution = self._program.raise_level(goals, held, ceiling)
+        for _ in range(_MAX_PRICING_PASSES):
+            if self._pricing is None or solution is None or solution.level >= ceiling:
+                break
+            if not self._add_candidates(solution, self._pricing):
+                break
+            solution = self._program.raise_level(goals, held, ceiling)
+        return solution
 
-def _add_candidates(
-    demands: Sequence[Demand], residual: Mapping[LinkName, float], solution: Solution, pricing: Pricing
-) -> bool:
-    """Add, per stream, the path set that is worth more than the links it uses cost, if there is one."""
-    dearest = max(solution.link_prices.values(), default=0.0)
-    if dearest <= 0:
-        return False
-    # A small price everywhere keeps free links from being used in long loops.
-    prices = {
-        link: solution.link_prices.get(link, 0.0) + dearest * 1e-6
-        for link, left in residual.items()
-        if left > 0
-    }
-    added = False
-    for demand in demands:
-        worth = solution.stream_prices.get(demand.stream, 0.0)
-        if worth <= 0 or len(demand.candidates) >= MAX_CANDIDATES:
-            continue
-        found = pricing(demand.stream, prices)
-        if found is None or any(found.key == one.key for one in demand.candidates):
-            continue
-        cost = sum(solution.link_prices.get(link, 0.0) for link in found.links)
-        if cost < worth * (1 - 1e-3):
-            demand.candidates.append(found)
-            added = True
-    return added
+    def _add_candidates(self, solution: Solution, pricing: Pricing) -> bool:
+        """Add, per stream, the path set that is worth more than the links it uses cost, if there is one."""
+        added = False
+        for stream, one in pricing.better(solution.link_prices, solution.worth).items():
+            index = self._index[stream]
+            if one.links not in self._known[index]:
+                self._known[index].add(one.links)
+                self._demands[index].candidates.append(one)
+                self._program.add(index, [one])
+                added = True
+        return added
 
 
 def _few(rates: tuple[float, ...]) -> tuple[float, ...]:

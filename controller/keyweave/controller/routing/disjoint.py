@@ -175,7 +175,8 @@ def _moves(
         for hop in terrain.hops.get(node, ())
         if hop.link in weight
         and hop.link not in flow
-        and (hop.to_node in scope.transit or hop.to_node == scope.target)
+        and hop.to_node not in scope.barred
+        and hop.to_node != scope.source
     ]
     if node != scope.source and node in entering:
         moves.append(((node, False), 0.0, None, 0))
@@ -201,12 +202,14 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
     doubled before there are two.
     """
     network: nx.DiGraph[str] = nx.DiGraph()
-    for node in sorted({*scope.transit, scope.source, scope.target}):
-        capacity = 1 if node in scope.transit else len(terrain.capacity) + 1
+    ends = (scope.source, scope.target)
+    open_nodes = [node for node in terrain.hops if node not in scope.barred]
+    for node in open_nodes:
+        capacity = 1 if node not in ends else len(terrain.capacity) + 1
         network.add_edge(f"in {node}", f"out {node}", capacity=capacity, element=f"node {node}")
-    for node in (scope.source, *sorted(scope.transit)):
-        for hop in terrain.hops.get(node, ()):
-            if hop.to_node in scope.transit or hop.to_node == scope.target:
+    for node in (node for node in open_nodes if node != scope.target):
+        for hop in terrain.hops[node]:
+            if hop.to_node not in scope.barred and hop.to_node != scope.source:
                 middle = f"hop {hop.link} {hop.from_node}"
                 network.add_edge(f"out {node}", middle, capacity=1, element=f"link {hop.link}")
                 network.add_edge(middle, f"in {hop.to_node}", capacity=1)
@@ -221,7 +224,7 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
 
 def _single_cuts(terrain: Terrain, scope: Scope) -> tuple[str, ...]:
     """Every link and node between the ends without which they are apart, in order from the source."""
-    unlimited = replace(scope, max_hops=len(scope.transit) + 1, limited=False)
+    unlimited = replace(scope, max_hops=len(terrain.hops), limited=False)
     cost = terrain.length_cost
     route = cheapest_route(terrain, unlimited, cost) or ()
     cut: list[str] = []
@@ -229,7 +232,7 @@ def _single_cuts(terrain: Terrain, scope: Scope) -> tuple[str, ...]:
         others = {link: value for link, value in cost.items() if link != hop.link}
         if cheapest_route(terrain, unlimited, others) is None:
             cut.append(f"link {hop.link}")
-        around = replace(unlimited, transit=unlimited.transit - {hop.to_node})
+        around = replace(unlimited, barred=unlimited.barred | {hop.to_node})
         if hop.to_node != scope.target and cheapest_route(terrain, around, cost) is None:
             cut.append(f"node {hop.to_node}")
     return tuple(cut)

@@ -3,8 +3,12 @@
 from keyweave.common.errors import NotFoundError
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing import reasons
-from keyweave.controller.routing.network import OVERHEAD, link_load
+from keyweave.controller.routing.alternatives import alternatives
+from keyweave.controller.routing.disjoint import Finder
+from keyweave.controller.routing.network import OVERHEAD, candidate, link_load, scope, terrain
 from keyweave.controller.topology import OnExhaustion, PathSet, Plan, Snapshot, Stream
+
+_MAX_RUNNERS_UP = 2
 
 
 def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ...]:
@@ -21,6 +25,8 @@ def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ..
         lines += _who_can_see(in_use)
         lines += _limits(snapshot, plan, intent, in_use)
     lines.append(f"why: {planned.reason}")
+    if in_use:
+        lines += _runners_up(snapshot, plan, intent, in_use)
     if planned.unmet:
         lines.append(f"unmet: {planned.unmet}")
     if not in_use:
@@ -31,13 +37,17 @@ def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ..
 def _path_line(path_set: PathSet) -> str:
     role = f"in use at {reasons.bps(path_set.rate_bps)}" if path_set.rank == 0 else f"backup {path_set.rank}"
     links = " with ".join(", ".join(path.links) for path in path_set.paths)
-    return f"{role}: {reasons.nodes(path_set.paths)} (links {links}); {path_set.reason}"
+    return f"{role}: {_way(path_set)} (links {links}); {path_set.reason}"
+
+
+def _way(path_set: PathSet) -> str:
+    return reasons.nodes(path.hops for path in path_set.paths)
 
 
 def _who_can_see(in_use: list[PathSet]) -> list[str]:
     lines = []
     for path_set in in_use:
-        way = reasons.nodes(path_set.paths)
+        way = _way(path_set)
         groups = [path.trusted_nodes for path in path_set.paths]
         if not all(groups):
             # A share that crosses no trusted node is seen by nobody, and without it the rest tell nothing.
@@ -52,6 +62,19 @@ def _who_can_see(in_use: list[PathSet]) -> list[str]:
     return lines
 
 
+def _runners_up(snapshot: Snapshot, plan: Plan, stream: Stream, in_use: list[PathSet]) -> list[str]:
+    """Sets that go another way, and why they are not used."""
+    ground = terrain(snapshot)
+    loads = link_load(plan)
+    left = {link: max(0.0, full - loads.get(link, 0.0) / OVERHEAD) for link, full in ground.capacity.items()}
+    used = [candidate(path.hops for path in one.paths) for one in in_use]
+    finder = Finder(ground, scope(ground, stream), len(in_use[0].paths))
+    known = {one.links for one in used}
+    others = [one for one in alternatives(finder) if one.links not in known]
+    rate = sum(one.rate_bps for one in in_use)
+    return [reasons.runner_up(one, used, rate, ground.capacity, left) for one in others[:_MAX_RUNNERS_UP]]
+
+
 def _limits(snapshot: Snapshot, plan: Plan, stream: Stream, in_use: list[PathSet]) -> list[str]:
     total = sum(path_set.rate_bps for path_set in in_use)
     if total >= stream.max_rate_bps * (1 - 1e-3):
@@ -62,7 +85,7 @@ def _limits(snapshot: Snapshot, plan: Plan, stream: Stream, in_use: list[PathSet
         links = [link for path in path_set.paths for link in path.links if link in snapshot.links]
         full = [link for link in links if _left_ratio(snapshot, loads, link) <= reasons.FULL_RATIO]
         described = "; ".join(_link_load(snapshot, plan, stream, loads, link) for link in full)
-        way = reasons.nodes(path_set.paths)
+        way = _way(path_set)
         if full:
             lines.append(
                 f"bottleneck of {way}: {described}; more key on {' and '.join(full)} would raise the rate, by"
@@ -105,10 +128,10 @@ def _outcome(sets: tuple[PathSet, ...], failed: LinkName, stream: Stream) -> str
     remaining = [one for one in alive if one.rank == 0]
     if remaining:
         rate = reasons.bps(sum(one.rate_bps for one in remaining))
-        return f"{' and '.join(reasons.nodes(one.paths) for one in remaining)} goes on at {rate}"
+        return f"{' and '.join(_way(one) for one in remaining)} goes on at {rate}"
     if alive:
         first = min(alive, key=lambda one: one.rank)
-        return f"moves to backup {first.rank}, {reasons.nodes(first.paths)}"
+        return f"moves to backup {first.rank}, {_way(first)}"
     return _without_quantum(stream)
 
 

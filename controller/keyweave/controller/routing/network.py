@@ -29,21 +29,25 @@ Route = tuple[Hop, ...]
 class Terrain:
     """The links that may take new paths, as seen from each node, and what they carry."""
 
+    # Every node, those without links too.
     hops: Mapping[NodeName, tuple[Hop, ...]]
     # Delivered bit/s, both directions together.
     capacity: Mapping[LinkName, float]
     # Cost of a link where only hops count (and length breaks ties).
     length_cost: Mapping[LinkName, float]
     risk_groups: Mapping[LinkName, frozenset[str]]
+    # Nodes in maintenance relay nothing.
+    resting: frozenset[NodeName]
+    domains: Mapping[str, frozenset[NodeName]]
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where one stream may go: its ends, the nodes that may relay for it, and how far."""
+    """Where one stream may go: its ends, the nodes that may not relay for it, and how far."""
 
     source: NodeName
     target: NodeName
-    transit: frozenset[NodeName]
+    barred: frozenset[NodeName]
     max_hops: int
     # Whether `max_hops` can bind at all: no simple path has more hops than there are other nodes.
     limited: bool
@@ -51,9 +55,9 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A path set that a stream could use."""
+    """Routes that a stream could use together."""
 
-    paths: tuple[Path, ...]
+    routes: tuple[Route, ...]
     links: tuple[LinkName, ...]
     # Most it may carry: finite for a set that runs over a link which keeps paths but takes nothing new.
     bound_bps: float = float("inf")
@@ -61,15 +65,19 @@ class Candidate:
     present_bps: float = 0.0
 
     @property
-    def key(self) -> tuple[PathId, ...]:
-        """Which paths it consists of."""
-        return tuple(path.path_id for path in self.paths)
+    def trusted_nodes(self) -> tuple[NodeName, ...]:
+        """The nodes between the ends."""
+        return tuple(hop.to_node for route in self.routes for hop in route[:-1])
 
     @property
     def elements(self) -> frozenset[str]:
         """Everything whose single failure takes the set away: its links and its trusted nodes."""
-        nodes = (f"node {node}" for path in self.paths for node in path.trusted_nodes)
+        nodes = (f"node {node}" for node in self.trusted_nodes)
         return frozenset((*(f"link {link}" for link in self.links), *nodes))
+
+    def paths(self, stream: StreamName) -> tuple[Path, ...]:
+        """The routes as the paths of a stream."""
+        return tuple(Path(path_id(stream, route), route) for route in self.routes)
 
 
 def link_capacity(view: LinkView) -> float:
@@ -98,41 +106,42 @@ def terrain(snapshot: Snapshot) -> Terrain:
         if a != b and a in hops and b in hops:
             hops[a].append(Hop(name, a, b))
             hops[b].append(Hop(name, b, a))
+    domains: dict[str, set[NodeName]] = {}
+    for node in snapshot.nodes.values():
+        domains.setdefault(node.trust_domain, set()).add(node.name)
     return Terrain(
         hops={node: tuple(outward) for node, outward in hops.items()},
         capacity={name: link_capacity(view) for name, view in views.items()},
         length_cost={name: 1 + view.link.length_km * TIE_PER_KM for name, view in views.items()},
         risk_groups={name: view.link.risk_groups for name, view in views.items()},
+        resting=frozenset(name for name, node in snapshot.nodes.items() if node.maintenance),
+        domains={domain: frozenset(members) for domain, members in domains.items()},
     )
 
 
-def scope(snapshot: Snapshot, stream: Stream) -> Scope:
+def scope(ground: Terrain, stream: Stream) -> Scope:
     """The limits of one stream. Its ends are exempt from what is asked of the nodes between them."""
-    transit = frozenset(
-        name
-        for name, node in snapshot.nodes.items()
-        if name not in (stream.source, stream.target)
-        and name not in stream.avoid_nodes
-        and not node.maintenance
-        and (not stream.allowed_trust_domains or node.trust_domain in stream.allowed_trust_domains)
-    )
-    longest = len(transit) + 1
+    barred = ground.resting | stream.avoid_nodes
+    if stream.allowed_trust_domains:
+        foreign = (members for d, members in ground.domains.items() if d not in stream.allowed_trust_domains)
+        barred = barred.union(*foreign)
+    barred = (barred & ground.hops.keys()) - {stream.source, stream.target} if barred else barred
+    longest = max(1, len(ground.hops) - len(barred) - 1)
     max_hops = longest
     if stream.max_hops is not None:
         max_hops = min(max_hops, stream.max_hops)
     if stream.max_trusted_nodes is not None:
         # Every node between the ends is a trusted one.
         max_hops = min(max_hops, stream.max_trusted_nodes + 1)
-    return Scope(stream.source, stream.target, transit, max_hops, limited=max_hops < longest)
+    return Scope(stream.source, stream.target, frozenset(barred), max_hops, limited=max_hops < longest)
 
 
 def candidate(
-    stream: StreamName, routes: Iterable[Route], bound_bps: float = float("inf"), present_bps: float = 0.0
+    routes: Iterable[Route], bound_bps: float = float("inf"), present_bps: float = 0.0
 ) -> Candidate:
-    """Name the routes of a set as this stream's paths, in an order that depends on nothing else."""
-    paths = (Path(path_id(stream, route), route) for route in routes)
-    ordered = tuple(sorted(paths, key=lambda path: (len(path.hops), path.path_id)))
-    return Candidate(ordered, tuple(link for path in ordered for link in path.links), bound_bps, present_bps)
+    """Routes as a set, in an order that depends on nothing else."""
+    ordered = tuple(sorted(routes, key=lambda route: (len(route), [hop.link for hop in route])))
+    return Candidate(ordered, tuple(hop.link for route in ordered for hop in route), bound_bps, present_bps)
 
 
 def path_id(stream: StreamName, route: Route) -> PathId:
@@ -151,8 +160,13 @@ def shared_risk_groups(
     return frozenset().union(*(one & other for one, other in combinations(groups, 2)))
 
 
+def risk_groups_of(ground: Terrain, links: Iterable[LinkName]) -> frozenset[str]:
+    """Every risk group that one of the links belongs to."""
+    return frozenset().union(*(ground.risk_groups.get(link, frozenset()) for link in links))
+
+
 def surviving(
-    snapshot: Snapshot, stream: Stream, limits: Scope, path_set: PathSet, sizes: range
+    snapshot: Snapshot, ground: Terrain, limits: Scope, path_set: PathSet, sizes: range
 ) -> Candidate | None:
     """A set of an earlier plan as a candidate, if the network and the stream's limits still allow it."""
     routes = [path.hops for path in path_set.paths]
@@ -160,7 +174,7 @@ def surviving(
         return None
     bound = float("inf")
     for route in routes:
-        if not _is_within(limits, route):
+        if not _is_within(ground, limits, route):
             return None
         for hop in route:
             view = snapshot.links.get(hop.link)
@@ -177,7 +191,7 @@ def surviving(
                 return None
             # Nothing is known of the link's rate now: what runs may run on, and not grow.
             bound = min(bound, path_set.rate_bps)
-    return candidate(stream.name, routes, bound, path_set.rate_bps) if bound > 0 else None
+    return candidate(routes, bound, path_set.rate_bps) if bound > 0 else None
 
 
 def are_disjoint(routes: Iterable[Route]) -> bool:
@@ -191,10 +205,11 @@ def are_disjoint(routes: Iterable[Route]) -> bool:
     return True
 
 
-def _is_within(limits: Scope, route: Route) -> bool:
+def _is_within(ground: Terrain, limits: Scope, route: Route) -> bool:
     nodes = [route[0].from_node, *(hop.to_node for hop in route)]
     return (
         (nodes[0], nodes[-1]) == (limits.source, limits.target)
         and len(route) <= limits.max_hops
-        and limits.transit.issuperset(nodes[1:-1])
+        and limits.barred.isdisjoint(nodes[1:-1])
+        and all(node in ground.hops for node in nodes)
     )

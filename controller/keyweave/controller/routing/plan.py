@@ -12,38 +12,39 @@ from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing import reasons
 from keyweave.controller.routing.allocate import Rates, share
 from keyweave.controller.routing.alone import rate_alone
-from keyweave.controller.routing.candidates import generate
 from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.network import (
     OVERHEAD,
     RATE_TOLERANCE,
     Candidate,
-    Scope,
     Terrain,
     candidate,
     scope,
     surviving,
     terrain,
 )
-from keyweave.controller.routing.program import Demand
+from keyweave.controller.routing.pricing import Pricing, Seeker
+from keyweave.controller.routing.program import Demand, width
 from keyweave.controller.routing.protection import backups
+from keyweave.controller.routing.trees import Trees
 from keyweave.controller.topology import PathSet, Plan, Snapshot, Stream, StreamPlan
 
 # A stream stays where it is unless moving would give it a quarter more: less is not worth the disturbance.
 KEEP_RATIO = 0.8
-_MAX_KEEPING_PASSES = 3
+_MAX_KEEPING_PASSES = 8
+# What the link with the least left costs on top of its hop: on no route do these add up to a hop.
+_NARROWEST_HOPS = 1e-3
 # Less than this share of a link's capacity is the arithmetic's dust, not room for a path.
 _DUST_RATIO = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A stream with everything it could be given."""
+    """A stream with what it can be given to begin with."""
 
     stream: Stream
-    limits: Scope
     finder: Finder
-    # What a fresh choice would be made from, and the sets of the previous plan that still stand.
+    # The cheapest set over links that have something left, and the sets of the previous plan that stand.
     options: tuple[Candidate, ...]
     standing: tuple[Candidate, ...]
 
@@ -78,7 +79,8 @@ def repair(snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName
     kept = {
         name: previous.streams[name]
         for name, stream in sorted(snapshot.streams.items())
-        if name in previous.streams and _stands(snapshot, stream, previous.streams[name], changed_links)
+        if name in previous.streams
+        and _stands(snapshot, ground, stream, previous.streams[name], changed_links)
     }
     overloaded = {
         link
@@ -93,15 +95,17 @@ def repair(snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName
     return Plan(version, snapshot.version, {name: placed[name] for name in sorted(placed)})
 
 
-def _stands(snapshot: Snapshot, stream: Stream, plan: StreamPlan, changed: frozenset[LinkName]) -> bool:
+def _stands(
+    snapshot: Snapshot, ground: Terrain, stream: Stream, plan: StreamPlan, changed: frozenset[LinkName]
+) -> bool:
     sets = _in_use(plan)
-    limits = scope(snapshot, stream)
+    limits = scope(ground, stream)
     sizes = range(stream.min_k, stream.k + 1)
     return (
         bool(sets)
         and changed.isdisjoint(_links(plan))
         and plan.rate_bps <= stream.max_rate_bps * (1 + RATE_TOLERANCE)
-        and all(surviving(snapshot, stream, limits, one, sizes) is not None for one in sets)
+        and all(surviving(snapshot, ground, limits, one, sizes) is not None for one in sets)
     )
 
 
@@ -140,11 +144,12 @@ def _place(
 ) -> dict[StreamName, StreamPlan]:
     """Plans of `streams` over what is left of the links; takes what they use from `left`."""
     earlier = previous.streams if previous is not None else {}
+    trees = Trees(ground)
     grants: list[_Grant] = []
     ordered = sorted(streams, key=lambda stream: (-stream.priority, stream.name))
     for _, members in groupby(ordered, key=lambda stream: stream.priority):
-        requests = [_request(snapshot, ground, stream, earlier.get(stream.name), left) for stream in members]
-        for grant in _serve_class(requests, left):
+        requests = _requests(snapshot, ground, trees, members, earlier, left)
+        for grant in _serve_class(ground, trees, requests, left):
             _take(ground, left, _grant_loads(grant))
             grants.append(grant)
     return {
@@ -155,49 +160,56 @@ def _place(
     }
 
 
-def _request(
+def _requests(
     snapshot: Snapshot,
     ground: Terrain,
-    stream: Stream,
-    earlier: StreamPlan | None,
+    trees: Trees,
+    streams: Iterable[Stream],
+    earlier: Mapping[StreamName, StreamPlan],
     left: Mapping[LinkName, float],
-) -> _Request:
-    limits = scope(snapshot, stream)
-    sets = _in_use(earlier) if earlier is not None else []
-    # The most disjoint paths that can be had; never fewer than min_k.
-    for size in range(stream.k, max(1, stream.min_k) - 1, -1):
-        finder = Finder(ground, limits, size)
-        survivors = (surviving(snapshot, stream, limits, one, range(size, size + 1)) for one in sets)
-        standing = tuple(one for one in survivors if one is not None)
-        held = tuple(one for one in standing if one.bound_bps < float("inf"))
-        options = generate(finder, stream.name, left) + held
-        if options:
-            return _Request(stream, limits, finder, options, standing)
-    return _Request(stream, limits, Finder(ground, limits, stream.k), (), ())
-
-
-def _serve_class(requests: Sequence[_Request], left: Mapping[LinkName, float]) -> list[_Grant]:
-    """Share what is left within one class, moving only streams that gain by it."""
-    finders = {request.stream.name: request.finder for request in requests}
-    # Streams that can do without shared risk groups are not to gain rate by them.
-    apart = {
-        request.stream.name
-        for request in requests
-        if not any(request.finder.shares_risk(path.hops for path in one.paths) for one in request.options)
+) -> list[_Request]:
+    """What each stream can have: the most disjoint paths that there are, never fewer than min_k."""
+    # Of routes with as many hops the one over wider links.
+    least = min((room for room in left.values() if room > 0), default=0.0)
+    weight = {
+        link: cost + _NARROWEST_HOPS * least / left[link]
+        for link, cost in ground.length_cost.items()
+        if left[link] > 0
     }
+    ordered = {stream.name: stream for stream in streams}
+    found: dict[StreamName, _Request] = {}
+    searching = {name: Finder(ground, scope(ground, stream), stream.k) for name, stream in ordered.items()}
+    while searching:
+        pricing = Pricing(trees, ground.length_cost, [Seeker(n, finder) for n, finder in searching.items()])
+        cheapest = pricing.cheapest(weight)
+        smaller: dict[StreamName, Finder] = {}
+        for name, finder in searching.items():
+            stream, sets = ordered[name], _in_use(earlier[name]) if name in earlier else []
+            sizes = range(finder.k, finder.k + 1)
+            survivors = (surviving(snapshot, ground, finder.scope, one, sizes) for one in sets)
+            standing = tuple(one for one in survivors if one is not None)
+            options = {one.links: one for one in standing if width(one, left) > 0}
+            if name in cheapest:
+                options.setdefault(cheapest[name].links, cheapest[name])
+            if options or finder.k <= max(1, stream.min_k):
+                found[name] = _Request(stream, finder, tuple(options.values()), standing)
+            else:
+                smaller[name] = Finder(ground, finder.scope, finder.k - 1)
+        searching = smaller
+    return [found[name] for name in ordered]
 
-    def price(stream: StreamName, prices: Mapping[LinkName, float]) -> Candidate | None:
-        routes = finders[stream].cheapest(prices)
-        if routes is None or (stream in apart and finders[stream].shares_risk(routes)):
-            return None
-        return candidate(stream, routes)
 
+def _serve_class(
+    ground: Terrain, trees: Trees, requests: Sequence[_Request], left: Mapping[LinkName, float]
+) -> list[_Grant]:
+    """Share what is left within one class, moving only streams that gain by it."""
+    pricing = Pricing(trees, ground.length_cost, [_seeker(request) for request in requests])
     demands = [_demand(request, request.options) for request in requests]
-    fresh = _grants(requests, demands, share(demands, left, price))
+    fresh = _grants(requests, demands, share(demands, left, pricing))
     moving = {request.stream.name for request in requests if not request.standing}
     for _ in range(_MAX_KEEPING_PASSES):
         if len(moving) == len(requests):
-            break
+            return fresh
         demands = [
             _demand(grant.request, [one for one, _ in grant.sets], use_all=True)
             if grant.request.stream.name in moving
@@ -210,12 +222,19 @@ def _serve_class(requests: Sequence[_Request], left: Mapping[LinkName, float]) -
             for kept, new in zip(mixed, fresh, strict=True)
             if _is_worth_moving(kept, new)
         }
-        if not worse:
-            return mixed
         if worse <= moving:
-            break
+            return mixed
         moving |= worse
     return fresh
+
+
+def _seeker(request: _Request) -> Seeker:
+    finder = request.finder
+    return Seeker(
+        request.stream.name,
+        finder,
+        apart=finder.k > 1 and any(not finder.shares_risk(one.routes) for one in request.options),
+    )
 
 
 def _is_worth_moving(kept: _Grant, fresh: _Grant) -> bool:
@@ -239,7 +258,7 @@ def _grants(requests: Sequence[_Request], demands: Sequence[Demand], rates: Rate
                         for one, rate in zip(demand.candidates, rates[demand.stream], strict=True)
                         if rate > 0
                     ),
-                    key=lambda item: (-item[1], item[0].key),
+                    key=lambda item: (-item[1], item[0].links),
                 )
             ),
         )
@@ -267,40 +286,41 @@ def _stream_plan(
     used = [one for one, _ in grant.sets]
     if not used:
         return StreamPlan(stream.name, 0.0, (), _why_nothing(snapshot, ground, left, request), unmet)
-    in_use = {one.key for one in used}
-    kept = in_use <= {one.key for one in request.standing}
-    others = [one for one in request.options if one.key not in in_use]
-    sets = tuple(PathSet(0, rate, one.paths, reasons.primary(snapshot, one)) for one, rate in grant.sets)
+    kept = {one.links for one in used} <= {one.links for one in request.standing}
+    sets = tuple(
+        PathSet(0, rate, one.paths(stream.name), reasons.primary(snapshot, ground, one))
+        for one, rate in grant.sets
+    )
     in_force = [path_set for path_set in (earlier.path_sets if earlier else ()) if path_set.rank > 0]
-    spare = backups(snapshot, ground, request.limits, stream, used, in_force)
-    reason = reasons.chosen(grant.sets, others, stream, ground.capacity, left, kept=kept)
+    spare = backups(snapshot, ground, request.finder.scope, stream, used, in_force)
+    reason = reasons.chosen(grant.sets, stream, ground.capacity, left, kept=kept)
     return StreamPlan(stream.name, grant.rate_bps, (*sets, *spare), reason, unmet)
 
 
 def _why_nothing(
     snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], request: _Request
 ) -> str:
-    stream = request.stream
+    stream, limits = request.stream, request.finder.scope
     for size in range(stream.k, max(1, stream.min_k) - 1, -1):
-        options = generate(Finder(ground, request.limits, size), stream.name, ground.capacity)
-        if options:
-            return reasons.starved(options, stream, ground.capacity, left)
-    if Finder(ground, request.limits, 1).cheapest(ground.length_cost) is None:
+        routes = Finder(ground, limits, size).cheapest(ground.length_cost)
+        if routes is not None:
+            return reasons.starved(candidate(routes), stream, ground.capacity, left)
+    if Finder(ground, limits, 1).cheapest(ground.length_cost) is None:
         return reasons.no_path(snapshot, ground, stream)
-    return reasons.too_few_paths(ground, request.limits, max(1, stream.min_k))
+    return reasons.too_few_paths(ground, limits, max(1, stream.min_k))
 
 
 def _unmet(snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], grant: _Grant) -> str:
     """The requirements that this grant leaves open, empty where it leaves none."""
     request, stream = grant.request, grant.request.stream
     parts: list[str] = []
-    size = len(grant.sets[0][0].paths) if grant.sets else 0
+    size = len(grant.sets[0][0].routes) if grant.sets else 0
     if not grant.sets and (stream.require_qkd or stream.k > 1 or stream.min_rate_bps > 0):
         parts.append(_why_nothing(snapshot, ground, left, request))
     elif 0 < size < stream.k:
-        full = Finder(ground, request.limits, stream.k)
+        full = Finder(ground, request.finder.scope, stream.k)
         if full.cheapest(ground.length_cost) is None:
-            why = reasons.too_few_paths(ground, request.limits, stream.k)
+            why = reasons.too_few_paths(ground, request.finder.scope, stream.k)
         else:
             why = (
                 f"k={stream.k}: there are {stream.k} disjoint paths, but other streams leave nothing on them"

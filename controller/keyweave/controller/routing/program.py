@@ -1,15 +1,18 @@
-"""The linear program behind allocation: rates of path sets under link capacities (solved by HiGHS).
+"""The linear program behind allocation: rates of path sets under link capacities, solved by HiGHS.
 
-Every row and column is scaled by its own link, path set or stream, so that the solver's absolute tolerance
-is a relative one for a 1 bit/s link and a 1 Mbit/s link alike.
+One model lives through all levels of max-min: a level or a path set more changes a few rows and columns, and
+the primal simplex method goes on from the last optimum, which stays feasible. Every row and column is scaled
+by its own link, path set or stream, so that the solver's absolute tolerance is a relative one for a 1 bit/s
+link and a 1 Mbit/s link alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from scipy.optimize import linprog
-from scipy.sparse import csr_matrix
+import highspy
+import numpy as np
+from numpy.typing import NDArray
 
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing.network import Candidate
@@ -19,8 +22,19 @@ from keyweave.controller.routing.network import Candidate
 SPLIT_SHARE = 0.02
 # Moving a bit/s from one set in use to another costs as much as this many hops: more than moving can save.
 _MOVE_HOPS = 100.0
+# What a set as wide as its stream's widest costs on top of its hops; a narrower one costs more.
+_WIDTH_HOPS = 1e-3
 # Rates found by one program are asked of the next with this much slack, for the solver's tolerance.
 _SLACK = 1e-6
+# The level's unit follows the goals once they are so many times apart.
+_UNIT_RATIO = 1e3
+_OPTIONS: dict[str, bool | int | str] = {
+    "output_flag": False,
+    "threads": 1,
+    "solver": "simplex",
+    "simplex_strategy": int(highspy.simplex_constants.SimplexStrategy.kSimplexStrategyPrimal),
+    "presolve": "off",
+}
 
 
 @dataclass(slots=True)
@@ -41,11 +55,12 @@ class Solution:
 
     # The common factor reached over all goals.
     level: float
-    rates: Mapping[StreamName, tuple[float, ...]]
     # Dual values: how much the level would rise per bit/s more of a link ...
     link_prices: Mapping[LinkName, float]
-    # ... and fall per bit/s more that a stream is given.
+    # ... and fall per bit/s more that a stream is given ...
     stream_prices: Mapping[StreamName, float]
+    # ... and what a bit/s over one path set more is worth to it: 0 where it has all it may have.
+    worth: Mapping[StreamName, float]
 
 
 def width(one: Candidate, residual: Mapping[LinkName, float]) -> float:
@@ -54,65 +69,107 @@ def width(one: Candidate, residual: Mapping[LinkName, float]) -> float:
 
 
 class Program:
-    """Rates of all candidates of some streams over what is left of the links."""
+    """Rates of all candidates of some streams over what is left of the links.
+
+    Rows: links, streams (what each is to get at least), limits, floors, then fixed ones. Columns: the level,
+    then candidates in the order in which they came.
+    """
 
     def __init__(self, demands: Sequence[Demand], residual: Mapping[LinkName, float]) -> None:
+        self._demands = demands
         self._residual = residual
-        self._demands = [demand for demand in demands if demand.candidates]
-        self._columns: list[tuple[int, Candidate, float]] = []
-        self._first: list[int] = []
-        for index, demand in enumerate(self._demands):
-            self._first.append(len(self._columns))
-            for one in demand.candidates:
-                self._columns.append((index, one, width(one, residual)))
-        self._scale = [max(self._widths(index)) for index in range(len(self._demands))]
-        self._build_fixed_rows()
+        self._links = {link: row for row, link in enumerate(residual)}
+        self._streams = {demand.stream: i for i, demand in enumerate(demands)}
+        self._scale = [max(width(one, residual) for one in demand.candidates) for demand in demands]
+        self._unit = 0.0
+        self._goals = np.zeros(len(demands))
+        self._floors = np.zeros(len(demands))
+        # Of each candidate's column: whose it is, its width, its place among its demand's candidates.
+        self._owner: list[int] = []
+        self._width: list[float] = []
+        self._columns: list[list[int]] = [[] for _ in demands]
+        self._solver = highspy.Highs()  # type: ignore[no-untyped-call]
+        for name, value in _OPTIONS.items():
+            self._solver.setOptionValue(name, value)
+        links, streams = len(residual), len(demands)
+        self._add_rows(np.full(links, -inf), np.ones(links))
+        self._add_rows(np.zeros(streams), np.full(streams, inf))
+        limited = [i for i, demand in enumerate(demands) if isfinite(demand.max_rate_bps)]
+        self._limit_row = {i: links + streams + n for n, i in enumerate(limited)}
+        limits = np.array([demands[i].max_rate_bps / self._scale[i] for i in limited])
+        self._add_rows(np.full(len(limits), -inf), limits)
+        # A floor of its own for a stream that has to have its minimum rate while its level rises.
+        floored = [i for i, demand in enumerate(demands) if demand.min_rate_bps > 0]
+        self._floor_row = {i: links + streams + len(limited) + n for n, i in enumerate(floored)}
+        self._add_rows(np.zeros(len(floored)), np.full(len(floored), inf))
+        self._add_columns([0.0], [0.0], [inf], [[]])
+        for index, demand in enumerate(demands):
+            self.add(index, demand.candidates)
+        for index, demand in enumerate(demands):
+            if demand.use_all and len(demand.candidates) > 1:
+                self._use_all(index)
 
-    def _settled_columns(self) -> list[int]:
-        return [
-            column
-            for column, (index, one, _) in enumerate(self._columns)
-            if self._demands[index].use_all
-            and len(self._demands[index].candidates) > 1
-            and one.present_bps > 0
-        ]
+    def add(self, index: int, candidates: Iterable[Candidate]) -> None:
+        """Columns for more candidates of a demand."""
+        entries: list[list[tuple[int, float]]] = []
+        bounds: list[float] = []
+        for one in candidates:
+            wide = width(one, self._residual)
+            column = [
+                (self._links[link], wide / self._residual[link]) for link in one.links if link in self._links
+            ]
+            column.append((len(self._links) + index, wide / self._scale[index]))
+            column += [
+                (rows[index], wide / self._scale[index])
+                for rows in (self._limit_row, self._floor_row)
+                if index in rows
+            ]
+            entries.append(column)
+            bounds.append(one.bound_bps / wide)
+            self._columns[index].append(1 + len(self._owner))
+            self._owner.append(index)
+            self._width.append(wide)
+        zeros = [0.0] * len(entries)
+        self._add_columns(zeros, zeros, bounds, entries)
 
-    def _widths(self, index: int) -> list[float]:
-        first = self._first[index]
-        return [wide for _, _, wide in self._columns[first : first + len(self._demands[index].candidates)]]
+    def _use_all(self, index: int) -> None:
+        scale = self._scale[index]
+        members = np.array(self._columns[index], dtype=np.int32)
+        widths = np.array([self._width[column - 1] for column in members]) / scale
+        for own in range(len(members)):
+            values = widths * SPLIT_SHARE
+            values[own] -= widths[own]
+            self._solver.addRow(-inf, 0.0, len(members), members, values)
 
-    def _build_fixed_rows(self) -> None:
-        rows: list[int] = []
-        columns: list[int] = []
-        values: list[float] = []
-        limits: list[float] = []
-        link_rows: dict[LinkName, int] = {}
-        for column, (_, one, wide) in enumerate(self._columns):
-            for link in one.links:
-                if link not in self._residual:
-                    continue
-                if link not in link_rows:
-                    link_rows[link] = len(limits)
-                    limits.append(1.0)
-                rows.append(link_rows[link])
-                columns.append(column)
-                values.append(wide / self._residual[link])
-        for index, demand in enumerate(self._demands):
-            members = [(self._first[index] + i, wide) for i, wide in enumerate(self._widths(index))]
-            scale = self._scale[index]
-            if isfinite(demand.max_rate_bps):
-                rows += [len(limits)] * len(members)
-                columns += [column for column, _ in members]
-                values += [wide / scale for _, wide in members]
-                limits.append(demand.max_rate_bps / scale)
-            if demand.use_all and len(members) > 1:
-                for own, _ in members:
-                    rows += [len(limits)] * len(members)
-                    columns += [column for column, _ in members]
-                    values += [(SPLIT_SHARE - (column == own)) * wide / scale for column, wide in members]
-                    limits.append(0.0)
-        self._link_rows = link_rows
-        self._fixed = (rows, columns, values, limits)
+    def _add_rows(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> None:
+        none = np.zeros(0)
+        starts = np.zeros(len(lower), dtype=np.int32)
+        if len(lower):
+            self._solver.addRows(len(lower), lower, upper, 0, starts, none.astype(np.int32), none)
+
+    def _add_columns(
+        self,
+        costs: Sequence[float],
+        lower: Sequence[float],
+        upper: Sequence[float],
+        entries: Sequence[Sequence[tuple[int, float]]],
+    ) -> None:
+        if not entries:
+            return
+        lengths = [len(column) for column in entries]
+        starts = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int32)
+        rows = np.array([row for column in entries for row, _ in column], dtype=np.int32)
+        values = np.array([value for column in entries for _, value in column], dtype=np.float64)
+        self._solver.addCols(
+            len(entries),
+            np.array(costs, dtype=np.float64),
+            np.array(lower, dtype=np.float64),
+            np.array(upper, dtype=np.float64),
+            len(values),
+            starts,
+            rows,
+            values,
+        )
 
     def raise_level(
         self, goals: Mapping[StreamName, float], held: Mapping[StreamName, float], ceiling: float = inf
@@ -122,79 +179,90 @@ class Program:
         Streams in `held` get at least that rate whatever else. None if even that cannot be.
         """
         # The level's own scale: the least that any one candidate set could give per unit of goal.
-        unit = min(self._scale[i] / goals[d.stream] for i, d in enumerate(self._demands) if d.stream in goals)
-        return self._solve(goals, held, unit, ceiling)
+        unit = min(self._scale[self._streams[stream]] / goal for stream, goal in goals.items())
+        if not self._unit / _UNIT_RATIO < unit < self._unit * _UNIT_RATIO:
+            self._unit = unit
+        self._ask(goals, held)
+        self._solver.changeColCost(0, -1.0)
+        self._solver.changeColBounds(0, 0.0, ceiling / self._unit)
+        if not self._solve():
+            return None
+        found = self._solver.getSolution()
+        duals = np.array(found.row_dual)
+        links = len(self._links)
+        # Limits from above have duals up to 0 and limits from below have them from 0 (minimising).
+        prices = np.maximum(0.0, -duals[:links]) / np.array(list(self._residual.values()))
+        held_at = np.maximum(0.0, duals[links : links + len(self._demands)])
+        for index, row in self._floor_row.items():
+            held_at[index] += max(0.0, duals[row])
+        worth = held_at.copy()
+        for index, row in self._limit_row.items():
+            worth[index] -= max(0.0, -duals[row])
+        scale = np.array(self._scale)
+        return Solution(
+            level=float(found.col_value[0]) * self._unit,
+            link_prices=dict(zip(self._links, prices.tolist(), strict=True)),
+            stream_prices=dict(zip(self._streams, (held_at / scale).tolist(), strict=True)),
+            worth=dict(zip(self._streams, (worth / scale).tolist(), strict=True)),
+        )
 
-    def economise(self, held: Mapping[StreamName, float]) -> Solution | None:
+    def economise(self, held: Mapping[StreamName, float]) -> dict[StreamName, tuple[float, ...]] | None:
         """The rates that give every stream its held rate and spend least link key (fewest hops).
 
         Streams that keep all their sets keep the split between them too, as far as it can be kept: many
         splits give the same rates, and a shift within one class would change what the next has left.
+        Nothing may be asked of the program afterwards.
         """
-        return self._solve({}, held, 1.0, inf)
-
-    def _solve(
-        self, goals: Mapping[StreamName, float], held: Mapping[StreamName, float], unit: float, ceiling: float
-    ) -> Solution | None:
-        rows, columns, values, limits = (list(part) for part in self._fixed)
-        level_column = len(self._columns)
-        rate_rows: list[tuple[StreamName, int, float]] = []
+        self._ask({}, held)
+        self._solver.changeColCost(0, 0.0)
+        self._solver.changeColBounds(0, 0.0, 0.0)
         for index, demand in enumerate(self._demands):
-            scale = self._scale[index]
-            members = [(self._first[index] + i, wide) for i, wide in enumerate(self._widths(index))]
-            for goal, floor in ((goals.get(demand.stream), 0.0), (None, held.get(demand.stream))):
-                if goal is None and floor is None:
-                    continue
-                row = len(limits)
-                rows += [row] * len(members)
-                columns += [column for column, _ in members]
-                values += [-wide / scale for _, wide in members]
-                if goal is not None:
-                    rows.append(row)
-                    columns.append(level_column)
-                    values.append(goal * unit / scale)
-                limits.append(-(floor or 0.0) * (1 - _SLACK) / scale)
-                rate_rows.append((demand.stream, row, scale))
-        bounds = [
-            (0.0, one.bound_bps / wide if isfinite(one.bound_bps) else None) for _, one, wide in self._columns
-        ]
-        bounds.append((0.0, ceiling / unit if goals and isfinite(ceiling) else None if goals else 0.0))
-        if goals:
-            costs = [*([0.0] * level_column), -1.0]
-        else:
-            costs = [wide * len(one.links) / self._scale[index] for index, one, wide in self._columns]
-            costs.append(0.0)
-            for column in self._settled_columns():
-                index, one, wide = self._columns[column]
-                # A column of its own for the distance, up or down, from the present rate.
-                distance = len(costs)
-                costs.append(_MOVE_HOPS * wide / self._scale[index])
-                bounds.append((0.0, None))
-                for sign in (1.0, -1.0):
-                    rows += [len(limits)] * 2
-                    columns += [column, distance]
-                    values += [sign, -1.0]
-                    limits.append(sign * one.present_bps / wide)
-        matrix = csr_matrix((values, (rows, columns)), shape=(len(limits), len(costs)))
-        result = linprog(costs, A_ub=matrix, b_ub=limits, bounds=bounds, method="highs-ds")
-        if result.status != 0:
+            for column, one in zip(self._columns[index], demand.candidates, strict=True):
+                per_bit = self._width[column - 1] / self._scale[index]
+                # Of sets with as many hops the wider: a stream that one set can serve is not split.
+                hops = len(one.links) + _WIDTH_HOPS * self._scale[index] / self._width[column - 1]
+                self._solver.changeColCost(column, per_bit * hops)
+                if demand.use_all and len(demand.candidates) > 1 and one.present_bps > 0:
+                    self._price_of_moving(column, one.present_bps, _MOVE_HOPS * per_bit)
+        if not self._solve():
             return None
-        duals = -result.ineqlin.marginals
-        stream_prices: dict[StreamName, float] = {}
-        for stream, row, scale in rate_rows:
-            stream_prices[stream] = stream_prices.get(stream, 0.0) + max(0.0, float(duals[row])) / scale
-        return Solution(
-            level=float(result.x[level_column]) * unit,
-            rates={
-                demand.stream: tuple(
-                    max(0.0, float(result.x[self._first[index] + i])) * wide
-                    for i, wide in enumerate(self._widths(index))
-                )
-                for index, demand in enumerate(self._demands)
-            },
-            link_prices={
-                link: max(0.0, float(duals[row])) / self._residual[link]
-                for link, row in self._link_rows.items()
-            },
-            stream_prices=stream_prices,
-        )
+        values = self._solver.getSolution().col_value
+        return {
+            demand.stream: tuple(max(0.0, values[c]) * self._width[c - 1] for c in self._columns[index])
+            for index, demand in enumerate(self._demands)
+        }
+
+    def _price_of_moving(self, column: int, present_bps: float, cost: float) -> None:
+        """A column of its own for the distance, up or down, from the present rate."""
+        present = present_bps / self._width[column - 1]
+        distance = self._solver.getNumCol()
+        self._add_columns([cost], [0.0], [inf], [[]])
+        where = np.array([column, distance], dtype=np.int32)
+        self._solver.addRow(-inf, present, 2, where, np.array([1.0, -1.0]))
+        self._solver.addRow(-inf, -present, 2, where, np.array([-1.0, -1.0]))
+
+    def _ask(self, goals: Mapping[StreamName, float], held: Mapping[StreamName, float]) -> None:
+        for stream, index in self._streams.items():
+            scale = self._scale[index]
+            goal = goals.get(stream, 0.0) * self._unit / scale
+            floor = held.get(stream, 0.0) * (1 - _SLACK) / scale
+            row = len(self._links) + index
+            if goal != self._goals[index]:
+                self._solver.changeCoeff(row, 0, -goal)
+                self._goals[index] = goal
+            if index in self._floor_row:
+                row = self._floor_row[index]
+            elif goal:
+                floor = 0.0
+            if floor != self._floors[index]:
+                self._solver.changeRowBounds(row, floor, inf)
+                self._floors[index] = floor
+
+    def _solve(self) -> bool:
+        self._solver.run()
+        if self._solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+            return True
+        # Once more from nothing, before it is believed.
+        self._solver.clearSolver()
+        self._solver.run()
+        return bool(self._solver.getModelStatus() == highspy.HighsModelStatus.kOptimal)

@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from keyweave.common.names import LinkName
 from keyweave.controller.routing import reasons
 from keyweave.controller.routing.disjoint import Finder
-from keyweave.controller.routing.network import Candidate, Scope, Terrain, candidate, surviving
+from keyweave.controller.routing.network import (
+    Candidate,
+    Scope,
+    Terrain,
+    candidate,
+    risk_groups_of,
+    surviving,
+)
 from keyweave.controller.topology import PathSet, Snapshot, Stream
 
 MAX_BACKUPS = 2
@@ -32,22 +39,22 @@ def backups(
     """
     chosen = _choose(terrain, scope, stream, primary)
     sizes = range(stream.min_k, stream.k + 1)
-    standing = [surviving(snapshot, stream, scope, path_set, sizes) for path_set in in_force]
+    standing = [surviving(snapshot, terrain, scope, path_set, sizes) for path_set in in_force]
     held = [one for one in standing if one is not None and _adds_to(primary, one)]
     if len(held) == len(chosen) and all(
-        len(old.paths) == len(new.paths)
+        len(old.routes) == len(new.routes)
         and _overlap(terrain, primary, old) <= _overlap(terrain, primary, new)
         for old, new in zip(held, chosen, strict=True)
     ):
         chosen = held
     return tuple(
-        PathSet(rank, 0.0, one.paths, reasons.backup(snapshot, stream, primary, one))
+        PathSet(rank, 0.0, one.paths(stream.name), reasons.backup(terrain, stream, primary, one))
         for rank, one in enumerate(chosen, start=1)
     )
 
 
 def _choose(terrain: Terrain, scope: Scope, stream: Stream, primary: Sequence[Candidate]) -> list[Candidate]:
-    size = len(primary[0].paths)
+    size = len(primary[0].routes)
     last_size = min(size, stream.min_k)
     finders = {k: Finder(terrain, scope, k) for k in (size, last_size)}
     chosen: list[Candidate] = []
@@ -57,7 +64,7 @@ def _choose(terrain: Terrain, scope: Scope, stream: Stream, primary: Sequence[Ca
         routes = finders[attempt].cheapest(_weights(terrain, (*primary, *chosen)))
         if routes is None:
             continue
-        found = candidate(stream.name, routes)
+        found = candidate(routes)
         if _adds_to((*primary, *chosen), found):
             chosen.append(found)
     return chosen
@@ -71,25 +78,21 @@ def _adds_to(sets: Sequence[Candidate], found: Candidate) -> bool:
 def _overlap(terrain: Terrain, primary: Sequence[Candidate], one: Candidate) -> tuple[int, int]:
     """How much a set has in common with the primary: links and nodes first, then risk groups."""
     elements = frozenset().union(*(used.elements for used in primary))
-    groups = _risk_groups(terrain, {link for used in primary for link in used.links})
-    return len(one.elements & elements), len(_risk_groups(terrain, one.links) & groups)
-
-
-def _risk_groups(terrain: Terrain, links: Sequence[LinkName] | set[LinkName]) -> frozenset[str]:
-    return frozenset().union(*(terrain.risk_groups.get(link, frozenset()) for link in links))
+    groups = risk_groups_of(terrain, {link for used in primary for link in used.links})
+    return len(one.elements & elements), len(risk_groups_of(terrain, one.links) & groups)
 
 
 def _weights(terrain: Terrain, avoid: Sequence[Candidate]) -> Mapping[LinkName, float]:
     """Link costs that lead away from what sets use, the further the more sets use it."""
     weights = dict(terrain.length_cost)
     for one in avoid:
-        groups = _risk_groups(terrain, one.links)
+        groups = risk_groups_of(terrain, one.links)
         for link in weights:
             weights[link] += _SHARED_RISK_GROUP * len(terrain.risk_groups[link] & groups)
         for link in one.links:
             if link in weights:
                 weights[link] += _SHARED_LINK
-        for node in (node for path in one.paths for node in path.trusted_nodes):
+        for node in one.trusted_nodes:
             # Half on the way in and half on the way out.
             for hop in terrain.hops.get(node, ()):
                 weights[hop.link] += _SHARED_NODE / 2

@@ -6,18 +6,20 @@ from dataclasses import replace
 from keyweave.common.names import LinkName
 from keyweave.controller.routing.disjoint import Finder, bottleneck_of_disjointness
 from keyweave.controller.routing.network import (
+    OVERHEAD,
     Candidate,
+    Route,
     Scope,
     Terrain,
     link_capacity,
+    risk_groups_of,
     scope,
     shared_risk_groups,
 )
-from keyweave.controller.topology import LinkView, Path, Snapshot, Stream
+from keyweave.controller.topology import LinkView, Snapshot, Stream
 
 # A link counts as full when less than this share of it is left.
 FULL_RATIO = 0.01
-_MAX_RUNNERS_UP = 2
 _MAX_NAMED = 6
 
 
@@ -26,9 +28,9 @@ def bps(rate: float) -> str:
     return f"{rate:.0f} bit/s" if rate >= 10 or rate < 0.05 else f"{rate:.1f} bit/s"
 
 
-def nodes(paths: Iterable[Path]) -> str:
-    """Paths by their nodes; those that are used together joined by `with`."""
-    return " with ".join("→".join(path.nodes) for path in paths)
+def nodes(routes: Iterable[Route]) -> str:
+    """Routes by their nodes; those that are used together joined by `with`."""
+    return " with ".join("→".join((route[0].from_node, *(hop.to_node for hop in route))) for route in routes)
 
 
 def listing(names: Iterable[str]) -> str:
@@ -43,65 +45,60 @@ def narrowest(one: Candidate, capacity: Mapping[LinkName, float]) -> LinkName:
     return min(one.links, key=lambda link: (capacity.get(link, 0.0), link))
 
 
-def primary(snapshot: Snapshot, one: Candidate) -> str:
+def primary(snapshot: Snapshot, ground: Terrain, one: Candidate) -> str:
     """Why a rank-0 set is what it is: its narrowest link, and what its paths still share."""
-    usable = {link: snapshot.links[link].usable_rate_bps for link in one.links}
-    link = narrowest(one, usable)
-    view = snapshot.links[link]
-    text = f"narrowest link {link}: {bps(view.usable_rate_bps)} usable"
-    stale = [name for name in one.links if not snapshot.links[name].takes_paths]
+    stale = [name for name in one.links if name not in ground.capacity]
     if stale:
         text = f"kept at its rate while link {listing(stale)} is {snapshot.links[stale[0]].condition}"
-    return text + _shared_within(snapshot, one)
+    else:
+        link = narrowest(one, ground.capacity)
+        text = f"narrowest link {link}: {bps(ground.capacity[link] * OVERHEAD)} usable"
+    return text + _shared_within(ground, one)
 
 
-def _shared_within(snapshot: Snapshot, one: Candidate) -> str:
-    groups = {name: view.link.risk_groups for name, view in snapshot.links.items()}
-    shared = shared_risk_groups([path.hops for path in one.paths], groups)
+def _shared_within(ground: Terrain, one: Candidate) -> str:
+    shared = shared_risk_groups(one.routes, ground.risk_groups) if len(one.routes) > 1 else ()
     if not shared:
         return ""
     return f"; its paths share risk group {listing(shared)}: no set without was found"
 
 
-def backup(snapshot: Snapshot, stream: Stream, used: Sequence[Candidate], found: Candidate) -> str:
+def backup(ground: Terrain, stream: Stream, used: Sequence[Candidate], found: Candidate) -> str:
     """What a backup has in common with the sets in use."""
     links = {link for one in used for link in one.links}
-    trusted = {node for one in used for path in one.paths for node in path.trusted_nodes}
-    groups = {group for link in links for group in snapshot.links[link].link.risk_groups}
-    own_groups = {group for link in found.links for group in snapshot.links[link].link.risk_groups}
+    trusted = {node for one in used for node in one.trusted_nodes}
     shared = [f"link {link}" for link in sorted(links.intersection(found.links))]
-    shared += [f"node {n}" for n in sorted({n for p in found.paths for n in p.trusted_nodes} & trusted)]
-    shared += [f"risk group {group}" for group in sorted(groups & own_groups)]
+    shared += [f"node {node}" for node in sorted(trusted.intersection(found.trusted_nodes))]
+    groups = risk_groups_of(ground, links) & risk_groups_of(ground, found.links)
+    shared += [f"risk group {group}" for group in sorted(groups)]
     text = (
         f"shares {', '.join(shared)} with the primary: nothing better was found"
         if shared
         else "shares no link, node or risk group with the primary"
     )
-    if len(found.paths) < stream.k:
-        text += f"; {len(found.paths)} instead of {stream.k} paths, which min_k={stream.min_k} allows"
-    return text + _shared_within(snapshot, found)
+    if len(found.routes) < stream.k:
+        text += f"; {len(found.routes)} instead of {stream.k} paths, which min_k={stream.min_k} allows"
+    return text + _shared_within(ground, found)
 
 
 def chosen(
     sets: Sequence[tuple[Candidate, float]],
-    others: Sequence[Candidate],
     stream: Stream,
     capacity: Mapping[LinkName, float],
     left: Mapping[LinkName, float],
     *,
     kept: bool,
 ) -> str:
-    """What a stream was given, what limits it, and the runners-up."""
+    """What a stream was given, and what limits it."""
     total = sum(rate for _, rate in sets)
     parts = [
         ("keeps " if kept else "uses ")
-        + " and ".join(f"{nodes(one.paths)} at {bps(rate)}" for one, rate in sets)
+        + " and ".join(f"{nodes(one.routes)} at {bps(rate)}" for one, rate in sets)
     ]
     if total >= stream.max_rate_bps * (1 - 1e-3):
         parts.append(f"which is all of max_rate_bps {stream.max_rate_bps:.0f}")
     else:
         parts += [f"limited by {_limiting(one, capacity, left)}" for one, _ in sets]
-    parts += [_runner_up(one, sets, capacity, left) for one in others[:_MAX_RUNNERS_UP]]
     return "; ".join(parts)
 
 
@@ -116,35 +113,33 @@ def _limiting(one: Candidate, capacity: Mapping[LinkName, float], left: Mapping[
     return f"link {listing(figures)}"
 
 
-def _runner_up(
+def runner_up(
     one: Candidate,
-    sets: Sequence[tuple[Candidate, float]],
+    used: Sequence[Candidate],
+    rate: float,
     capacity: Mapping[LinkName, float],
     left: Mapping[LinkName, float],
 ) -> str:
+    """Why a set was not chosen by a stream that uses others for `rate` (delivered bit/s)."""
     link = narrowest(one, left)
     room = left.get(link, 0.0)
-    total = sum(rate for _, rate in sets)
-    text = f"not {nodes(one.paths)}: "
-    if room < max(total, 1.0) * 0.02:
+    text = f"not {nodes(one.routes)}: "
+    if room < max(rate, 1.0) * 0.02:
         return text + f"link {link} has {bps(room)} left of {bps(capacity.get(link, 0.0))}"
-    longer = len(one.links) - min(len(used.links) for used, _ in sets)
+    longer = len(one.links) - min(len(chosen.links) for chosen in used)
     if longer > 0:
         return text + f"{longer} more hop{'s' * (longer > 1)} of key spent for the same rate"
     return text + f"not needed ({bps(room)} left on its link {link})"
 
 
 def starved(
-    options: Sequence[Candidate],
-    stream: Stream,
-    capacity: Mapping[LinkName, float],
-    left: Mapping[LinkName, float],
+    option: Candidate, stream: Stream, capacity: Mapping[LinkName, float], left: Mapping[LinkName, float]
 ) -> str:
     """A path exists, but nothing is left on it: its fullest link says why."""
-    link = narrowest(options[0], left)
+    link = narrowest(option, left)
     return (
         f"nothing is left for it (priority {stream.priority}) on any path: streams served before it take all,"
-        f" e.g. of {nodes(options[0].paths)} (link {link}, {bps(capacity[link])} of key)"
+        f" e.g. of {nodes(option.routes)} (link {link}, {bps(capacity[link])} of key)"
     )
 
 
@@ -193,7 +188,7 @@ def no_path(snapshot: Snapshot, terrain: Terrain, stream: Stream) -> str:
         if end not in snapshot.nodes:
             return f"node {end} does not exist: create it or change the stream's ends"
     for field, relaxed in _relaxations(stream):
-        routes = Finder(terrain, scope(snapshot, relaxed), 1).cheapest(terrain.length_cost)
+        routes = Finder(terrain, scope(terrain, relaxed), 1).cheapest(terrain.length_cost)
         if routes is not None:
             way = "→".join((stream.source, *(hop.to_node for hop in routes[0])))
             return f"no path keeps to {field}; without it there is {way}"

@@ -54,7 +54,7 @@ def _search(
             continue
         for hop in terrain.hops.get(node, ()):
             onward = hop.to_node
-            if onward not in scope.transit and onward != scope.target:
+            if onward in scope.barred:
                 continue
             if hops + 1 >= fewest.get(onward, inf):
                 continue
@@ -75,11 +75,11 @@ def routes_by_hops(terrain: Terrain, scope: Scope, max_expansions: int) -> Itera
             if expansions == max_expansions:
                 return
             expansions += 1
-            visited = {hop.from_node for hop in route}
+            visited = {scope.source, *(hop.from_node for hop in route)}
             for hop in terrain.hops.get(route[-1].to_node if route else scope.source, ()):
                 if hop.to_node == scope.target:
                     yield (*route, hop)
-                elif hop.to_node in scope.transit and hop.to_node not in visited:
+                elif hop.to_node not in scope.barred and hop.to_node not in visited:
                     grown.append((*route, hop))
         frontier = grown
 

@@ -20,7 +20,7 @@ def warnings_for(snapshot: Snapshot, stream: Stream) -> tuple[str, ...]:
     """
     built = _as_built(snapshot, stream)
     ground = terrain(built)
-    limits = scope(built, stream)
+    limits = scope(ground, stream)
     size = next(
         (k for k in range(stream.k, 0, -1) if Finder(ground, limits, k).cheapest(ground.length_cost)), 0
     )
