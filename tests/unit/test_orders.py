@@ -81,6 +81,10 @@ class World:
     def boot(self) -> None:
         self.epoch += 1
         self.steps_left = None
+        # What was sent is on its way, whatever becomes of the sender.
+        for node, push in self.sent.items():
+            if node not in self.refusing:
+                self.agents[node].apply(push)
         self.sent.clear()
         for agent in self.agents.values():
             agent.connected = False
@@ -151,6 +155,10 @@ class World:
     def calm(self) -> None:
         """Everybody is there and answers until nothing is left to do."""
         self.steps_left = None
+        self.busy()
+
+    def busy(self) -> None:
+        """Everybody connects and answers; the controller may be killed meanwhile."""
         for node in self.agents:
             self.connect(node)
         while self.sent:
@@ -207,15 +215,17 @@ def test_an_order_leaves_the_disk_before_its_rule_leaves_any_policy() -> None:
 Step = tuple[str, int]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["give", "connect", "disconnect", "deliver", "lose answer", "kill", "kill in"]),
-        st.integers(0, 5),
+        st.sampled_from(
+            ["give", "connect", "disconnect", "deliver", "lose answer", "kill", "busy", "killed"]
+        ),
+        st.integers(0, 11),
     ),
     max_size=40,
 )
 
 
 @given(STEPS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_each_agent_carries_out_each_order_once_wherever_the_controller_is_killed(steps: list[Step]) -> None:
     world = World()
     given_orders: list[Order] = []
@@ -234,10 +244,13 @@ def test_each_agent_carries_out_each_order_once_wherever_the_controller_is_kille
                 world.deliver(node)
             case "lose answer":
                 world.deliver(node, answered=False)
+            case "busy":
+                world.busy()
             case "kill":
                 world.boot()
-            case _:
+            case "killed":
                 world.steps_left = number
+                world.busy()
     world.calm()
     for node, agent in world.agents.items():
         assert sorted(agent.done) == sorted(o.rule_id for o in given_orders if node in o.nodes)
