@@ -16,12 +16,16 @@ from keyweave.common.pki import Authority
 from keyweave.common.tls import SERVER_OPTIONS, TlsFiles, secure_channel, server_credentials
 from keyweave.controller import routing
 from keyweave.controller.admin import AdminService
+from keyweave.controller.agent_service import AgentService
 from keyweave.controller.event_hub import EventHub
-from keyweave.controller.stimuli import IntentStimulus
+from keyweave.controller.ingest import TelemetryIntake
+from keyweave.controller.inspection import Inspection
+from keyweave.controller.push import PolicyPusher
+from keyweave.controller.stimuli import IntentStimulus, OrderPut
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Plan, Snapshot, Status
-from keyweave.controller.views import LinkStateView, NodeView, PolicyRef, StreamView
-from keyweave.v1 import admin_pb2_grpc, types_pb2
+from keyweave.controller.views import LinkStateView, NodeView, OrderView, PolicyRef, StreamView
+from keyweave.v1 import admin_pb2_grpc, agent_pb2_grpc, types_pb2
 from tests.unit.networks import snapshot, stream
 
 APPLIED = PolicyRef(epoch=1, version=4, digest=b"d" * 32)
@@ -42,7 +46,7 @@ class RememberingController:
     epoch: int = 1
     planned_at: float = 12.5
     events: EventHub = field(default_factory=EventHub)
-    submitted: list[IntentStimulus] = field(default_factory=list)
+    submitted: list[IntentStimulus | OrderPut] = field(default_factory=list)
     # While clear, the core is busy: nothing that is submitted is handled.
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     # Set once something was submitted, handled or not.
@@ -50,10 +54,16 @@ class RememberingController:
     # Set once somebody wanted to know of a node.
     looked_at: asyncio.Event = field(default_factory=asyncio.Event)
     connected: frozenset[str] = frozenset({"a", "b", "c"})
+    # Nobody ever carries out an order here.
+    given: list[OrderView] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.idle.set()
+        self.inspection = Inspection(known_node=self.knows)
         self.planned = routing.plan_streams(self.network, None, 1)
+
+    def knows(self, node: NodeName) -> bool:
+        return node in self.network.nodes
 
     def snapshot(self) -> Snapshot:
         return self.network
@@ -81,9 +91,14 @@ class RememberingController:
             return None
         return StreamView(known, plan, protection=types_pb2.PROTECTION_HYBRID, buffered_keys=3)
 
-    async def submit(self, stimulus: IntentStimulus) -> None:
+    def orders(self) -> tuple[OrderView, ...]:
+        return tuple(self.given)
+
+    async def submit(self, stimulus: IntentStimulus | OrderPut) -> None:
         self.asked.set()
         await self.idle.wait()
+        if isinstance(stimulus, OrderPut):
+            self.given.append(OrderView(stimulus.order, stimulus.order.nodes))
         self.submitted.append(stimulus)
 
 
@@ -97,15 +112,22 @@ class AdminServer:
     authority: Authority
     directory: Path
 
-    def files(self, role: Role, *, issuer: Authority | None = None, plane: Plane = Plane.CONTROL) -> TlsFiles:
+    def files(
+        self,
+        role: Role,
+        *,
+        name: str = "somebody",
+        issuer: Authority | None = None,
+        plane: Plane = Plane.CONTROL,
+    ) -> TlsFiles:
         """A certificate of `role`, from the control plane's authority unless told otherwise."""
-        stem = self.directory / f"{plane}-{role}{'-stranger' if issuer else ''}"
+        stem = self.directory / f"{plane}-{role}-{name}{'-stranger' if issuer else ''}"
         files = TlsFiles(
             certificate=stem.with_suffix(".pem"),
             private_key=stem.with_suffix(".key"),
             trust_anchor=self.directory / "control-ca.pem",
         )
-        credential = (issuer or self.authority).issue(Identity(plane, role, "somebody"))
+        credential = (issuer or self.authority).issue(Identity(plane, role, name))
         credential.write(files.certificate, files.private_key)
         return files
 
@@ -134,6 +156,12 @@ async def serving(directory: Path) -> AsyncIterator[AdminServer]:
     authority.issue(CONTROLLER).write(tls.certificate, tls.private_key)
     server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(service, server)
+    agents = AgentService(
+        TelemetryIntake(known_node=controller.knows, submit=_ignore),
+        PolicyPusher(epoch=1, lease_seconds=5, known_node=controller.knows, submit=_ignore),
+        controller.inspection,
+    )
+    agent_pb2_grpc.add_AgentServiceServicer_to_server(agents, server)
     port = server.add_secure_port("127.0.0.1:0", server_credentials(tls))
     await server.start()
     try:
@@ -141,9 +169,14 @@ async def serving(directory: Path) -> AsyncIterator[AdminServer]:
     finally:
         controller.idle.set()
         controller.events.close()
+        controller.inspection.stop()
         await server.stop(0)
         await service.close()
         await store.close()
+
+
+async def _ignore(_stimulus: object) -> None:
+    """The agents of these tests say nothing that the core would hear."""
 
 
 async def _fill(store: Store) -> None:

@@ -2,11 +2,14 @@
 """The admin API: what operators and their tools call."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from keyweave.common.errors import InvalidInputError, UnavailableError
+from keyweave.common import log
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.identity import Identity
 from keyweave.common.names import LinkName, NodeName, StreamName, is_name
 from keyweave.common.validation import check, violations
 from keyweave.controller.admin_changes import Changes, Planner
@@ -14,12 +17,16 @@ from keyweave.controller.admin_messages import (
     event_message,
     link_state,
     node_status,
+    order_message,
     plan_message,
     stream_status,
 )
 from keyweave.controller.event_hub import EventHub
 from keyweave.controller.events import Event
+from keyweave.controller.inspection import Inspection
 from keyweave.controller.intent import Intent
+from keyweave.controller.ledgers import ledger_query, merged
+from keyweave.controller.orders import OrderKind
 from keyweave.controller.routing.explain import explain
 from keyweave.controller.security import admit
 from keyweave.controller.store import Store
@@ -52,6 +59,10 @@ class ControllerView(Planner, Protocol):
     def events(self) -> EventHub:
         """Where events are published."""
 
+    @property
+    def inspection(self) -> Inspection:
+        """Where agents are asked."""
+
     def node(self, name: NodeName) -> NodeView | None:
         """What is known of a node."""
 
@@ -81,8 +92,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.CreateNodeResponse:
         """Create a node."""
         _enter("CreateNode", request, context)
-        node, plan = await self._changes.create(request.node, validate_only=request.validate_only)
-        return admin_pb2.CreateNodeResponse(node=node, plan=plan)
+        done = await self._changes.create(request.node, validate_only=request.validate_only)
+        return admin_pb2.CreateNodeResponse(node=done.spec, plan=done.plan)
 
     async def GetNode(self, request: admin_pb2.GetNodeRequest, context: Context) -> admin_pb2.GetNodeResponse:
         """One node."""
@@ -102,10 +113,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.UpdateNodeResponse:
         """Change fields of a node."""
         _enter_update("UpdateNode", "node", request, context)
-        node, plan = await self._changes.update(
+        done = await self._changes.update(
             request.node, request.update_mask.paths, validate_only=request.validate_only
         )
-        return admin_pb2.UpdateNodeResponse(node=node, plan=plan)
+        return admin_pb2.UpdateNodeResponse(node=done.spec, plan=done.plan)
 
     async def DeleteNode(
         self, request: admin_pb2.DeleteNodeRequest, context: Context
@@ -122,8 +133,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.CreateLinkResponse:
         """Create a link."""
         _enter("CreateLink", request, context)
-        link, plan = await self._changes.create(request.link, validate_only=request.validate_only)
-        return admin_pb2.CreateLinkResponse(link=link, plan=plan)
+        done = await self._changes.create(request.link, validate_only=request.validate_only)
+        return admin_pb2.CreateLinkResponse(link=done.spec, plan=done.plan)
 
     async def GetLink(self, request: admin_pb2.GetLinkRequest, context: Context) -> admin_pb2.GetLinkResponse:
         """One link."""
@@ -143,10 +154,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.UpdateLinkResponse:
         """Change fields of a link."""
         _enter_update("UpdateLink", "link", request, context)
-        link, plan = await self._changes.update(
+        done = await self._changes.update(
             request.link, request.update_mask.paths, validate_only=request.validate_only
         )
-        return admin_pb2.UpdateLinkResponse(link=link, plan=plan)
+        return admin_pb2.UpdateLinkResponse(link=done.spec, plan=done.plan)
 
     async def DeleteLink(
         self, request: admin_pb2.DeleteLinkRequest, context: Context
@@ -163,8 +174,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.CreateStreamResponse:
         """Create a stream. Once this has answered, the stream survives the controller's death."""
         _enter("CreateStream", request, context)
-        stream, plan = await self._changes.create(request.stream, validate_only=request.validate_only)
-        return admin_pb2.CreateStreamResponse(stream=stream, plan=plan)
+        done = await self._changes.create(request.stream, validate_only=request.validate_only)
+        return admin_pb2.CreateStreamResponse(stream=done.spec, plan=done.plan, warnings=done.warnings)
 
     async def GetStream(
         self, request: admin_pb2.GetStreamRequest, context: Context
@@ -188,10 +199,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.UpdateStreamResponse:
         """Change fields of a stream."""
         _enter_update("UpdateStream", "stream", request, context)
-        stream, plan = await self._changes.update(
+        done = await self._changes.update(
             request.stream, request.update_mask.paths, validate_only=request.validate_only
         )
-        return admin_pb2.UpdateStreamResponse(stream=stream, plan=plan)
+        return admin_pb2.UpdateStreamResponse(stream=done.spec, plan=done.plan, warnings=done.warnings)
 
     async def DeleteStream(
         self, request: admin_pb2.DeleteStreamRequest, context: Context
@@ -236,6 +247,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             nodes=[self._node(intent.nodes[name]) for name in sorted(intent.nodes)],
             links=[self._link(intent.links[name]) for name in sorted(intent.links)],
             streams=[self._stream(intent.streams[name]) for name in sorted(intent.streams)],
+            orders=[order_message(view.order, view.waiting_for) for view in self._view.orders()],
         )
 
     async def WatchEvents(
@@ -259,29 +271,44 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ClearLinkRequest, context: Context
     ) -> admin_pb2.ClearLinkResponse:
         """Let both ends use what they hold in quarantine."""
-        _enter("ClearLink", request, context)
-        raise UnavailableError("orders are not carried out yet")
+        caller = _enter("ClearLink", request, context)
+        return admin_pb2.ClearLinkResponse(
+            order=await self._order(OrderKind.LINK_CLEAR, request.name, caller)
+        )
 
     async def DestroyLink(
         self, request: admin_pb2.DestroyLinkRequest, context: Context
     ) -> admin_pb2.DestroyLinkResponse:
         """Have both ends destroy what the link gave them."""
-        _enter("DestroyLink", request, context)
-        raise UnavailableError("orders are not carried out yet")
+        caller = _enter("DestroyLink", request, context)
+        order = await self._order(OrderKind.LINK_DESTROY, request.name, caller)
+        return admin_pb2.DestroyLinkResponse(order=order)
 
     async def ZeroizeNode(
         self, request: admin_pb2.ZeroizeNodeRequest, context: Context
     ) -> admin_pb2.ZeroizeNodeResponse:
         """Have a node destroy all key material."""
-        _enter("ZeroizeNode", request, context)
-        raise UnavailableError("orders are not carried out yet")
+        caller = _enter("ZeroizeNode", request, context)
+        order = await self._order(OrderKind.NODE_ZEROIZE, request.name, caller)
+        return admin_pb2.ZeroizeNodeResponse(order=order)
 
-    async def ShowLedger(
+    async def ShowLedger(  # type: ignore[override]  # it writes, so that a caller who goes ends it at once
         self, request: admin_pb2.ShowLedgerRequest, context: Context
-    ) -> AsyncIterator[admin_pb2.ShowLedgerResponse]:
+    ) -> None:
         """What became of a stream's keys, from both its ends."""
-        _enter("ShowLedger", request, context)
-        yield admin_pb2.ShowLedgerResponse(problem="ledgers are not looked up yet")
+        caller = _enter("ShowLedger", request, context)
+        stream = self._intent.get(types_pb2.Stream, request.stream)
+        query = ledger_query(request)
+        log.get().info("ledger_shown", operator=caller.name, stream=stream.name)
+        ends = (NodeName(stream.source_node), NodeName(stream.target_node))
+        async with aclosing(merged(self._view.inspection, ends, query)) as answers:
+            async for answer in answers:
+                await context.write(answer)
+
+    async def _order(self, kind: OrderKind, name: str, caller: Identity) -> admin_pb2.Order:
+        order = await self._changes.order(kind, name, caller.name)
+        waiting = {view.order.order_id: view.waiting_for for view in self._view.orders()}
+        return order_message(order, waiting.get(order.order_id, ()))
 
     async def _with_stored(self, recent: tuple[Event, ...], count: int) -> tuple[Event, ...]:
         """The newest `count` events: those of this process, and before them what the store has."""
@@ -305,10 +332,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return stream_status(spec, self._view.stream(StreamName(spec.name)))
 
 
-def _enter(rpc: str, request: Message, context: Context) -> None:
+def _enter(rpc: str, request: Message, context: Context) -> Identity:
     """Who is calling comes first: a stranger learns nothing about what would be valid."""
-    admit(context, rpc)
+    caller = admit(context, rpc)
     check(request)
+    return caller
 
 
 def _enter_update(rpc: str, field: str, request: Any, context: Context) -> None:

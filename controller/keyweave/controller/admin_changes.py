@@ -1,8 +1,11 @@
 """How intent changes: validated whole, committed, handled by the core, and only then answered."""
 
 import asyncio
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 
@@ -13,7 +16,7 @@ from keyweave.common.errors import (
     PreconditionError,
     Violation,
 )
-from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.common.names import LinkName, NodeName, OrderId, StreamName
 from keyweave.controller.admin_messages import plan_message
 from keyweave.controller.intent import (
     Intent,
@@ -26,23 +29,38 @@ from keyweave.controller.intent import (
     node_of,
     stream_of,
 )
+from keyweave.controller.orders import Order, OrderKind
 from keyweave.controller.preview import plan_under
+from keyweave.controller.routing.warnings import warnings_for
 from keyweave.controller.stimuli import (
     IntentStimulus,
     LinkDeleted,
     LinkPut,
     NodeDeleted,
     NodePut,
+    OrderPut,
     StreamDeleted,
     StreamPut,
 )
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Plan, Snapshot
+from keyweave.controller.views import OrderView
 from keyweave.v1 import admin_pb2, types_pb2
 
 Result = TypeVar("Result")
 # Set by the controller, or what the object is: never by an update.
 _NOT_UPDATED = frozenset({"name", "revision"})
+# Orders that may wait at once; beyond that, something is badly wrong with the network or the operator.
+MAX_ORDERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Generic[SpecType]):
+    """An object as it is now; with validate_only, as it would be, and the plan that would result."""
+
+    spec: SpecType
+    plan: admin_pb2.Plan | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Planner(Protocol):
@@ -58,7 +76,10 @@ class Planner(Protocol):
     def plan(self) -> Plan:
         """The plan in force."""
 
-    async def submit(self, stimulus: IntentStimulus) -> None:
+    def orders(self) -> tuple[OrderView, ...]:
+        """Orders that not all have carried out."""
+
+    async def submit(self, stimulus: IntentStimulus | OrderPut) -> None:
         """Have the core handle `stimulus`; returns once it has."""
 
 
@@ -76,12 +97,12 @@ class Changes:
         """Wait until every change that has begun is stored and handled."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def create(self, spec: SpecType, *, validate_only: bool) -> tuple[SpecType, admin_pb2.Plan | None]:
+    async def create(self, spec: SpecType, *, validate_only: bool) -> Changed[SpecType]:
         """Put something new; with `validate_only` only say which plan would result."""
         new = _copy(spec)
         new.revision = 0
 
-        async def turn() -> tuple[SpecType, admin_pb2.Plan | None]:
+        async def turn() -> Changed[SpecType]:
             if spec.name in self.intent.of(type(spec)):
                 what = f"{kind_name(type(spec))} '{spec.name}'"
                 raise AlreadyExistsError(f"{what} exists already; update it, or choose another name")
@@ -89,12 +110,10 @@ class Changes:
 
         return await self._in_turn(turn)
 
-    async def update(
-        self, given: SpecType, mask: Sequence[str], *, validate_only: bool
-    ) -> tuple[SpecType, admin_pb2.Plan | None]:
+    async def update(self, given: SpecType, mask: Sequence[str], *, validate_only: bool) -> Changed[SpecType]:
         """Change the fields that `mask` names to what `given` has."""
 
-        async def turn() -> tuple[SpecType, admin_pb2.Plan | None]:
+        async def turn() -> Changed[SpecType]:
             present = self.intent.get(type(given), given.name)
             changed = _masked(present, given, mask)
             if given.revision not in (0, present.revision):
@@ -123,6 +142,38 @@ class Changes:
 
         return await self._in_turn(turn)
 
+    async def order(self, kind: OrderKind, name: str, ordered_by: str) -> Order:
+        """Have something done once at a node, or at both ends of a link."""
+
+        async def turn() -> Order:
+            nodes, link = self._addressees(kind, name)
+            self._check_writable()
+            self._check_orderable(kind, link)
+            order = Order(OrderId(secrets.token_hex(16)), kind, nodes, link, time.time(), ordered_by)
+            await self._store.put_order(order)
+            await self._planner.submit(OrderPut(order))
+            return order
+
+        return await self._in_turn(turn)
+
+    def _addressees(self, kind: OrderKind, name: str) -> tuple[tuple[NodeName, ...], LinkName]:
+        if kind is OrderKind.NODE_ZEROIZE:
+            return (NodeName(self.intent.get(types_pb2.Node, name).name),), LinkName("")
+        link = self.intent.get(types_pb2.Link, name)
+        return (NodeName(link.a_node), NodeName(link.b_node)), LinkName(name)
+
+    def _check_orderable(self, kind: OrderKind, link: LinkName) -> None:
+        waiting = self._planner.orders()
+        if len(waiting) >= MAX_ORDERS:
+            raise PreconditionError(f"{MAX_ORDERS} orders wait already; `keyweave status` says for whom")
+        if kind is OrderKind.LINK_CLEAR and any(
+            view.order.kind is OrderKind.LINK_DESTROY and view.order.link == link for view in waiting
+        ):
+            raise PreconditionError(
+                f"an order to destroy what link '{link}' gave still waits for an end of it; it cannot be "
+                "cleared until that is done"
+            )
+
     async def _in_turn(self, change: Callable[[], Awaitable[Result]]) -> Result:
         """Run one change to its end even if its caller hangs up: stored and handled go together."""
 
@@ -135,15 +186,20 @@ class Changes:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _put(self, spec: SpecType, *, validate_only: bool) -> tuple[SpecType, admin_pb2.Plan | None]:
+    async def _put(self, spec: SpecType, *, validate_only: bool) -> Changed[SpecType]:
         check(self.intent, spec)
+        warnings: tuple[str, ...] = ()
+        if isinstance(spec, types_pb2.Stream):
+            # In a thread: in a large network the search for disjoint paths takes long.
+            snapshot = self._planner.snapshot()
+            warnings = await asyncio.to_thread(warnings_for, snapshot, stream_of(spec))
         if validate_only:
-            return spec, self._preview(self.intent.put(spec))
+            return Changed(spec, self._preview(self.intent.put(spec)), warnings)
         self._check_writable()
         stored = await self._store.put(spec)
         self.intent = self.intent.put(stored)
-        await self._planner.submit(_put(stored))
-        return stored, None
+        await self._planner.submit(_put(stored, warnings))
+        return Changed(stored, warnings=warnings)
 
     def _preview(self, candidate: Intent) -> admin_pb2.Plan:
         plan = plan_under(candidate, self._planner.snapshot(), self._planner.plan())
@@ -211,12 +267,12 @@ def _masked(present: SpecType, given: SpecType, mask: Sequence[str]) -> SpecType
     return changed
 
 
-def _put(spec: Spec) -> IntentStimulus:
+def _put(spec: Spec, warnings: tuple[str, ...]) -> IntentStimulus:
     if isinstance(spec, types_pb2.Node):
         return NodePut(node_of(spec))
     if isinstance(spec, types_pb2.Link):
         return LinkPut(link_of(spec))
-    return StreamPut(stream_of(spec))
+    return StreamPut(stream_of(spec), warnings)
 
 
 def _deleted(kind: type[Spec], name: str) -> IntentStimulus:

@@ -1,9 +1,11 @@
 """What the controller knows, as the admin API writes it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from keyweave.controller.compile import path_set_message
+from keyweave.common.names import NodeName
+from keyweave.controller.compile import ORDER_KINDS, path_set_message
 from keyweave.controller.events import Event, Severity
+from keyweave.controller.orders import Order
 from keyweave.controller.topology import Condition, Plan, Status, StreamPlan
 from keyweave.controller.views import LinkStateView, NodeView, PolicyRef, StreamView
 from keyweave.v1 import admin_pb2, agent_pb2, types_pb2
@@ -48,6 +50,7 @@ def node_status(spec: types_pb2.Node, view: NodeView | None) -> admin_pb2.NodeSt
         applied_policy=_policy(view.applied),
         nacked_rules=view.nacked_rules,
         dropped_samples_total=view.dropped_samples_total,
+        guard_digest=view.guard_digest,
     )
 
 
@@ -69,6 +72,8 @@ def link_state(spec: types_pb2.Link, view: LinkStateView | None) -> admin_pb2.Li
         condition_since_unix_nanos=unix_nanos(view.condition_since),
         emulated=view.emulated,
         planned_bps=view.planned_bps,
+        held_bits=view.held_bits,
+        intake_bps=view.intake_bps,
     )
 
 
@@ -109,6 +114,19 @@ def plan_message(plan: Plan, time_unix_seconds: float) -> admin_pb2.Plan:
         snapshot_version=plan.snapshot_version,
         time_unix_nanos=unix_nanos(time_unix_seconds),
         streams=[stream_plan(plan.streams[name]) for name in sorted(plan.streams)],
+    )
+
+
+def order_message(order: Order, waiting_for: Iterable[NodeName]) -> admin_pb2.Order:
+    """An order and who keeps it waiting."""
+    return admin_pb2.Order(
+        order_id=order.order_id,
+        kind=ORDER_KINDS[order.kind],
+        node="" if order.link else order.nodes[0],
+        link=order.link,
+        ordered_unix_nanos=unix_nanos(order.ordered_at),
+        ordered_by=order.ordered_by,
+        waiting_for_nodes=waiting_for,
     )
 
 

@@ -24,6 +24,13 @@ _KINDS: dict[agent_pb2.AgentEventKind, tuple[str, Severity]] = {
     agent_pb2.AGENT_EVENT_KIND_POLICY_REFUSED: ("policy_refused", Severity.MAJOR),
     agent_pb2.AGENT_EVENT_KIND_STREAM_STARVED: ("stream_starved", Severity.MAJOR),
     agent_pb2.AGENT_EVENT_KIND_STREAM_SUPPLIED: ("stream_supplied", Severity.INFO),
+    agent_pb2.AGENT_EVENT_KIND_KEYS_RECALLED: ("keys_recalled", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_ZEROIZED: ("zeroized", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_QUARANTINE_CLEARED: ("quarantine_cleared", Severity.MINOR),
+    agent_pb2.AGENT_EVENT_KIND_QUARANTINE_DESTROYED: ("quarantine_destroyed", Severity.MINOR),
+    agent_pb2.AGENT_EVENT_KIND_SIGNATURE_FAILED: ("signature_failed", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_PEER_REVOKED: ("peer_revoked", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED: ("guard_refused", Severity.MAJOR),
 }
 _END_EVENTS: dict[agent_pb2.AgentEventKind, EndEvent] = {
     agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: EndEvent.LOSS_OF_SIGNAL,
@@ -62,6 +69,9 @@ def _fields(report: agent_pb2.AgentEvent) -> dict[str, str]:
     fields = {
         "reason": report.reason,
         "peer_node": report.peer_node,
+        "sae": report.sae,
+        # All of them: whoever holds such a key must be able to find it. The protocol has at most 256.
+        "key_ids": ",".join(report.key_ids),
         "count": str(report.count) if report.count else "",
         "occurrences": str(report.occurrences) if report.occurrences > 1 else "",
         "since_unix_seconds": f"{report.since_unix_nanos / NANOS:.3f}" if report.since_unix_nanos else "",

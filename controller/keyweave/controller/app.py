@@ -53,7 +53,7 @@ from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import Batch, Stimulus, Tick
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Plan, Snapshot
-from keyweave.controller.views import LinkStateView, NodeView, StreamView
+from keyweave.controller.views import LinkStateView, NodeView, OrderView, StreamView
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, agent_pb2, agent_pb2_grpc
 
 SHUTDOWN_GRACE_SECONDS = 1.0
@@ -180,6 +180,10 @@ class Controller:
     def stream(self, name: StreamName) -> StreamView | None:
         """What is known of a stream."""
         return self._overview.stream(name) if name in self._core.streams else None
+
+    def orders(self) -> tuple[OrderView, ...]:
+        """Orders that not all have carried out."""
+        return self._overview.orders()
 
     async def submit(self, stimulus: Stimulus) -> None:
         """Have the core handle `stimulus`; returns once it has and what followed was carried out."""

@@ -51,23 +51,26 @@ class Answer:
         self._room = asyncio.Event()
         self._room.set()
 
-    async def put(self, page: agent_pb2.LedgerPage) -> None:
-        """Take in a page; waits while too many wait to be read."""
+    async def put(self, page: agent_pb2.LedgerPage) -> bool:
+        """Take in a page; waits while too many wait to be read. Whether the agent may go on."""
         try:
             async with asyncio.timeout(ASKER_SECONDS):
                 await self._room.wait()
         except TimeoutError:
             self.fail(f"nobody read the answer for {ASKER_SECONDS:g} s, so it was broken off")
-            return
+            return False
+        if self.finished:
+            return True  # its asker went meanwhile, and the agent has been told
         fault = self._fault(page)
         if fault:
             self.fail(fault)
-            return
+            return False
         self._pages.append(page)
         self.finished = page.last
         if len(self._pages) >= PAGES_WAITING:
             self._room.clear()
         self._arrived.set()
+        return True
 
     def fail(self, why: str) -> None:
         """No more pages come."""
@@ -133,12 +136,15 @@ class _Session:
         answer = self._answers.pop(query_id)
         if not answer.finished:
             answer.fail("nobody waits for it")
-            self._send(agent_pb2.InspectResponse(query_id=query_id, cancel=agent_pb2.CancelQuery()))
+            self._cancel(query_id)
 
     def end(self, why: str) -> None:
         """Fail what still waits."""
         for answer in self._answers.values():
             answer.fail(why)
+
+    def _cancel(self, query_id: int) -> None:
+        self._send(agent_pb2.InspectResponse(query_id=query_id, cancel=agent_pb2.CancelQuery()))
 
     def _send(self, response: agent_pb2.InspectResponse) -> None:
         self._outgoing.append(response)
@@ -149,9 +155,10 @@ class _Session:
         async for request in requests:
             if request.WhichOneof("kind") != "ledger":
                 raise InvalidInputError.of("kind", "only the first message may be a hello")
-            answer = self._answers.get(request.ledger.query_id)
-            if answer is not None and not answer.finished:
-                await answer.put(request.ledger)
+            query_id = request.ledger.query_id
+            answer = self._answers.get(query_id)
+            if answer is not None and not answer.finished and not await answer.put(request.ledger):
+                self._cancel(query_id)
 
     async def write(self, context: "Stream") -> None:
         """Send queries as they come."""

@@ -124,6 +124,7 @@ def link_of(spec: types_pb2.Link) -> Link:
         abort_qber_ratio=abort,
         degraded_qber_ratio=spec.degraded_qber_ratio or DEGRADED_SHARE * abort,
         maintenance=spec.maintenance,
+        disabled=spec.disabled,
     )
 
 

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from keyweave.controller.agent_events import protection_word
 from keyweave.controller.events import Event
 from keyweave.controller.ingest import IngestCounters
+from keyweave.controller.orders import OrderKind
 from keyweave.controller.overview import Overview
 from keyweave.controller.push import PushCounters
 from keyweave.controller.reconcile import Core
@@ -54,6 +55,24 @@ class ControllerMetrics:
             buckets=_FAILOVER_BUCKETS,
             registry=self.registry,
         )
+        self._keys_recalled_total = Counter(
+            "keyweave_keys_recalled_total",
+            "Fetched keys that were built on a link under attack, by the node that handed them over",
+            ("node",),
+            registry=self.registry,
+        )
+        self._signature_failures_total = Counter(
+            "keyweave_signature_failures_total",
+            "Peers whose signature did not verify, by the node that refused them",
+            ("node",),
+            registry=self.registry,
+        )
+        self._guard_refusals_total = Counter(
+            "keyweave_guard_refusals_total",
+            "Times that the node's own guard refused what policy allows",
+            ("node",),
+            registry=self.registry,
+        )
         self._events_total = Counter(
             "keyweave_events_total",
             "Events by kind and severity",
@@ -76,6 +95,15 @@ class ControllerMetrics:
     def observe(self, event: Event) -> None:
         """Count an event, and what it measured."""
         self._events_total.labels(event.kind, event.severity).inc()
+        times = int(event.fields.get("occurrences", "1"))
+        match event.kind:
+            case "keys_recalled":
+                named = event.fields.get("key_ids", "").count(",") + 1
+                self._keys_recalled_total.labels(event.node).inc(int(event.fields.get("count", named)))
+            case "signature_failed":
+                self._signature_failures_total.labels(event.node).inc(times)
+            case "guard_refused":
+                self._guard_refusals_total.labels(event.node).inc(times)
         if event.kind == "stream_failover" and event.stream:
             duration = float(event.fields.get("duration_seconds", "0"))
             # A planned move interrupts nothing; counting its 0 s would flatter the real failovers.
@@ -128,6 +156,11 @@ class _State(Collector):
         pool = _gauge(
             "keyweave_link_pool_bits", "Unused key bits in the pool, the lower of both ends", "link"
         )
+        held = _gauge(
+            "keyweave_link_held_bits",
+            "Bits held in quarantine until an operator clears or destroys them, the lower of both ends",
+            "link",
+        )
         condition = _gauge(
             "keyweave_link_condition", "1 for the condition the link is in, else 0", "link", "condition"
         )
@@ -139,9 +172,10 @@ class _State(Collector):
             planned.add_metric((name,), state.planned_bps)
             loss.add_metric((name,), state.loss_db)
             pool.add_metric((name,), state.view.pool_bits)
+            held.add_metric((name,), state.held_bits)
             for each in Condition:
                 condition.add_metric((name, each), state.view.condition is each)
-        yield from (qber, skr, usable, planned, loss, pool, condition)
+        yield from (qber, skr, usable, planned, loss, pool, held, condition)
 
     def _streams(self) -> Iterator[Metric]:
         planned = _gauge("keyweave_stream_planned_rate_bps", "Planned rate of delivered key bits", "stream")
@@ -218,6 +252,9 @@ class _State(Collector):
             "keyweave_plan_retiring_path_sets", "Path sets that left the plan and may still be in use"
         )
         retiring.add_metric((), len(core.distribution.rollout.retiring))
+        orders = _gauge("keyweave_orders_waiting", "Orders that not all have carried out, by kind", "kind")
+        for kind in OrderKind:
+            orders.add_metric((kind,), sum(order.kind is kind for order in core.orders))
         pushes = _counter("keyweave_policy_pushes", "Policies sent, by form", "form")
         pushes.add_metric(("snapshot",), self._push.snapshots_total)
         pushes.add_metric(("delta",), self._push.deltas_total)
@@ -235,7 +272,7 @@ class _State(Collector):
         depth = _gauge("keyweave_queue_depth", "Items that wait in a bounded queue", "queue")
         for name, items in sorted(self._queues().items()):
             depth.add_metric((name,), items)
-        yield from (epoch, read_only, warming_up, plan, retiring, pushes, answers)
+        yield from (epoch, read_only, warming_up, plan, retiring, orders, pushes, answers)
         yield from (telemetry, samples, refused, depth)
 
 

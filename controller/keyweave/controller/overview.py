@@ -7,7 +7,7 @@ from keyweave.controller.instructions import VersionedPolicy
 from keyweave.controller.reconcile import Core
 from keyweave.controller.routing.network import link_load
 from keyweave.controller.topology import Status
-from keyweave.controller.views import LinkStateView, NodeView, PolicyRef, StreamView
+from keyweave.controller.views import LinkStateView, NodeView, OrderView, PolicyRef, StreamView
 
 
 class Overview:
@@ -32,6 +32,7 @@ class Overview:
             in_sync_since=report.in_sync_since,
             nacked_rules=sync.nacked_rules,
             dropped_samples_total=report.dropped_samples_total,
+            guard_digest=report.guard_digest,
         )
 
     def nodes(self) -> tuple[NodeView, ...]:
@@ -56,6 +57,11 @@ class Overview:
         """All streams, by name."""
         return tuple(self.stream(name) for name in sorted(self._core.streams))
 
+    def orders(self) -> tuple[OrderView, ...]:
+        """Orders that not all have carried out, oldest first."""
+        orders, has_rule = self._core.orders, self._core.distribution.has_rule
+        return tuple(OrderView(order, orders.waiting(order, has_rule)) for order in orders)
+
     def _link(self, name: LinkName, load: Mapping[LinkName, float]) -> LinkStateView:
         entry = self._core.links[name]
         ends = (self._core.reports.agent(node) for node in (entry.link.a, entry.link.b))
@@ -66,6 +72,7 @@ class Overview:
             condition_since=entry.estimate.since,
             emulated=any(name in end.emulated_links for end in ends),
             planned_bps=load.get(name, 0.0),
+            held_bits=min(self._core.reports.held_bits.get(name, {}).values(), default=0),
         )
 
     def _ref(self, policy: VersionedPolicy | None) -> PolicyRef | None:

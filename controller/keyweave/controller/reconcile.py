@@ -214,6 +214,7 @@ class Core:
             name = LinkName(level.link)
             if self._may_speak(item.node, name, now):
                 self.links.pool(item.node, level, now)
+                self.reports.held_bits.setdefault(name, {})[item.node] = level.held_bits
                 touched.add(name)
 
     # ---- intent ------------------------------------------------------------------------------------
@@ -234,9 +235,13 @@ class Core:
                 self._refused = {refused for refused in self._refused if refused[1] != link.name}
             case LinkDeleted(name):
                 self.links.remove(name)
+                self.reports.held_bits.pop(name, None)
                 self._planned_on.pop(name, None)
-            case StreamPut(stream):
+            case StreamPut(stream, warnings):
                 self.streams[stream.name] = stream
+                for warning in warnings:
+                    message = f"stream '{stream.name}': {warning}"
+                    self._emit("stream_warning", Severity.MINOR, message, now, stream=stream.name)
             case StreamDeleted(name):
                 self.streams.pop(name, None)
                 self.reports.streams.pop(name, None)

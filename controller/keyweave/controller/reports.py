@@ -26,6 +26,7 @@ class AgentReport:
 
     software_version: str = ""
     kme_url: str = ""
+    guard_digest: bytes = b""
     telemetry: bool = False
     connected_since: float = 0.0
     in_sync_since: float = 0.0
@@ -38,6 +39,7 @@ class AgentReport:
             case AgentHello(_, hello):
                 self.software_version = hello.software_version
                 self.kme_url = hello.kme_url
+                self.guard_digest = hello.guard_digest
                 self.telemetry = True
                 self.emulated_links = frozenset(LinkName(e.link) for e in hello.link_ends if e.emulated)
             case TelemetryLost():
@@ -122,6 +124,8 @@ class Reports:
 
     agents: dict[NodeName, AgentReport] = field(default_factory=dict)
     streams: dict[StreamName, StreamReport] = field(default_factory=dict)
+    # What each end of a link holds in quarantine.
+    held_bits: dict[LinkName, dict[NodeName, int]] = field(default_factory=dict)
 
     def agent(self, node: NodeName) -> AgentReport:
         """What `node`'s agent has said."""

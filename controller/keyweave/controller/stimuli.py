@@ -46,9 +46,10 @@ class LinkDeleted:
 
 @dataclass(frozen=True, slots=True)
 class StreamPut:
-    """A stream was created or changed."""
+    """A stream was created or changed; what the network as it is built cannot give it, in words."""
 
     stream: Stream
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from keyweave.common.names import PathId
+from keyweave.common.names import NodeName, PathId
+from keyweave.controller.orders import Order
 from keyweave.controller.topology import LinkView, Node, Status, Stream, StreamPlan
 from keyweave.v1 import agent_pb2, types_pb2
 
@@ -32,6 +33,8 @@ class NodeView:
     in_sync_since: float = 0.0
     nacked_rules: tuple[agent_pb2.RuleStatus, ...] = ()
     dropped_samples_total: int = 0
+    # SHA-256 of the guard that the node's owner wrote, as its agent reports it.
+    guard_digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ class LinkStateView:
     condition_since: float
     emulated: bool
     planned_bps: float
+    # Held in quarantine, the lower of what the ends report.
+    held_bits: int = 0
+    # What both ends agree that their pools took in, bit/s; 0 while it is not known.
+    intake_bps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +73,11 @@ class StreamView:
     served_pqc_total: int = 0
     failovers_total: int = 0
     last_failover_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """An order, and who has neither acknowledged nor refused it."""
+
+    order: Order
+    waiting_for: tuple[NodeName, ...]
