@@ -1,6 +1,7 @@
 """The policy of a mesh, written by hand: what a controller would have compiled."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from keyweave.v1 import agent_pb2, types_pb2
@@ -27,6 +28,8 @@ class MeshStream:
     budget_bps: int = 1_000_000
     # Transit nodes whose policy does not name the stream.
     forgotten_by: frozenset[str] = frozenset()
+    # What nodes are told of paths in place of the truth: (node, path) -> the way it is to believe in.
+    told: Mapping[tuple[str, Nodes], Nodes] = field(default_factory=dict)
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -54,6 +57,11 @@ def link_between(one: str, other: str) -> str:
     return "-".join(sorted((one, other)))
 
 
+def hops_of(path: Nodes) -> list[types_pb2.Hop]:
+    """A path, hop by hop."""
+    return [types_pb2.Hop(link=link_between(a, b), from_node=a, to_node=b) for a, b in pairwise(path)]
+
+
 def stream_rule(stream: MeshStream, node: str) -> agent_pb2.StreamRule:
     """A stream as the policy of one of its ends has it."""
     source, target = stream.ends
@@ -61,7 +69,7 @@ def stream_rule(stream: MeshStream, node: str) -> agent_pb2.StreamRule:
     messages = {
         path_id: types_pb2.Path(
             path_id=path_id,
-            hops=[types_pb2.Hop(link=link_between(a, b), from_node=a, to_node=b) for a, b in pairwise(path)],
+            hops=hops_of(stream.told.get((node, path), path)),
         )
         for path_id, path in stream.paths.items()
     }
@@ -95,17 +103,11 @@ def stream_rule(stream: MeshStream, node: str) -> agent_pb2.StreamRule:
 
 def relay_rule(stream: MeshStream, path_id: str, path: Nodes, node: str) -> agent_pb2.RelayRule:
     """A path as the policy of a node that it crosses has it."""
-    at = path.index(node)
-    before, after = path[at - 1], path[at + 1]
+    path = stream.told.get((node, path), path)
     return agent_pb2.RelayRule(
         stream=stream.name,
         path_id=path_id,
-        source_node=path[0],
-        target_node=path[-1],
-        source_side_link=link_between(before, node),
-        source_side_node=before,
-        target_side_link=link_between(node, after),
-        target_side_node=after,
+        hops=hops_of(path),
         budget_bps=stream.budget_bps,
         burst_bits=stream.budget_bps,
     )

@@ -14,9 +14,9 @@ from keyweave.agent.keyplane import near, session
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keystore import KeyStore, StoredKey
 from keyweave.agent.keyplane.relay import Relays
+from keyweave.agent.keyplane.route import Side
 from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.observer import PadUse
-from keyweave.common.names import LinkName, NodeName
 from keyweave.v1 import agent_pb2, emulator_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.integration import mesh
@@ -145,12 +145,10 @@ def flip_a_bit_at(node: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on this transit node alters every share that it passes on."""
     honest = Relays.forward
 
-    async def forward(
-        self: Relays, relay: pb.Relay, secret: bytearray, link: LinkName, to: NodeName
-    ) -> pb.Frame:
+    async def forward(self: Relays, relay: pb.Relay, secret: bytearray, onward: Side) -> pb.Frame:
         if self._node == node:
             secret[0] ^= 1
-        return await honest(self, relay, secret, link, to)
+        return await honest(self, relay, secret, onward)
 
     monkeypatch.setattr(Relays, "forward", forward)
 
@@ -269,7 +267,7 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[pb.Failure]:
     seen: list[pb.Failure] = []
     honest = Relays.admit
 
-    def admit(self: Relays, peer: Peer, relay: pb.Relay) -> tuple[LinkName, NodeName]:
+    def admit(self: Relays, peer: Peer, relay: pb.Relay) -> Side:
         try:
             return honest(self, peer, relay)
         except KeyPlaneError as error:

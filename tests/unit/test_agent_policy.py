@@ -65,18 +65,13 @@ def stream(change: Callable[[agent_pb2.StreamRule], object] = lambda _: None) ->
     return agent_pb2.Rule(rule_id="stream/s", stream=rule)
 
 
-def relay(source_node: str = "b", target_link: str = "a-d") -> agent_pb2.Rule:
+def relay(*nodes: str) -> agent_pb2.Rule:
     return agent_pb2.Rule(
         rule_id="relay/t/t:1",
         relay=agent_pb2.RelayRule(
             stream="t",
             path_id="t:1",
-            source_node="b",
-            target_node="d",
-            source_side_link="a-b",
-            source_side_node=source_node,
-            target_side_link=target_link,
-            target_side_node="d",
+            hops=path("t:1", *(nodes or ("b", "a", "d"))).hops,
             budget_bps=1,
             burst_bits=1,
         ),
@@ -250,12 +245,38 @@ def _pqc_against_qkd(rule: agent_pb2.StreamRule) -> None:
     rule.require_qkd, rule.on_exhaustion = True, types_pb2.ON_EXHAUSTION_PQC
 
 
+def _other_hops(rule: agent_pb2.StreamRule) -> None:
+    rule.path_sets[0].paths[0].CopyFrom(path("s:b", "a", "e", "c"))
+
+
+def _shared_link(rule: agent_pb2.StreamRule) -> None:
+    for paths in (rule.path_sets[0].paths, rule.accepted_paths):
+        paths[1].hops[0].link = paths[0].hops[0].link
+
+
+def _twice(rule: agent_pb2.StreamRule) -> None:
+    rule.accepted_paths.append(path("s:b", "a", "e", "c"))
+
+
+def _round_trip(rule: agent_pb2.StreamRule) -> None:
+    rule.accepted_paths.append(path("s:r", "a", "b", "e", "b", "c"))
+
+
+def _torn_relay() -> agent_pb2.Rule:
+    rule = relay()
+    rule.relay.hops[1].from_node = "e"
+    return rule
+
+
 BAD_RULES = {
     "peer without address": (peer("b", ""), "peer.key_plane_address"),
     "link to a stranger": (link(peer_node="z"), "link.peer_node: is 'z', for which there is no peer rule"),
     "link without threshold": (link(threshold=0), "link.abort_qber_ratio"),
-    "relay to a stranger": (relay(source_node="z"), "relay.source_side_node"),
-    "relay back over the same link": (relay(target_link="a-b"), "relay.target_side_link: is 'a-b'"),
+    "relay to a stranger": (relay("b", "a", "z"), "relay.hops: is 'z', for which there is no peer rule"),
+    "relay back to where it came from": (relay("b", "a", "b"), "relay.hops: come to one node twice"),
+    "relay that ends here": (relay("b", "d", "a"), "relay.hops: do not lead through a"),
+    "relay of a single hop": (relay("b", "d"), "relay.hops"),
+    "relay whose hops do not meet": (_torn_relay(), "relay.hops: do not meet"),
     "rule of no kind": (agent_pb2.Rule(rule_id="link/a-b"), "kind"),
     "stream with a stranger": (stream(lambda s: setattr(s, "peer_node", "z")), "stream.peer_node: is 'z'"),
     "min_k above k": (stream(lambda s: setattr(s, "k", 1)), "stream.min_k: is 2, above k = 1"),
@@ -272,6 +293,16 @@ BAD_RULES = {
     ),
     "shares through one node": (stream(_shared_node), "stream.path_sets[0].paths: share a trusted node"),
     "path that is not accepted": (stream(_not_accepted), "stream.path_sets[0].paths: 's:d' is not among"),
+    "path with other hops than accepted": (
+        stream(_other_hops),
+        "stream.path_sets[0].paths: 's:b' has other hops than among the accepted paths",
+    ),
+    "shares over one link": (stream(_shared_link), "stream.path_sets[0].paths: share a link"),
+    "two paths of one name": (stream(_twice), "stream.accepted_paths[2]: 's:b' is there twice"),
+    "path through one node twice": (
+        stream(_round_trip),
+        "stream.accepted_paths[2]: 's:r' has hops that come to one node twice",
+    ),
     "fewer paths than min_k": (stream(_one_path), "stream.path_sets[0].paths: holds 1 paths; min_k is 2"),
 }
 

@@ -33,7 +33,7 @@ from keyweave.agent.ring import MAX_UNACKED, Ring
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.common.tls import TlsFiles
-from keyweave.v1 import agent_pb2
+from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 HERE, PEER = NodeName("a"), NodeName("b")
@@ -44,7 +44,7 @@ POOL = b"pool-identifier-"
 
 def path(path_id: str, first_node: str = "b") -> RelayPath:
     link = LinkName(f"a-{first_node}")
-    return RelayPath(PathId(path_id), link, NodeName(first_node), frozenset({link}), ())
+    return RelayPath(PathId(path_id), link, NodeName(first_node), frozenset({link}), (), bytes(32))
 
 
 TERMS = StreamTerms(
@@ -498,8 +498,8 @@ async def test_a_reply_cannot_be_made_to_grow_from_hop_to_hop() -> None:
     link_end = mock.Mock(peer_node=PEER)
     link_end.pools.acquire = mock.AsyncMock(return_value=taken)
     link_end.info.emulated = True
-    relays = Relays(HERE, {LinkName("a-b"): link_end}, {PEER: peer}, mock.Mock())
-    what = Share(STREAM, PathId("p"), reverse=False, batch_id=BATCH, index=0, count=1)
+    relays = Relays(HERE, {LinkName("a-b"): link_end}, {PEER: peer}, mock.Mock(), mock.Mock())
+    what = Share(STREAM, PathId("p"), bytes(32), reverse=False, batch_id=BATCH, index=0, count=1)
     accepted = await relays.send(what, LinkName("a-b"), PEER, b"x")
     assert accepted.ByteSize() < (MAX_LINKS + 2) * 70
 
@@ -509,12 +509,14 @@ def plane(node: str) -> KeyPlane:
     return KeyPlane(NodeName(node), bytes(16), files, Observer(), on_report=mock.Mock(), on_event=mock.Mock())
 
 
-def crossing(path_id: str, source_side: str, target_side: str) -> agent_pb2.RelayRule:
+def crossing(path_id: str, source_side: str, here: str, target_side: str) -> agent_pb2.RelayRule:
     return agent_pb2.RelayRule(
         stream=STREAM,
         path_id=path_id,
-        source_side_node=source_side,
-        target_side_node=target_side,
+        hops=[
+            types_pb2.Hop(link=f"{a}-{b}", from_node=a, to_node=b)
+            for a, b in ((source_side, here), (here, target_side))
+        ],
         budget_bps=1,
         burst_bits=1,
     )
@@ -535,8 +537,8 @@ def test_a_quarantine_comes_to_rest_though_a_streams_paths_form_a_circle() -> No
             wire = mock.Mock(node=other)
             wire.post.side_effect = partial(posted, name, other)
             each.peers[NodeName(other)] = wire
-        rules = [crossing("1", *others), crossing("2", *reversed(others))]
-        each.relays.apply({(STREAM, PathId(rule.path_id)): rule for rule in rules})
+        one, other = others
+        each.relays.apply([crossing("1", one, name, other), crossing("2", other, name, one)])
 
     first = pb.Quarantine(link="l", streams=[STREAM], since_unix_nanos=123_456_789_012_345_678)
     on_the_way.append(("y", "x", first))
@@ -557,8 +559,7 @@ def test_a_quarantine_that_found_no_session_is_sent_when_there_is_one() -> None:
     there.post.return_value = False
     sender = mock.Mock(node=NodeName("y"))
     here.peers.update({NodeName("y"): sender, NodeName("z"): there})
-    rule = crossing("1", "y", "z")
-    here.relays.apply({(STREAM, PathId("1")): rule})
+    here.relays.apply([crossing("1", "y", "x", "z")])
     notice = pb.Quarantine(link="l", streams=[STREAM], since_unix_nanos=5)
     here.on_frame(sender, pb.Frame(quarantine=notice))
     there.post.return_value = True

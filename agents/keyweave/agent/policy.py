@@ -1,4 +1,4 @@
-"""Policy at the agent: checked whole, applied whole, kept on disk, never of an older epoch.
+"""Policy at the agent: checked whole (`policy_checks`), applied whole, kept on disk, never of an older epoch.
 
 Sans-IO but for `PolicyStore`, which reads and writes one file.
 """
@@ -6,25 +6,21 @@ Sans-IO but for `PolicyStore`, which reads and writes one file.
 import asyncio
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 from google.rpc import code_pb2, status_pb2
 
-from keyweave.common import validation
-from keyweave.common.errors import InvalidInputError, Violation, to_status
+from keyweave.agent.policy_checks import check_rules
 from keyweave.common.names import NodeName
 from keyweave.common.policy_digest import policy_digest
 from keyweave.common.process import write_atomically
-from keyweave.v1 import agent_pb2, types_pb2
+from keyweave.v1 import agent_pb2
 
 # A controller whose database was restored claims an epoch above every agent's; a jump beyond this is no
 # such claim but an attempt to lock the real controller out.
 MAX_EPOCH_JUMP = 1000
-# As in RelayRule: it stands in the header of every relayed share.
-MAX_PATH_ID_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,94 +102,6 @@ def _rules_after(current: Policy, push: agent_pb2.PolicyResponse) -> dict[str, a
             return dict(current.rules)
         case _:
             raise _refuse(code_pb2.INVALID_ARGUMENT, "neither snapshot nor delta nor heartbeat")
-
-
-def check_rules(node: NodeName, rules: Mapping[str, agent_pb2.Rule]) -> tuple[agent_pb2.RuleStatus, ...]:
-    """What is wrong, rule by rule; empty if nothing is."""
-    peers = {rule.peer.node for rule in rules.values() if rule.WhichOneof("kind") == "peer"}
-    problems = []
-    for rule_id, rule in rules.items():
-        found = [
-            *validation.violations(rule),
-            *_id_violations(rule_id, rule),
-            *_cross_violations(node, rule, peers),
-        ]
-        if found:
-            problems.append(agent_pb2.RuleStatus(rule_id=rule_id, status=to_status(InvalidInputError(found))))
-    return tuple(problems)
-
-
-def _id_violations(rule_id: str, rule: agent_pb2.Rule) -> Iterable[Violation]:
-    """A rule's ID says what it is about: so no two rules can be about one thing."""
-    match rule.WhichOneof("kind"):
-        case "peer":
-            expected = f"peer/{rule.peer.node}"
-        case "link":
-            expected = f"link/{rule.link.link}"
-        case "stream":
-            expected = f"stream/{rule.stream.stream}"
-        case "relay":
-            expected = f"relay/{rule.relay.stream}/{rule.relay.path_id}"
-        case _:
-            return
-    if rule_id != expected:
-        yield Violation("rule_id", f"is '{rule_id}'; expected '{expected}'")
-
-
-def _cross_violations(node: NodeName, rule: agent_pb2.Rule, peers: set[str]) -> Iterable[Violation]:
-    match rule.WhichOneof("kind"):
-        case "link":
-            yield from _known_peer("link.peer_node", rule.link.peer_node, peers)
-        case "relay":
-            relay = rule.relay
-            yield from _known_peer("relay.source_side_node", relay.source_side_node, peers)
-            yield from _known_peer("relay.target_side_node", relay.target_side_node, peers)
-            if relay.source_side_link == relay.target_side_link:
-                yield Violation(
-                    "relay.target_side_link", f"is '{relay.target_side_link}', as on the source side"
-                )
-        case "stream":
-            yield from _stream_violations(node, rule.stream, peers)
-
-
-def _stream_violations(node: NodeName, stream: agent_pb2.StreamRule, peers: set[str]) -> Iterable[Violation]:
-    yield from _known_peer("stream.peer_node", stream.peer_node, peers)
-    if stream.min_k > stream.k:
-        yield Violation("stream.min_k", f"is {stream.min_k}, above k = {stream.k}")
-    if stream.key_size_bits % 8:
-        yield Violation("stream.key_size_bits", f"is {stream.key_size_bits}; it must be a multiple of 8")
-    if stream.require_qkd and stream.on_exhaustion == types_pb2.ON_EXHAUSTION_PQC:
-        yield Violation("stream.on_exhaustion", "is PQC, against require_qkd; allowed: WAIT, REFUSE")
-    ends = (node, stream.peer_node) if stream.is_source else (stream.peer_node, node)
-    accepted = {path.path_id for path in stream.accepted_paths}
-    for index, path in enumerate(stream.accepted_paths):
-        yield from _path_violations(f"stream.accepted_paths[{index}]", path, ends)
-    for index, path_set in enumerate(stream.path_sets):
-        place = f"stream.path_sets[{index}].paths"
-        if len(path_set.paths) < stream.min_k:
-            yield Violation(place, f"holds {len(path_set.paths)} paths; min_k is {stream.min_k}")
-        crossed = [hop.to_node for path in path_set.paths for hop in path.hops[:-1]]
-        if len(set(crossed)) != len(crossed):
-            yield Violation(place, "share a trusted node: its owner would see more than one share")
-        for path in path_set.paths:
-            yield from _path_violations(place, path, ends)
-            if path.path_id not in accepted:
-                yield Violation(place, f"'{path.path_id}' is not among the accepted paths")
-
-
-def _path_violations(place: str, path: types_pb2.Path, ends: tuple[str, str]) -> Iterable[Violation]:
-    hops = path.hops
-    if not 1 <= len(path.path_id) <= MAX_PATH_ID_CHARACTERS:
-        yield Violation(place, f"has a path_id of {len(path.path_id)} characters, not 1..200")
-    if not hops or (hops[0].from_node, hops[-1].to_node) != ends:
-        yield Violation(place, f"'{path.path_id}' does not lead from {ends[0]} to {ends[1]}")
-    elif any(a.to_node != b.from_node for a, b in pairwise(hops)):
-        yield Violation(place, f"'{path.path_id}' has hops that do not meet")
-
-
-def _known_peer(field_name: str, name: str, peers: set[str]) -> Iterable[Violation]:
-    if name not in peers:
-        yield Violation(field_name, f"is '{name}', for which there is no peer rule")
 
 
 def _refuse(code: int, message: str) -> PolicyRefusedError:

@@ -136,6 +136,7 @@ def _add_relays(
     path = routed.path
     stream = snapshot.streams.get(routed.stream)
     source, target = path.nodes[0], path.nodes[-1]
+    hops = path_message(path).hops
     for before, after in zip(path.hops, path.hops[1:], strict=False):
         node = before.to_node
         neighbours = {source, target, before.from_node, after.to_node}
@@ -144,12 +145,7 @@ def _add_relays(
         rule = agent_pb2.RelayRule(
             stream=routed.stream,
             path_id=path.path_id,
-            source_node=source,
-            target_node=target,
-            source_side_link=before.link,
-            source_side_node=before.from_node,
-            target_side_link=after.link,
-            target_side_node=after.to_node,
+            hops=hops,
             budget_bps=_budget_bps(stream, plan),
             burst_bits=_burst_bits(stream),
         )

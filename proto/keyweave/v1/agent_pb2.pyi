@@ -412,30 +412,18 @@ class StreamRule(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., is_source: _Optional[bool] = ..., peer_node: _Optional[str] = ..., local_sae: _Optional[str] = ..., peer_sae: _Optional[str] = ..., key_size_bits: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., on_exhaustion: _Optional[_Union[_types_pb2.OnExhaustion, str]] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., buffer_keys: _Optional[int] = ..., rate_bps: _Optional[int] = ..., path_sets: _Optional[_Iterable[_Union[_types_pb2.PathSet, _Mapping]]] = ..., accepted_paths: _Optional[_Iterable[_Union[_types_pb2.Path, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class RelayRule(_message.Message):
-    __slots__ = ("stream", "path_id", "source_node", "target_node", "source_side_link", "source_side_node", "target_side_link", "target_side_node", "budget_bps", "burst_bits", "hops")
+    __slots__ = ("stream", "path_id", "budget_bps", "burst_bits", "hops")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PATH_ID_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
-    TARGET_NODE_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_SIDE_LINK_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_SIDE_NODE_FIELD_NUMBER: _ClassVar[int]
-    TARGET_SIDE_LINK_FIELD_NUMBER: _ClassVar[int]
-    TARGET_SIDE_NODE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_BPS_FIELD_NUMBER: _ClassVar[int]
     BURST_BITS_FIELD_NUMBER: _ClassVar[int]
     HOPS_FIELD_NUMBER: _ClassVar[int]
     stream: str
     path_id: str
-    source_node: str
-    target_node: str
-    source_side_link: str
-    source_side_node: str
-    target_side_link: str
-    target_side_node: str
     budget_bps: int
     burst_bits: int
     hops: _containers.RepeatedCompositeFieldContainer[_types_pb2.Hop]
-    def __init__(self, stream: _Optional[str] = ..., path_id: _Optional[str] = ..., source_node: _Optional[str] = ..., target_node: _Optional[str] = ..., source_side_link: _Optional[str] = ..., source_side_node: _Optional[str] = ..., target_side_link: _Optional[str] = ..., target_side_node: _Optional[str] = ..., budget_bps: _Optional[int] = ..., burst_bits: _Optional[int] = ..., hops: _Optional[_Iterable[_Union[_types_pb2.Hop, _Mapping]]] = ...) -> None: ...
+    def __init__(self, stream: _Optional[str] = ..., path_id: _Optional[str] = ..., budget_bps: _Optional[int] = ..., burst_bits: _Optional[int] = ..., hops: _Optional[_Iterable[_Union[_types_pb2.Hop, _Mapping]]] = ...) -> None: ...
 
 class OrderRule(_message.Message):
     __slots__ = ("order_id", "kind", "link", "ordered_unix_nanos", "ordered_by")

@@ -109,6 +109,7 @@ class BatchMaker:
                     Share(
                         self.terms.stream,
                         path.path_id,
+                        path.digest,
                         not self.terms.is_source,
                         batch_id,
                         index,

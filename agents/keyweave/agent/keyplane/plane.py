@@ -76,7 +76,7 @@ class KeyPlane:
         self.far: dict[StreamName, FarEnd] = {}
         self.peers: dict[NodeName, Peer] = {}
         self.observer = observer
-        self.relays = Relays(node, self.links, self.peers, self._bad_tag)
+        self.relays = Relays(node, self.links, self.peers, self._bad_tag, self._other_path)
         self._incarnation = incarnation
         self._tls = tls
         self._on_report = on_report
@@ -128,9 +128,7 @@ class KeyPlane:
         """Bring sessions, links, streams and transit to what these rules say."""
         rules = list(rules)
         self._apply_peers({NodeName(r.peer.node): r.peer.key_plane_address for r in _of("peer", rules)})
-        self.relays.apply(
-            {(StreamName(r.relay.stream), PathId(r.relay.path_id)): r.relay for r in _of("relay", rules)}
-        )
+        self.relays.apply(rule.relay for rule in _of("relay", rules))
         streams = [StreamTerms.of(r.stream) for r in _of("stream", rules)]
         self._apply_streams({terms.stream: terms for terms in streams})
         # Last: a link that comes under suspicion quarantines what the rules above name.
@@ -239,10 +237,11 @@ class KeyPlane:
                 raise KeyPlaneError(
                     pb.FAILURE_CODE_NOT_ALLOWED, f"path '{relay.path_id}' does not end so", node=self.node
                 )
+            self.relays.check_path(peer, relay, far.terms.accepted[PathId(relay.path_id)].digest)
             return far.receive(relay, self.relays.open(peer, relay))
-        link, to = self.relays.admit(peer, relay)
+        onward = self.relays.admit(peer, relay)
         secret = self.relays.open(peer, relay)
-        return self.relays.forward(relay, secret, link, to)
+        return self.relays.forward(relay, secret, onward)
 
     def _far_end(self, peer: Peer, stream: str) -> FarEnd:
         far = self.far.get(StreamName(stream))
@@ -283,6 +282,20 @@ class KeyPlane:
                 stream=relay.stream,
                 peer_node=peer.node,
                 reason="a one-time tag did not verify; its bytes are burnt",
+            )
+        )
+
+    def _other_path(self, peer: Peer, relay: pb.Relay) -> None:
+        """The controller told nodes of one path different hops, or the peer made them up."""
+        reason = f"path '{relay.path_id}'"[:300] + " has other hops here than at the node that sends over it"
+        log.get().warning("relay_path_differs", stream=relay.stream, peer=peer.node, reason=reason)
+        self._on_event(
+            agent_pb2.AgentEvent(
+                kind=agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED,
+                link=relay.link,
+                stream=relay.stream,
+                peer_node=peer.node,
+                reason=reason,
             )
         )
 
@@ -330,7 +343,7 @@ class KeyPlane:
             at_both_ends=True,
         )
         notice = pb.Quarantine(link=link, since_unix_nanos=int(since * 1e9), reason=reason[:300])
-        self._notices.spread(notice, self.relays.rules_over(link), None)
+        self._notices.spread(notice, self.relays.transits_over(link), None)
 
     def _on_quarantine(self, peer: Peer, notice: pb.Quarantine) -> None:
         since, link = notice.since_unix_nanos / 1e9, LinkName(notice.link)
@@ -351,7 +364,7 @@ class KeyPlane:
                 f"built on {link}: {notice.reason}"[:300],
                 at_both_ends=True,
             )
-        self._notices.spread(notice, self.relays.rules_of(named), peer.node)
+        self._notices.spread(notice, self.relays.transits_of(named), peer.node)
 
     def destroy_keys(
         self, doomed: Callable[[StoredKey], bool], reason: str, *, at_both_ends: bool = False

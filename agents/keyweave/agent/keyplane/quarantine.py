@@ -8,9 +8,9 @@ import uuid
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 
+from keyweave.agent.keyplane.route import Transit
 from keyweave.agent.keyplane.session import Peer
 from keyweave.common.names import LinkName, NodeName, StreamName
-from keyweave.v1 import agent_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 # Quarantines remembered as passed on; a stream's paths may form circles in which one would go round.
@@ -29,16 +29,14 @@ class QuarantineNotices:
         self._told: dict[NodeName, deque[tuple[float, pb.Frame]]] = {}
         self._passed_on: OrderedDict[tuple[LinkName, StreamName, int], None] = OrderedDict()
 
-    def spread(
-        self, notice: pb.Quarantine, rules: Iterable[agent_pb2.RelayRule], from_node: NodeName | None
-    ) -> None:
-        """Pass a notice on along these transit rules, towards both ends of their streams."""
+    def spread(self, notice: pb.Quarantine, transits: Iterable[Transit], from_node: NodeName | None) -> None:
+        """Pass a notice on along these paths, towards both ends of their streams."""
         towards: dict[NodeName, set[StreamName]] = {}
-        for rule in rules:
-            sides = (NodeName(rule.source_side_node), NodeName(rule.target_side_node))
+        for transit in transits:
+            sides = (transit.towards_source.node, transit.towards_target.node)
             for here, there in (sides, sides[::-1]):
                 if from_node in (None, here):
-                    towards.setdefault(there, set()).add(StreamName(rule.stream))
+                    towards.setdefault(there, set()).add(transit.stream)
         link, since = LinkName(notice.link), notice.since_unix_nanos
         all_names = set().union(*towards.values())
         known = {name for name in all_names if (link, name, since) in self._passed_on}

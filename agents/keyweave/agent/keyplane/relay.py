@@ -1,12 +1,13 @@
 """Relaying one share over one hop, and through a trusted node.
 
 The near end sends its share to the first hop; every transit node verifies the hop's one-time tag, takes
-the pad off, checks that its policy names the stream, path, links and neighbours, and sends it on under
-the next link's pad. The reply travels back the same way once the far end holds the share.
+the pad off, checks that its policy names the stream, the path, hop for hop as the sender was told it, and the
+neighbours, and sends it on under the next link's pad. The reply travels back the same way once the far end
+holds the share.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from keyweave.agent.keyplane import wire
 from keyweave.agent.keyplane.budget import TokenBucket
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.linkend import LinkEnd
+from keyweave.agent.keyplane.route import Side, Transit
 from keyweave.agent.keyplane.session import Peer
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
 from keyweave.v1 import agent_pb2
@@ -31,6 +33,7 @@ class Share:
 
     stream: StreamName
     path_id: PathId
+    path_digest: bytes
     reverse: bool
     batch_id: bytes
     index: int
@@ -46,32 +49,35 @@ class Relays:
         links: Mapping[LinkName, LinkEnd],
         peers: Mapping[NodeName, Peer],
         on_bad_tag: Callable[[Peer, pb.Relay], None],
+        on_other_path: Callable[[Peer, pb.Relay], None],
     ) -> None:
         self._node = node
         self._links = links
         self._peers = peers
         self._on_bad_tag = on_bad_tag
-        self._rules: dict[tuple[StreamName, PathId], agent_pb2.RelayRule] = {}
+        self._on_other_path = on_other_path
+        self._transits: dict[tuple[StreamName, PathId], Transit] = {}
         self._budgets: dict[tuple[StreamName, PathId], TokenBucket] = {}
 
-    def apply(self, rules: Mapping[tuple[StreamName, PathId], agent_pb2.RelayRule]) -> None:
+    def apply(self, rules: Iterable[agent_pb2.RelayRule]) -> None:
         """Transit only what these rules name; budgets that go on keep what they have left."""
         now = time.monotonic()
-        self._rules = dict(rules)
+        transits = [Transit.of(rule, self._node) for rule in rules]
+        self._transits = {(transit.stream, transit.path_id): transit for transit in transits}
         kept = {}
-        for key, rule in rules.items():
-            bucket = self._budgets.get(key) or TokenBucket(rule.budget_bps, rule.burst_bits, now)
-            bucket.resize(rule.budget_bps, rule.burst_bits, now)
+        for key, transit in self._transits.items():
+            bucket = self._budgets.get(key) or TokenBucket(transit.budget_bps, transit.burst_bits, now)
+            bucket.resize(transit.budget_bps, transit.burst_bits, now)
             kept[key] = bucket
         self._budgets = kept
 
-    def rules_over(self, link: LinkName) -> list[agent_pb2.RelayRule]:
-        """The transit rules that use a link."""
-        return [r for r in self._rules.values() if link in (r.source_side_link, r.target_side_link)]
+    def transits_over(self, link: LinkName) -> list[Transit]:
+        """The paths through this node that use a link."""
+        return [t for t in self._transits.values() if link in (t.towards_source.link, t.towards_target.link)]
 
-    def rules_of(self, streams: AbstractSet[StreamName]) -> list[agent_pb2.RelayRule]:
-        """The transit rules of some streams."""
-        return [r for r in self._rules.values() if r.stream in streams]
+    def transits_of(self, streams: AbstractSet[StreamName]) -> list[Transit]:
+        """The paths of some streams through this node."""
+        return [t for t in self._transits.values() if t.stream in streams]
 
     async def send(
         self, share: Share, link: LinkName, to: NodeName, secret: bytes | bytearray
@@ -90,6 +96,7 @@ class Relays:
         relay = pb.Relay(
             stream=share.stream,
             path_id=share.path_id,
+            path_digest=share.path_digest,
             reverse=share.reverse,
             batch_id=share.batch_id,
             share=share.index,
@@ -124,43 +131,48 @@ class Relays:
             )
         return secret
 
-    def admit(self, peer: Peer, relay: pb.Relay) -> tuple[LinkName, NodeName]:
+    def check_path(self, peer: Peer, relay: pb.Relay, digest: bytes) -> None:
+        """KeyPlaneError unless the share is to take the path that this node was told of, hop for hop."""
+        if relay.path_digest != digest:
+            self._on_other_path(peer, relay)
+            raise self._not_allowed(f"path '{relay.path_id}' has other hops here than at its sender")
+
+    def admit(self, peer: Peer, relay: pb.Relay) -> Side:
         """The next hop of a share in transit, if policy and budget allow it; KeyPlaneError otherwise."""
         key = (StreamName(relay.stream), PathId(relay.path_id))
-        rule = self._rules.get(key)
-        if rule is None:
+        transit = self._transits.get(key)
+        if transit is None:
             raise self._not_allowed(f"no rule for stream '{relay.stream}' over path '{relay.path_id}'")
-        here, there = (
-            (rule.source_side_link, rule.source_side_node),
-            (rule.target_side_link, rule.target_side_node),
-        )
+        here, there = transit.towards_source, transit.towards_target
         if relay.reverse:
             here, there = there, here
-        if (relay.link, peer.node) != here:
+        if (relay.link, peer.node) != (here.link, here.node):
             raise self._not_allowed(
                 f"path '{relay.path_id}' does not come over '{relay.link}' from {peer.node}"
             )
+        self.check_path(peer, relay, transit.digest)
         if not self._budgets[key].take(len(relay.ciphertext) * 8, time.monotonic()):
             raise KeyPlaneError(
                 pb.FAILURE_CODE_OVER_BUDGET,
-                f"stream '{relay.stream}' has used its budget of {rule.budget_bps} bit/s",
+                f"stream '{relay.stream}' has used its budget of {transit.budget_bps} bit/s",
                 node=self._node,
                 link=relay.link,
             )
-        return LinkName(there[0]), NodeName(there[1])
+        return there
 
-    async def forward(self, relay: pb.Relay, secret: bytearray, link: LinkName, to: NodeName) -> pb.Frame:
+    async def forward(self, relay: pb.Relay, secret: bytearray, onward: Side) -> pb.Frame:
         """Send a share in transit on; the reply goes back with the link it came over."""
         share = Share(
             StreamName(relay.stream),
             PathId(relay.path_id),
+            relay.path_digest,
             relay.reverse,
             relay.batch_id,
             relay.share,
             relay.shares,
         )
         try:
-            return pb.Frame(relay_accepted=await self.send(share, link, to, secret))
+            return pb.Frame(relay_accepted=await self.send(share, onward.link, onward.node, secret))
         finally:
             memory.wipe(secret)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from keyweave.agent.keyplane.keystore import Protection, Provenance
+from keyweave.agent.keyplane.route import path_digest
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import agent_pb2, types_pb2
 
@@ -40,6 +41,8 @@ class RelayPath:
     first_node: NodeName
     links: frozenset[LinkName]
     trusted_nodes: tuple[NodeName, ...]
+    # See `path_digest`: it goes with every share.
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +118,22 @@ class StreamTerms:
                 PathSetTerms(
                     path_set.rank,
                     float(path_set.rate_bps),
-                    tuple(_path(path, from_source=rule.is_source) for path in path_set.paths),
+                    tuple(_path(rule, path) for path in path_set.paths),
                 )
                 for path_set in sorted(rule.path_sets, key=lambda path_set: path_set.rank)
             ),
-            accepted={
-                PathId(path.path_id): _path(path, from_source=rule.is_source) for path in rule.accepted_paths
-            },
+            accepted={PathId(path.path_id): _path(rule, path) for path in rule.accepted_paths},
         )
 
 
-def _path(path: types_pb2.Path, *, from_source: bool) -> RelayPath:
-    first = path.hops[0] if from_source else path.hops[-1]
+def _path(rule: agent_pb2.StreamRule, path: types_pb2.Path) -> RelayPath:
+    first = path.hops[0] if rule.is_source else path.hops[-1]
     nodes = [hop.to_node for hop in path.hops[:-1]]
     return RelayPath(
         path_id=PathId(path.path_id),
         first_link=LinkName(first.link),
-        first_node=NodeName(first.to_node if from_source else first.from_node),
+        first_node=NodeName(first.to_node if rule.is_source else first.from_node),
         links=frozenset(LinkName(hop.link) for hop in path.hops),
         trusted_nodes=tuple(NodeName(node) for node in nodes),
+        digest=path_digest(rule.stream, path.path_id, path.hops),
     )
