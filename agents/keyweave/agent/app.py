@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from datetime import timedelta
 from importlib.metadata import version
 
 import grpc
@@ -17,6 +18,7 @@ from keyweave.agent.keyplane.near import proto_protection
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.session import KeyPlaneServicer
 from keyweave.agent.keyplane.supply import Supply
+from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.observer import Observer
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.uplink import Uplink, new_incarnation
@@ -53,6 +55,9 @@ class Agent:
             observe=self._observe,
             on_policy=self._policy_changed,
         )
+        self.ledger = Ledger(
+            config.state_dir / "ledger", self.node, keep=timedelta(days=config.ledger_keep_days)
+        )
         self.plane = KeyPlane(
             self.node,
             incarnation,
@@ -60,6 +65,7 @@ class Agent:
             observer,
             on_report=self.uplink.report,
             on_event=self.uplink.event,
+            records=self.ledger,
             quarantine_seconds=config.quarantine_hours * 3600,
         )
         self.supply = Supply(self.plane, observer, show_provenance=self._shows_provenance)
@@ -121,13 +127,18 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
     port = server.add_secure_port(config.key_plane.listen, server_credentials(config.key_plane.tls))
     await server.start()
     kme, kme_url = await _serve_kme(agent)
-    collector = metrics.AgentCollector(agent.plane, agent.supply.served, agent.policies, agent.uplink)
+    collector = metrics.AgentCollector(
+        agent.plane, agent.supply.served, agent.policies, agent.uplink, agent.ledger
+    )
     scraped, metrics_url = await _serve_metrics(collector, config.metrics_listen)
     agent.hello.key_plane_address = f"{host}:{port}"
     agent.hello.kme_url = kme_url
     try:
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(agent.plane.run(), name="key-plane")]
+            running = [
+                group.create_task(agent.ledger.run(), name="ledger"),
+                group.create_task(agent.plane.run(), name="key-plane"),
+            ]
             await asyncio.sleep(0)  # the key plane owns its task group before policy starts tasks in it
             agent.apply_policy()
             running.append(group.create_task(agent.uplink.run(), name="uplink"))
@@ -150,6 +161,7 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
         for driver in drivers:
             await driver.close()
         agent.plane.close()
+        agent.ledger.close()
 
 
 async def _driver(agent: Agent, section: DriverSection, stop: asyncio.Event) -> base.Driver:

@@ -61,6 +61,8 @@ class AgentConfig(_Section):
     drivers: Annotated[tuple[DriverSection, ...], Field(min_length=1)]
     # How long blocks of a link under suspicion are held for an operator to decide; then they are destroyed.
     quarantine_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24
+    # How long lines of the ledger are kept.
+    ledger_keep_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     telemetry_interval_seconds: Annotated[float, Field(ge=0.05, le=10)] = 0.2
     ready_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

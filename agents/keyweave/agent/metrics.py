@@ -17,6 +17,7 @@ from keyweave.agent.keyplane.keystore import Protection
 from keyweave.agent.keyplane.near import BATCH_SECONDS
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.supply import Served
+from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.ring import Ring
 
@@ -34,17 +35,21 @@ class UplinkState(Protocol):
 class AgentCollector(Collector):
     """Reads everything at scrape time, so nothing can be stale."""
 
-    def __init__(self, plane: KeyPlane, served: Served, policies: PolicyStore, uplink: UplinkState) -> None:
+    def __init__(
+        self, plane: KeyPlane, served: Served, policies: PolicyStore, uplink: UplinkState, ledger: Ledger
+    ) -> None:
         self._plane = plane
         self._served = served
         self._policies = policies
         self._uplink = uplink
+        self._ledger = ledger
 
     def collect(self) -> Families:
         """All families."""
         yield from self._links()
         yield from self._streams()
         yield from self._controller()
+        yield from self._records()
         sessions = GaugeMetricFamily(
             "keyweave_agent_session_up", "Whether the session with a peer agent is up.", labels=["peer"]
         )
@@ -120,6 +125,25 @@ class AgentCollector(Collector):
         for (stream, kind), count in self._served.counts.items():
             served.add_metric([stream, kind.value], count)
         yield from (ready, bits, failovers, protection, served, batches)
+
+    def _records(self) -> Families:
+        ledger = self._ledger
+        yield CounterMetricFamily(
+            "keyweave_agent_ledger_lines", "Lines written to the ledger.", value=ledger.lines_total
+        )
+        yield CounterMetricFamily(
+            "keyweave_agent_ledger_errors", "Writes the ledger's disk refused.", value=ledger.errors_total
+        )
+        yield GaugeMetricFamily(
+            "keyweave_agent_ledger_writable",
+            "Whether deliveries can be recorded (1); no key is delivered while not (0).",
+            value=float(not ledger.failure),
+        )
+        yield GaugeMetricFamily(
+            "keyweave_agent_ledger_problems",
+            "Places where the ledger is not whole.",
+            value=float(len(ledger.problems)),
+        )
 
     def _controller(self) -> Families:
         policy, uplink = self._policies.policy, self._uplink

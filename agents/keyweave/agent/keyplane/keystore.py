@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
+from typing import Protocol
 
 from keyweave.agent import memory
 from keyweave.agent.keyplane.failure import KeyPlaneError
@@ -25,6 +26,16 @@ class Protection(StrEnum):
     HYBRID = "hybrid"
     PQC = "pqc"
     NONE = "none"
+
+
+class Outcome(StrEnum):
+    """What became of a key at one end, as the ledger has it."""
+
+    DELIVERED = "delivered"
+    EXPIRED = "expired"
+    DESTROYED = "destroyed"
+    # Delivered earlier, and not to be trusted.
+    RECALLED = "recalled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +69,33 @@ class StoredKey:
     expires: float
 
 
+class Records(Protocol):
+    """Where the store says what becomes of its keys."""
+
+    def deliver(self, keys: Sequence[StoredKey], *, is_master: bool) -> None:
+        """These keys are about to be handed out; an exception, and they are not."""
+        ...
+
+    def gone(self, keys: Sequence[StoredKey], outcome: Outcome, reason: str, *, is_master: bool) -> None:
+        """These keys are destroyed, fetched by nobody."""
+        ...
+
+
+class _NoRecords:
+    """Remembers nothing."""
+
+    def deliver(self, keys: Sequence[StoredKey], *, is_master: bool) -> None:
+        """See Records."""
+
+    def gone(self, keys: Sequence[StoredKey], outcome: Outcome, reason: str, *, is_master: bool) -> None:
+        """See Records."""
+
+
 class KeyStore:
     """The keys of one node, as master (drawn in order) and as slave (collected by ID)."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Records | None = None) -> None:
+        self.records = records or _NoRecords()
         self._ready: dict[StreamName, dict[uuid.UUID, StoredKey]] = {}
         self._slave: dict[uuid.UUID, StoredKey] = {}
         self._slave_count: Counter[StreamName] = Counter()
@@ -117,21 +151,21 @@ class KeyStore:
     def draw(
         self, stream: StreamName, number: int, allowed: Callable[[Provenance], bool], now: float
     ) -> tuple[StoredKey, ...]:
-        """Take `number` keys out, oldest first, all or none (empty)."""
+        """Take `number` keys out, oldest first, all or none (empty). Recorded before any leaves."""
         ready = self._ready.get(stream, {})
         chosen = [k for k in ready.values() if k.expires > now and allowed(k.provenance)][:number]
         if len(chosen) < number:
             return ()
+        self.records.deliver(chosen, is_master=True)
         return tuple(ready.pop(key.key_id) for key in chosen)
 
     def take_out(
-        self, stream: StreamName, number: int, doomed: Callable[[Provenance], bool]
+        self, stream: StreamName, number: int, doomed: Callable[[Provenance], bool], reason: str = ""
     ) -> tuple[uuid.UUID, ...]:
         """Destroy up to `number` of the keys that could be drawn, oldest first; which ones."""
         ready = self._ready.get(stream, {})
         chosen = [key_id for key_id, key in ready.items() if doomed(key.provenance)][:number]
-        for key_id in chosen:
-            memory.wipe(ready.pop(key_id).key)
+        self._drop([ready.pop(key_id) for key_id in chosen], Outcome.DESTROYED, reason, is_master=True)
         return tuple(chosen)
 
     def find_slave(self, key_id: uuid.UUID, now: float) -> StoredKey | None:
@@ -140,37 +174,51 @@ class KeyStore:
         return key if key is not None and key.expires > now else None
 
     def collect(self, key_ids: Iterable[uuid.UUID]) -> tuple[StoredKey, ...]:
-        """Take keys out that `find_slave` has found."""
-        return tuple(self._pop_slave(key_id) for key_id in key_ids)
+        """Take keys out that `find_slave` has found. Recorded before any leaves."""
+        chosen = [self._slave[key_id] for key_id in key_ids]
+        self.records.deliver(chosen, is_master=False)
+        return tuple(self._pop_slave(key.key_id) for key in chosen)
 
-    def withdraw(self, stream: StreamName, key_ids: Sequence[uuid.UUID]) -> tuple[int, int]:
+    def withdraw(self, stream: StreamName, key_ids: Sequence[uuid.UUID], reason: str = "") -> tuple[int, int]:
         """Destroy these keys of a stream; how many could have been drawn, and collected."""
         ready = self._ready.get(stream, {})
         drawable = [key_id for key_id in key_ids if key_id in ready]
-        for key_id in drawable:
-            memory.wipe(ready.pop(key_id).key)
+        self._drop([ready.pop(key_id) for key_id in drawable], Outcome.DESTROYED, reason, is_master=True)
         found = [key_id for key_id in key_ids if (key := self._slave.get(key_id)) and key.stream == stream]
-        for key_id in found:
-            memory.wipe(self._pop_slave(key_id).key)
+        self._drop([self._pop_slave(key_id) for key_id in found], Outcome.DESTROYED, reason, is_master=False)
         return len(drawable), len(found)
 
     def expire(self, now: float) -> dict[StreamName, list[uuid.UUID]]:
         """Destroy what has outlived its time; the IDs that went, by stream."""
-        return self.destroy(lambda key: key.expires <= now)
+        return self._destroy(lambda key: key.expires <= now, Outcome.EXPIRED, "")
 
-    def destroy(self, doomed: Callable[[StoredKey], bool]) -> dict[StreamName, list[uuid.UUID]]:
+    def destroy(
+        self, doomed: Callable[[StoredKey], bool], reason: str = ""
+    ) -> dict[StreamName, list[uuid.UUID]]:
         """Destroy undelivered keys; the IDs that went, by stream."""
+        return self._destroy(doomed, Outcome.DESTROYED, reason)
+
+    def _destroy(
+        self, doomed: Callable[[StoredKey], bool], outcome: Outcome, reason: str
+    ) -> dict[StreamName, list[uuid.UUID]]:
+        masters = [key for ready in self._ready.values() for key in ready.values() if doomed(key)]
+        slaves = [key for key in self._slave.values() if doomed(key)]
+        for key in masters:
+            del self._ready[key.stream][key.key_id]
+        for key in slaves:
+            self._pop_slave(key.key_id)
+        self._drop(masters, outcome, reason, is_master=True)
+        self._drop(slaves, outcome, reason, is_master=False)
         gone: dict[StreamName, list[uuid.UUID]] = {}
-        for ready in self._ready.values():
-            for key_id in [k for k, key in ready.items() if doomed(key)]:
-                key = ready.pop(key_id)
-                memory.wipe(key.key)
-                gone.setdefault(key.stream, []).append(key_id)
-        for key_id in [k for k, key in self._slave.items() if doomed(key)]:
-            key = self._pop_slave(key_id)
-            memory.wipe(key.key)
-            gone.setdefault(key.stream, []).append(key_id)
+        for key in (*masters, *slaves):
+            gone.setdefault(key.stream, []).append(key.key_id)
         return gone
+
+    def _drop(self, keys: Sequence[StoredKey], outcome: Outcome, reason: str, *, is_master: bool) -> None:
+        for key in keys:
+            memory.wipe(key.key)
+        if keys:
+            self.records.gone(keys, outcome, reason, is_master=is_master)
 
     def _pop_slave(self, key_id: uuid.UUID) -> StoredKey:
         key = self._slave.pop(key_id)

@@ -214,9 +214,10 @@ class NearEnd:
         made = (await self._make_quantum_batch(wanted)).made if wanted > 0 else 0
         if not made:
             return False
-        gone = self._store.take_out(self.terms.stream, made, _by_pqc_alone)
+        reason = "replaced by keys with QKD in them"
+        gone = self._store.take_out(self.terms.stream, made, _by_pqc_alone, reason)
         # Where this gets lost, the far end's copies expire: nobody will ever ask for them.
-        withdraw = pb.Withdraw(stream=self.terms.stream, reason="replaced by keys with QKD in them")
+        withdraw = pb.Withdraw(stream=self.terms.stream, reason=reason)
         withdraw.key_ids.extend(key_id.bytes for key_id in gone)
         self._maker.peer.post(pb.Frame(withdraw=withdraw))
         return True
@@ -297,7 +298,7 @@ class NearEnd:
             return
         if self.terms.refuse_when_exhausted:
             ours = (self.terms.stream, self.terms.local_sae)
-            self._store.destroy(lambda key: (key.stream, key.master_sae) == ours)
+            self._store.destroy(lambda key: (key.stream, key.master_sae) == ours, "no way left to make keys")
         if self._store.ready(self.terms.stream):
             return
         self.protection = Protection.NONE

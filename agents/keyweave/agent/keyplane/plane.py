@@ -17,7 +17,7 @@ from keyweave.agent.keyplane.budget import TokenBucket
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.far import FarEnd
 from keyweave.agent.keyplane.journal import Journal
-from keyweave.agent.keyplane.keystore import KeyStore, Provenance, StoredKey
+from keyweave.agent.keyplane.keystore import KeyStore, Provenance, Records, StoredKey
 from keyweave.agent.keyplane.linkend import LinkEnd
 from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
 from keyweave.agent.keyplane.near import NearEnd
@@ -67,10 +67,11 @@ class KeyPlane:
         *,
         on_report: Callable[[DeviceReport], None],
         on_event: Callable[[agent_pb2.AgentEvent], None],
+        records: Records | None = None,
         quarantine_seconds: float = 24 * 3600.0,
     ) -> None:
         self.node = node
-        self.store = KeyStore()
+        self.store = KeyStore(records)
         self.links: dict[LinkName, LinkEnd] = {}
         self.near: dict[StreamName, NearEnd] = {}
         self.far: dict[StreamName, FarEnd] = {}
@@ -120,7 +121,7 @@ class KeyPlane:
         """Overwrite all key bytes that this process still holds."""
         for link in self.links.values():
             link.destroy_keys("the agent stops", tell=False)
-        self.store.destroy(lambda _key: True)
+        self.store.destroy(lambda _key: True, "the agent stops")
 
     # ---- policy -------------------------------------------------------------------------------
 
@@ -269,7 +270,9 @@ class KeyPlane:
     def _on_withdraw(self, peer: Peer, withdraw: pb.Withdraw) -> pb.Frame:
         stream = self._far_end(peer, withdraw.stream).terms.stream
         ids = [uuid.UUID(bytes=key_id) for key_id in withdraw.key_ids if len(key_id) == 16]
-        drawable, collectable = self.store.withdraw(stream, ids)
+        drawable, collectable = self.store.withdraw(
+            stream, ids, f"withdrawn by {peer.node}: {withdraw.reason}"
+        )
         if drawable:
             self._keys_destroyed(stream, drawable, f"withdrawn by {peer.node}: {withdraw.reason}")
         return pb.Frame(withdrawn=pb.Withdrawn(destroyed=drawable + collectable))
@@ -370,7 +373,7 @@ class KeyPlane:
         self, doomed: Callable[[StoredKey], bool], reason: str, *, at_both_ends: bool = False
     ) -> None:
         """Destroy undelivered keys of this node, if need be at the other ends too, and say so."""
-        for stream, ids in self.store.destroy(doomed).items():
+        for stream, ids in self.store.destroy(doomed, reason).items():
             self._keys_destroyed(stream, len(ids), reason)
             far = self.far.get(stream)
             if at_both_ends and far is not None:

@@ -3,7 +3,8 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from keyweave.agent.etsi014.supply import DeliveredKey, Refusal, SupplyError, SupplyStatus
@@ -12,6 +13,7 @@ from keyweave.agent.keyplane.near import NearEnd
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.session import SILENT_SECONDS
 from keyweave.agent.keyplane.terms import StreamTerms
+from keyweave.agent.ledger.ledger import LedgerError
 from keyweave.agent.observer import Observer, Protected, Side
 from keyweave.common.names import SaeId, StreamName
 
@@ -73,7 +75,8 @@ class Supply:
             if self._plane.peers[terms.peer_node].silent_seconds() > SILENT_SECONDS:
                 reason = f"the far agent, {terms.peer_node}, is silent: its SAE could not fetch the key"
             else:
-                taken = self._plane.store.draw(terms.stream, number, terms.allows, time.time())
+                with _recorded():
+                    taken = self._plane.store.draw(terms.stream, number, terms.allows, time.time())
                 if taken:
                     near.wake()
                     return tuple(self._hand_over(key, Side.MASTER, terms) for key in taken)
@@ -99,7 +102,8 @@ class Supply:
             raise SupplyError(
                 Refusal.UNKNOWN_KEYS, "one or more keys specified are not found on KME", unknown
             )
-        keys = self._plane.store.collect(key_ids)
+        with _recorded():
+            keys = self._plane.store.collect(key_ids)
         return tuple(self._hand_over(key, Side.SLAVE, near.terms) for key in keys)
 
     def _stream(self, caller: SaeId, peer: SaeId) -> NearEnd:
@@ -163,3 +167,12 @@ class Supply:
             "keyweave_trusted_nodes": list(provenance.trusted_nodes),
             "keyweave_emulated": provenance.emulated,
         }
+
+
+@contextmanager
+def _recorded() -> Iterator[None]:
+    """No key leaves without a line in the ledger."""
+    try:
+        yield
+    except LedgerError as error:
+        raise SupplyError(Refusal.UNAVAILABLE, "deliveries cannot be recorded", (str(error),)) from None
