@@ -32,6 +32,8 @@ class ExactMaxMin:
         self._solver.setOptionValue("output_flag", False)
         self._solver.setOptionValue("threads", 1)
         self._solver.setOptionValue("solver", "simplex")
+        # Primal: the last level's optimum stays feasible for the next.
+        self._solver.setOptionValue("simplex_strategy", 4)
         self._nodes = {name: i for i, name in enumerate(network.nodes)}
         views = tuple(network.links.values())
         # A unit that keeps the program's numbers near 1.

@@ -357,11 +357,47 @@ def test_a_repair_moves_the_cut_stream_and_leaves_the_other_to_the_letter() -> N
     assert (after.version, after.snapshot_version) == (2, 2)
 
 
-def test_a_repair_gives_up_what_no_longer_fits_even_if_the_change_was_not_named() -> None:
+def test_a_repair_fits_a_link_s_streams_into_what_it_has_left() -> None:
     streams = [stream("s", "a", "b"), stream("t", "a", "b")]
     before = plan_streams(snapshot([("ab", "a", "b", 1000.0)], streams), None, 1)
-    after = repair(snapshot([("ab", "a", "b", 500.0)], streams), before, frozenset(), 2)
-    assert sum(one.rate_bps for one in after.streams.values()) <= 500 / OVERHEAD
+    after = repair(snapshot([("ab", "a", "b", 500.0)], streams), before, frozenset([LinkName("ab")]), 2)
+    assert [one.rate_bps for one in after.streams.values()] == pytest.approx([250 / OVERHEAD] * 2, rel=1e-3)
+
+
+def test_a_repair_goes_to_the_backup_that_the_agents_hold_without_looking_further() -> None:
+    wider: list[LinkRow] = [("ae", "a", "e", 9000.0), ("ef", "e", "f", 9000.0), ("fd", "f", "d", 9000.0)]
+    wanted = [stream("s", "a", "d", max_rate_bps=400.0)]
+    before = plan_streams(snapshot([*SQUARE, *wider], wanted), None, 1)
+    assert ways(before.streams[StreamName("s")]) == [["a-b-d"]]
+    assert ways(before.streams[StreamName("s")], rank=1) == [["a-c-d"]]
+    cut = snapshot([*SQUARE, *wider], wanted, conditions={"ab": Condition.DOWN})
+    planned = repair(cut, before, frozenset([LinkName("ab")]), 2).streams[StreamName("s")]
+    assert ways(planned) == [["a-c-d"]]
+    assert ways(planned, rank=1) == [["a-e-f-d"]]
+    assert planned.rate_bps == pytest.approx(400.0, rel=1e-3)
+
+
+def test_a_repaired_stream_for_which_nothing_is_left_keeps_its_backups() -> None:
+    greedy = stream("t", "a", "d", avoid_nodes=["b"])
+    before = plan_streams(snapshot(SQUARE, [stream("s", "a", "d", avoid_nodes=["c"]), greedy]), None, 1)
+    both = [stream("s", "a", "d"), greedy]
+    before = plan_streams(snapshot(SQUARE, both), before, 2)
+    assert ways(before.streams[StreamName("s")]) == [["a-b-d"]]
+    cut = snapshot(SQUARE, both, conditions={"ab": Condition.DOWN})
+    planned = repair(cut, before, frozenset([LinkName("ab")]), 3).streams[StreamName("s")]
+    assert ways(planned) == []
+    assert ways(planned, rank=1) == [["a-c-d"]]
+    assert "nothing is left for it" in planned.reason
+
+
+def test_a_repair_leaves_alone_what_drifted_elsewhere() -> None:
+    streams = [stream("s", "n0", "n1"), stream("t", "n3", "n4")]
+    before = plan_streams(snapshot(ring(6), streams), None, 1)
+    drifted = [(name, a, b, rate * 0.9) for name, a, b, rate in ring(6)]
+    after = repair(
+        snapshot(drifted, streams, conditions={"l0": Condition.DOWN}), before, frozenset([LinkName("l0")]), 2
+    )
+    assert after.streams[StreamName("t")] is before.streams[StreamName("t")]
 
 
 def test_the_cut_between_two_corners_of_a_grid_is_as_wide_as_their_degree() -> None:

@@ -1,13 +1,15 @@
 """What holds of every plan, whatever the network, the streams, and what happened before."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keyweave.common.names import LinkName, StreamName
-from keyweave.controller.routing import KEEP_RATIO, explain, link_load, plan_streams, repair
+from keyweave.controller.routing import KEEP_RATIO, Planner, explain, link_load, plan_streams, repair
+from keyweave.controller.routing import plan as planning
 from keyweave.controller.routing.allocate import MAX_SETS, MIN_SHARE
 from keyweave.controller.routing.network import are_disjoint
 from keyweave.controller.topology import Condition, Path, Plan, Snapshot, Stream
@@ -79,6 +81,11 @@ def path_ids(plan: Plan) -> dict[StreamName, set[tuple[bool, str]]]:
         name: {(one.rank == 0, path.path_id) for one in planned.path_sets for path in one.paths}
         for name, planned in plan.streams.items()
     }
+
+
+def links_in_use(plan: Plan, name: StreamName) -> set[LinkName]:
+    sets = (one for one in plan.streams[name].path_sets if one.rank == 0)
+    return {link for one in sets for path in one.paths for link in path.links}
 
 
 def assert_path_is_allowed(network: Snapshot, wanted: Stream, path: Path, *, newly: bool) -> None:
@@ -220,14 +227,89 @@ def test_a_repair_leaves_what_the_change_did_not_touch_and_is_sound(
     after = change(network, link, condition, data.draw(st.sampled_from([0.3, 0.9, 1.5])))
     plan = repair(after, before, frozenset([link]), 2)
     for name, planned in plan.streams.items():
-        old = [one for one in before.streams[name].path_sets if one.rank == 0]
-        if old and all(link not in path.links for one in old for path in one.paths):
-            assert planned == before.streams[name]
+        if all(
+            link not in p.links for one in before.streams[name].path_sets if one.rank == 0 for p in one.paths
+        ):
+            assert planned is before.streams[name]
     in_use = {
         name: replace(planned, path_sets=tuple(one for one in planned.path_sets if one.rank == 0))
         for name, planned in plan.streams.items()
     }
     assert_sound(after, replace(plan, streams=in_use))
+
+
+@relaxed
+@given(networks(), st.data())
+def test_a_planner_that_remembers_repairs_as_one_that_does_not(
+    network: Snapshot, data: st.DataObject
+) -> None:
+    remembering = Planner()
+    plan = plan_streams(network, None, 1)
+    for version in range(2, 6):
+        link = data.draw(st.sampled_from(sorted(network.links)))
+        condition = data.draw(st.sampled_from([Condition.OK, Condition.DOWN, Condition.STALE]))
+        network = change(network, link, condition)
+        repaired = remembering.repair(network, plan, frozenset([link]), version)
+        assert repaired == repair(network, plan, frozenset([link]), version)
+        plan = repaired if data.draw(st.booleans()) else plan_streams(network, repaired, version)
+
+
+@relaxed
+@given(networks(), st.data())
+def test_a_repair_gives_a_stream_something_where_anything_is_left(
+    network: Snapshot, data: st.DataObject
+) -> None:
+    before = plan_streams(network, None, 1)
+    link = data.draw(st.sampled_from(sorted(network.links)))
+    after = change(network, link, Condition.DOWN)
+    plan = repair(after, before, frozenset([link]), 2)
+    loads = link_load(plan)
+    room = {
+        name: replace(view, usable_rate_bps=view.usable_rate_bps - loads.get(name, 0.0))
+        for name, view in after.links.items()
+    }
+    room = {
+        name: view
+        if view.usable_rate_bps > 0.01 * after.links[name].usable_rate_bps
+        else change(after, name, Condition.DOWN).links[name]
+        for name, view in room.items()
+    }
+    for name, planned in plan.streams.items():
+        hit = any(link in p.links for s in before.streams[name].path_sets if s.rank == 0 for p in s.paths)
+        if hit and planned.rate_bps == 0:
+            only = replace(
+                after, links=room, streams={name: replace(network.streams[name], min_rate_bps=0.0)}
+            )
+            assert plan_streams(only, None, 1).streams[name].rate_bps < 1.0
+
+
+@relaxed
+@given(networks(), st.data())
+def test_no_more_streams_move_for_gain_alone_than_the_bound_says(
+    network: Snapshot, data: st.DataObject
+) -> None:
+    before = plan_streams(network, None, 1)
+    link = data.draw(st.sampled_from(sorted(network.links)))
+    # More room breaks no path: who moves then moves for gain.
+    after = change(network, link, Condition.OK, 10.0)
+    with patch.object(planning, "LEAST_MOVERS", 1), patch.object(planning, "MOVERS_RATIO", 0.0):
+        plan = plan_streams(after, before, 2)
+    assert_sound(after, plan)
+
+    def used(which: Plan, name: StreamName) -> set[str]:
+        return {p.path_id for one in which.streams[name].path_sets if one.rank == 0 for p in one.paths}
+
+    for _, members in groupby(
+        sorted(network.streams.values(), key=lambda s: s.priority), key=lambda s: s.priority
+    ):
+        gainers = [
+            one.name
+            for one in members
+            if used(before, one.name)
+            and before.streams[one.name].rate_bps >= one.min_rate_bps * (1 - 1e-3)
+            and not used(plan, one.name) <= used(before, one.name)
+        ]
+        assert len(gainers) <= 1
 
 
 @relaxed
