@@ -91,7 +91,7 @@ def _settled(status: admin_pb2.GetStatusResponse) -> bool:
 
 async def _trial(running: network.Running, application: "_Application", link: str) -> float:
     """Seconds from the cut to the first key over another way. Begins and ends with the link in order."""
-    await _backup_stocked(running)
+    await _in_order(running, link)
     await application.draw_until(lambda key: link in key.links, STEADY_KEYS)
     cutting = asyncio.create_task(_cut(running, link), name="cut")
     moved = await application.draw_until(lambda key: link not in key.links, 1)
@@ -100,14 +100,19 @@ async def _trial(running: network.Running, application: "_Application", link: st
     return (moved.at_unix_nanos - since) / 1e9
 
 
-async def _backup_stocked(running: network.Running) -> None:
-    """Both hops of the backup have key for many batches."""
+async def _in_order(running: network.Running, link: str) -> None:
+    """Both ends say that the link works, and both hops of the backup have key for many batches."""
     ends = time.monotonic() + PATIENCE_SECONDS
-    for node, link in (("a", "a-z"), ("z", "z-c")):
-        labels = {"link": link}
-        while network.of(await running.samples(node), "keyweave_agent_pool_send_bits", **labels) < STOCK_BITS:
+    usable, stock = "keyweave_agent_link_usable", "keyweave_agent_pool_send_bits"
+    for node, name, labels, least in (
+        (link.split("-")[0], usable, {"link": link}, 1),
+        ("c", usable, {"link": link}, 1),
+        ("a", stock, {"link": "a-z"}, STOCK_BITS),
+        ("z", stock, {"link": "z-c"}, STOCK_BITS),
+    ):
+        while network.of(await running.samples(node), name, **labels) < least:
             if time.monotonic() > ends:
-                raise RuntimeError(f"the pool of {link} does not fill")
+                raise RuntimeError(f"{name} of {labels} at {node} stays below {least}")
             await asyncio.sleep(PACE_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""`keyweave`, with agents that destroy a link's pool as its signal is lost: a failure that no pool hides."""
+"""`keyweave`, with agents whose link has no pool while its signal is lost: a failure that no pool hides."""
 
 import sys
 
@@ -8,6 +8,7 @@ from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.cli.main import main
 
 _link_verdict = KeyPlane._link_verdict
+_can_open = LinkEnd._can_open
 
 
 def _unpooled(plane: KeyPlane, link: LinkEnd, before: Verdict, after: Verdict) -> None:
@@ -16,6 +17,12 @@ def _unpooled(plane: KeyPlane, link: LinkEnd, before: Verdict, after: Verdict) -
     _link_verdict(plane, link, before, after)
 
 
+def _may_open(link: LinkEnd) -> bool:
+    # What the device still had to hand over when the fibre was cut would fill a new pool.
+    return link.watch.verdict.health is not LinkHealth.NO_SIGNAL and _can_open(link)
+
+
 if __name__ == "__main__":
     setattr(KeyPlane, "_link_verdict", _unpooled)  # noqa: B010
+    setattr(LinkEnd, "_can_open", _may_open)  # noqa: B010
     sys.exit(main())
