@@ -105,7 +105,7 @@ async def _in_order(running: network.Running, link: str) -> None:
     ends = time.monotonic() + PATIENCE_SECONDS
     usable, stock = "keyweave_agent_link_usable", "keyweave_agent_pool_send_bits"
     for node, name, labels, least in (
-        (link.split("-")[0], usable, {"link": link}, 1),
+        (link.split("-", maxsplit=1)[0], usable, {"link": link}, 1),
         ("c", usable, {"link": link}, 1),
         ("a", stock, {"link": "a-z"}, STOCK_BITS),
         ("z", stock, {"link": "z-c"}, STOCK_BITS),
