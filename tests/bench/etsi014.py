@@ -23,7 +23,7 @@ from aiohttp import web
 
 from keyweave.agent.etsi014 import face, messages
 from keyweave.agent.etsi014.callers import SaeIdFrom
-from keyweave.agent.etsi014.supply import DeliveredKey, KeySupply, SupplyStatus
+from keyweave.agent.etsi014.supply import DeliveredKey, Drawn, KeyOrder, KeySupply, SupplyStatus
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import SaeId
 from keyweave.common.process import announce_ready
@@ -60,9 +60,12 @@ class Endless(KeySupply):
         """See KeySupply."""
         return SupplyStatus("tokyo", "koganei", caller, peer, 256, 64, 64, 64, 256, 256)
 
-    async def draw(self, caller: SaeId, peer: SaeId, number: int, size_bits: int) -> tuple[DeliveredKey, ...]:
+    async def draw(self, caller: SaeId, peer: SaeId, order: KeyOrder) -> Drawn:
         """See KeySupply."""
-        return tuple(DeliveredKey(uuid.uuid4(), os.urandom(size_bits // 8), EXTENSION) for _ in range(number))
+        size = order.size_bits // 8
+        return Drawn(
+            tuple(DeliveredKey(uuid.uuid4(), os.urandom(size), EXTENSION) for _ in range(order.number))
+        )
 
     async def collect(
         self, caller: SaeId, peer: SaeId, key_ids: tuple[uuid.UUID, ...]
@@ -78,7 +81,8 @@ async def serve_face(ready: Path, stop: asyncio.Event, files: TlsFiles) -> None:
 
 async def serve_bare(ready: Path, stop: asyncio.Event, files: TlsFiles) -> None:
     """The least that aiohttp can do for the same bytes."""
-    body = messages.container_body(await Endless().draw(MASTER, SLAVE, 1, 256), extensions_shown=True)
+    drawn = await Endless().draw(MASTER, SLAVE, KeyOrder(1, 256))
+    body = messages.container_body(drawn.keys, extensions_shown=True)
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "keyweave"}
 
     async def answer(_request: web.Request) -> web.Response:

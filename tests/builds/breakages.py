@@ -8,6 +8,7 @@ from typing import Any
 from keyweave.agent import policy
 from keyweave.agent.keyplane.keystore import KeyStore, StoredKey
 from keyweave.agent.keyplane.pool import Lane, User
+from keyweave.common.names import StreamName
 from keyweave.controller.store import Store
 from keyweave.v1 import types_pb2
 
@@ -54,10 +55,11 @@ def double_fetch() -> None:
     """A slave may collect the same key again (invariants 1 and 2)."""
     honest = KeyStore.collect
 
-    def collect(self: KeyStore, key_ids: Any) -> tuple[StoredKey, ...]:
+    def collect(self: KeyStore, stream: StreamName, key_ids: Any) -> tuple[StoredKey, ...]:
         wanted: tuple[uuid.UUID, ...] = tuple(key_ids)
-        kept = [replace(self._slave[key_id], key=bytearray(self._slave[key_id].key)) for key_id in wanted]
-        taken = honest(self, wanted)
+        keys = [self._slave[key_id][stream] for key_id in wanted]
+        kept = [replace(key, key=bytearray(key.key)) for key in keys]
+        taken = honest(self, stream, wanted)
         self.add_slave(kept)
         return taken
 

@@ -77,6 +77,8 @@ class KeyDelivered:
     require_pqc: bool
     required_k: int
     line: Line
+    # Further slaves that the master named, each with the stream over which its copy goes.
+    further: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class Recorder(Observer):
         require_qkd: bool,
         require_pqc: bool,
         required_k: int,
+        further: tuple[tuple[SaeId, StreamName], ...] = (),
     ) -> None:
         self._append(
             "key_delivered",
@@ -214,6 +217,7 @@ class Recorder(Observer):
             require_qkd=require_qkd,
             require_pqc=require_pqc,
             required_k=required_k,
+            further=[list(each) for each in further],
         )
 
     def policy_applied(self, *, node: NodeName, epoch: int, version: int, digest: bytes) -> None:
@@ -289,6 +293,7 @@ def _record(fields: Mapping[str, Any], line: Line) -> Record:
                 "side": Side(rest["side"]),
                 "protection": Protected(rest["protection"]),
                 "paths": tuple(rest["paths"]),
+                "further": tuple((sae, stream) for sae, stream in rest.get("further", ())),
             }
             return KeyDelivered(**{**rest, **typed}, line=line)
         case "policy_applied":

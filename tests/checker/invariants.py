@@ -108,9 +108,11 @@ def _blocks_are_taken_once(history: History) -> Iterator[Violation]:
 
 
 def _keys_are_delivered_once_per_side(history: History) -> Iterator[Violation]:
-    delivered: dict[tuple[str, Side], KeyDelivered] = {}
+    # A key for several slaves goes to each of them once.
+    delivered: dict[tuple[str, str], KeyDelivered] = {}
     for key in history.of(KeyDelivered):
-        if (before := delivered.setdefault((key.key_id, key.side), key)) is not key:
+        place = str(key.side) if key.side is Side.MASTER else key.sae
+        if (before := delivered.setdefault((key.key_id, place), key)) is not key:
             yield Violation(
                 1,
                 f"key {key.key_id} is delivered twice to the {key.side} side ({before.sae}, {key.sae})",
@@ -125,7 +127,8 @@ def _keys_go_to_the_saes_that_were_named(history: History) -> Iterator[Violation
         if key.key_id not in drawn:
             yield Violation(1, f"key {key.key_id} is delivered to {key.sae}, and nobody drew it", (key.line,))
     for master, slave in _pairs(history):
-        if (slave.sae, slave.peer_sae, slave.stream) != (master.peer_sae, master.sae, master.stream):
+        named = ((master.peer_sae, master.stream), *master.further)
+        if slave.peer_sae != master.sae or (slave.sae, slave.stream) not in named:
             yield Violation(
                 1,
                 f"key {master.key_id}, drawn by {master.sae} for {master.peer_sae} ({master.stream}), is "

@@ -21,7 +21,15 @@ from aiohttp import web
 
 from keyweave.agent.etsi014 import callers, face, messages
 from keyweave.agent.etsi014.callers import SaeIdFrom
-from keyweave.agent.etsi014.supply import DeliveredKey, KeySupply, Refusal, SupplyError, SupplyStatus
+from keyweave.agent.etsi014.supply import (
+    DeliveredKey,
+    Drawn,
+    KeyOrder,
+    KeySupply,
+    Refusal,
+    SupplyError,
+    SupplyStatus,
+)
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import SaeId
 from keyweave.common.pki import Authority
@@ -66,7 +74,7 @@ class FakeSupply(KeySupply):
             min_key_size=256,
         )
 
-    async def draw(self, caller: SaeId, peer: SaeId, number: int, size_bits: int) -> tuple[DeliveredKey, ...]:
+    async def draw(self, caller: SaeId, peer: SaeId, order: KeyOrder) -> Drawn:
         self.calls.append("draw")
         self.began.set()
         await self.may_finish.wait()
@@ -74,12 +82,12 @@ class FakeSupply(KeySupply):
             raise self.failure
         first = len(self.drawn)
         keys = tuple(
-            DeliveredKey(uuid.UUID(int=n), bytes([n % 256]) * (size_bits // 8), self.extension)
-            for n in range(first, first + number)
+            DeliveredKey(uuid.UUID(int=n), bytes([n % 256]) * (order.size_bits // 8), self.extension)
+            for n in range(first, first + order.number)
         )
         self.drawn += keys
         self.waiting |= {key.key_id: key for key in keys}
-        return keys
+        return Drawn(keys)
 
     async def collect(
         self, caller: SaeId, peer: SaeId, key_ids: tuple[uuid.UUID, ...]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keyweave.agent.etsi014 import messages
 from keyweave.agent.etsi014.messages import BadRequestError, KeyRequest
-from keyweave.agent.etsi014.supply import DeliveredKey, SupplyStatus
+from keyweave.agent.etsi014.supply import DeliveredKey, Demand, KeyOrder, SupplyStatus
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import SaeId
 
@@ -27,8 +27,9 @@ STATUS = SupplyStatus(
     stored_key_count=12,
     max_key_count=64,
     max_key_per_request=16,
-    max_key_size=256,
-    min_key_size=256,
+    max_key_size=8192,
+    min_key_size=64,
+    max_sae_id_count=2,
 )
 
 
@@ -42,7 +43,7 @@ def body(value: Any) -> bytes:
 @pytest.mark.parametrize("data", [b"", b"{}", b" { } "])
 def test_a_request_without_fields_asks_for_one_key_of_the_default_size(data: bytes) -> None:
     assert messages.key_request_from_body(data) == KeyRequest(number=1, size=None)
-    assert messages.size_within(KeyRequest(), STATUS) == STATUS.key_size
+    assert messages.order_within(KeyRequest(), STATUS) == KeyOrder(1, STATUS.key_size)
 
 
 def test_a_whole_request_is_read() -> None:
@@ -53,7 +54,61 @@ def test_a_whole_request_is_read() -> None:
         "extension_mandatory": [],
         "extension_optional": [{"abc_route_type": "direct"}, {"abc_retry": {"times": 3}}],
     }
-    assert messages.key_request_from_body(body(request)) == KeyRequest(number=3, size=256)
+    read = messages.key_request_from_body(body(request))
+    assert read == KeyRequest(number=3, size=256, unknown=("abc_route_type", "abc_retry"))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "demand"),
+    [
+        ({"keyweave_require_protection": "qkd"}, Demand("keyweave_require_protection", with_qkd=True)),
+        ({"keyweave_require_protection": "pqc"}, Demand("keyweave_require_protection", with_pqc=True)),
+        (
+            {"keyweave_require_protection": "hybrid"},
+            Demand("keyweave_require_protection", with_qkd=True, with_pqc=True),
+        ),
+        ({"keyweave_min_shares": 2}, Demand("keyweave_min_shares", with_qkd=True, min_shares=2)),
+        ({"keyweave_max_age_seconds": 0.5}, Demand("keyweave_max_age_seconds", max_age_seconds=0.5)),
+    ],
+)
+@pytest.mark.parametrize("field", ["extension_mandatory", "extension_optional"])
+def test_extensions_of_ours_are_read(field: str, parameter: Any, demand: Demand) -> None:
+    read = messages.key_request_from_body(body({field: [parameter]}))
+    assert (read.mandatory if field == "extension_mandatory" else read.optional) == (demand,)
+    assert not read.unknown
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"keyweave_require_protection": "none"},
+        {"keyweave_require_protection": ["qkd"]},
+        {"keyweave_min_shares": 0},
+        {"keyweave_min_shares": 9},
+        {"keyweave_min_shares": True},
+        {"keyweave_min_shares": 2.0},
+        {"keyweave_max_age_seconds": 0},
+        {"keyweave_max_age_seconds": -1},
+        {"keyweave_max_age_seconds": 1e300},
+        {"keyweave_max_age_seconds": "1"},
+        {"keyweave_max_age_seconds": True},
+    ],
+)
+@pytest.mark.parametrize("field", ["extension_mandatory", "extension_optional"])
+def test_a_wrong_value_of_an_extension_of_ours_is_named_with_what_is_allowed(
+    field: str, parameter: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInputError, match="must be") as refused:
+        messages.key_request_from_body(body({field: [{"abc": 1}, parameter]}))
+    (name,) = parameter
+    assert [violation.field for violation in refused.value.violations] == [f"{field}[1].{name}"]
+
+
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
+def test_what_python_takes_for_json_and_json_is_not_is_refused(constant: bytes) -> None:
+    request = b'{"extension_optional": [{"keyweave_max_age_seconds": ' + constant + b"}]}"
+    with pytest.raises(InvalidInputError, match="is not JSON"):
+        messages.key_request_from_body(request)
 
 
 def test_query_and_body_ask_for_the_same() -> None:
@@ -84,11 +139,25 @@ def test_mandatory_extensions_get_the_standards_message_and_are_named() -> None:
     )
 
 
-def test_further_slaves_are_refused_with_the_count_that_status_states() -> None:
+def test_further_slaves_beyond_the_count_that_status_states_are_refused_with_it() -> None:
+    slaves = ["bank-c", "bank-d", "bank-e"]
+    request = messages.key_request_from_body(body({"additional_slave_SAE_IDs": slaves}))
     with pytest.raises(BadRequestError, match=r"^additional_slave_SAE_IDs: ") as refused:
-        messages.key_request_from_body(body({"additional_slave_SAE_IDs": ["bank-c"]}))
+        messages.order_within(request, STATUS)
     stated = json.loads(messages.status_body(STATUS))["max_SAE_ID_count"]
-    assert refused.value.details == ({"additional_slave_SAE_IDs": 1, "max_SAE_ID_count": stated},)
+    assert refused.value.details == ({"additional_slave_SAE_IDs": 3, "max_SAE_ID_count": stated},)
+
+
+@pytest.mark.parametrize("slave", ["bank-a", "bank-b"])
+def test_neither_master_nor_the_slave_in_the_path_is_a_further_slave(slave: str) -> None:
+    request = messages.key_request_from_body(body({"additional_slave_SAE_IDs": ["bank-c", slave]}))
+    with pytest.raises(InvalidInputError, match=f"names {slave}"):
+        messages.order_within(request, STATUS)
+
+
+def test_further_slaves_are_ordered_as_named() -> None:
+    request = messages.key_request_from_body(body({"additional_slave_SAE_IDs": ["bank-d", "bank-c"]}))
+    assert messages.order_within(request, STATUS) == KeyOrder(1, 256, (SaeId("bank-d"), SaeId("bank-c")))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +176,9 @@ def test_further_slaves_are_refused_with_the_count_that_status_states() -> None:
         ({"size": [256]}, "size"),
         ({"additional_slave_SAE_IDs": "bank-c"}, "additional_slave_SAE_IDs"),
         ({"additional_slave_SAE_IDs": [1]}, "additional_slave_SAE_IDs"),
+        ({"additional_slave_SAE_IDs": [""]}, "additional_slave_SAE_IDs"),
+        ({"additional_slave_SAE_IDs": ["x" * 129]}, "additional_slave_SAE_IDs"),
+        ({"additional_slave_SAE_IDs": ["bank-c", "bank-c"]}, "additional_slave_SAE_IDs"),
         ({"extension_mandatory": {}}, "extension_mandatory"),
         ({"extension_mandatory": ["abc"]}, "extension_mandatory"),
         ({"extension_optional": [None]}, "extension_optional"),
@@ -169,18 +241,23 @@ def test_a_wrong_query_parameter_is_named(query: list[tuple[str, str]], field: s
 
 
 def test_more_keys_than_one_request_may_have_are_refused_with_the_limit() -> None:
-    assert messages.size_within(KeyRequest(number=16), STATUS) == 256
+    assert messages.order_within(KeyRequest(number=16), STATUS).number == 16
     with pytest.raises(BadRequestError, match=r"^number: 17 is more than the 16 ") as refused:
-        messages.size_within(KeyRequest(number=17), STATUS)
+        messages.order_within(KeyRequest(number=17), STATUS)
     assert refused.value.details == ({"number": 17, "max_key_per_request": 16},)
 
 
-@pytest.mark.parametrize("size", [8, 248, 264, 512, 8192])
+@pytest.mark.parametrize("size", [64, 72, 256, 8192])
+def test_any_size_that_the_status_states_can_be_ordered(size: int) -> None:
+    assert messages.order_within(KeyRequest(size=size), STATUS) == KeyOrder(1, size)
+
+
+@pytest.mark.parametrize("size", [8, 56, 8200])
 def test_another_size_is_refused_with_the_sizes_that_are_right(size: int) -> None:
     with pytest.raises(BadRequestError, match=rf"^size: {size} bits ") as refused:
-        messages.size_within(KeyRequest(size=size), STATUS)
+        messages.order_within(KeyRequest(size=size), STATUS)
     assert refused.value.details == (
-        {"size": size, "key_size": 256, "min_key_size": 256, "max_key_size": 256},
+        {"size": size, "key_size": 256, "min_key_size": 64, "max_key_size": 8192},
     )
 
 
@@ -280,9 +357,9 @@ def test_status_has_the_standards_fields() -> None:
         "stored_key_count": 12,
         "max_key_count": 64,
         "max_key_per_request": 16,
-        "max_key_size": 256,
-        "min_key_size": 256,
-        "max_SAE_ID_count": 0,
+        "max_key_size": 8192,
+        "min_key_size": 64,
+        "max_SAE_ID_count": 2,
     }
 
 

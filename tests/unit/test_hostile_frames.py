@@ -169,10 +169,13 @@ def test_an_offer_cannot_take_the_place_of_a_key_that_has_its_id_already() -> No
     store = KeyStore()
     victim, intruder = key(1), key(1, stream="t")
     store.add_slave([victim])
+    store.add_slave([intruder])
+    assert store.find_slave(victim.key_id, STREAM, 100.0) is victim
+    second = key(1)
     with pytest.raises(KeyPlaneError, match="in use"):
-        store.add_slave([intruder])
-    assert store.find_slave(victim.key_id, 100.0) is victim
-    assert not any(intruder.key)
+        store.add_slave([second])
+    assert store.find_slave(victim.key_id, STREAM, 100.0) is victim
+    assert not any(second.key)
 
 
 def test_keys_that_their_slave_never_fetches_are_bounded_stream_by_stream(
@@ -185,7 +188,7 @@ def test_keys_that_their_slave_never_fetches_are_bounded_stream_by_stream(
         store.add_slave([key(3)])
     assert refused.value.code == pb.FAILURE_CODE_OVER_BUDGET
     store.add_slave([key(4, stream="t")])
-    store.collect([key(1).key_id])
+    store.collect(STREAM, [key(1).key_id])
     store.add_slave([key(5)])
     store.destroy(lambda stored: stored.stream == "s")
     store.add_slave([key(6), key(7)])

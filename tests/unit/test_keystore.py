@@ -82,23 +82,23 @@ def test_an_expired_key_is_neither_drawn_nor_found(store: KeyStore) -> None:
     store.add_master([stored(1)])
     store.add_slave([stored(2)])
     assert store.draw(STREAM, 1, anything, EXPIRES) == ()
-    assert store.find_slave(uuid.UUID(int=2), EXPIRES) is None
-    assert store.find_slave(uuid.UUID(int=2), EXPIRES - 0.001) is not None
+    assert store.find_slave(uuid.UUID(int=2), STREAM, EXPIRES) is None
+    assert store.find_slave(uuid.UUID(int=2), STREAM, EXPIRES - 0.001) is not None
 
 
 def test_a_slave_key_is_found_until_it_is_collected_and_never_again(store: KeyStore) -> None:
     key = stored(1)
     store.add_slave([key])
-    assert store.find_slave(key.key_id, BORN) is key
-    assert store.find_slave(key.key_id, BORN) is key, "looking spends nothing"
-    assert store.collect([key.key_id]) == (key,)
-    assert store.find_slave(key.key_id, BORN) is None
+    assert store.find_slave(key.key_id, STREAM, BORN) is key
+    assert store.find_slave(key.key_id, STREAM, BORN) is key, "looking spends nothing"
+    assert store.collect(STREAM, [key.key_id]) == (key,)
+    assert store.find_slave(key.key_id, STREAM, BORN) is None
 
 
 def test_a_slave_cannot_find_what_the_local_master_may_draw(store: KeyStore) -> None:
     key = stored(1)
     store.add_master([key])
-    assert store.find_slave(key.key_id, BORN) is None
+    assert store.find_slave(key.key_id, STREAM, BORN) is None
 
 
 def test_expiry_overwrites_exactly_what_has_outlived_its_time_at_both_faces(store: KeyStore) -> None:
@@ -149,7 +149,7 @@ def test_a_batch_that_was_on_its_way_when_its_link_went_bad_is_not_stored(store:
         add([late])
     assert not any(late.key)
     assert store.ready(STREAM) == 0
-    assert store.find_slave(late.key_id, BORN) is None
+    assert store.find_slave(late.key_id, STREAM, BORN) is None
     add([elsewhere])
     assert any(elsewhere.key)
 

@@ -104,7 +104,7 @@ def test_the_store_records_every_way_in_which_a_key_can_end(tmp_path: Path) -> N
         store.draw(StreamName("s"), 1, lambda _: True, now=1_000_000_001.0)
         store.take_out(StreamName("s"), 1, lambda _: True, "replaced")
         store.withdraw(StreamName("s"), [uuid.UUID(int=3), uuid.UUID(int=11)], "withdrawn")
-        store.collect([uuid.UUID(int=12)])
+        store.collect(StreamName("s"), [uuid.UUID(int=12)])
         store.destroy(lambda key: key.key_id.int == 4, "overheard")
         store.expire(now=2e9)
     ends = {

@@ -74,8 +74,9 @@ class Observer:
         require_qkd: bool,
         require_pqc: bool,
         required_k: int,
+        further: tuple[tuple[SaeId, StreamName], ...] = (),
     ) -> None:
-        """A key goes to `sae`, which asked for one with `peer_sae`.
+        """A key goes to `sae`, which asked for one with `peer_sae`, and with the SAEs of `further` streams.
 
         `paths` and `k` are the relay paths and the number of shares that made it (none and 0 without QKD),
         `required_k` the fewest that the stream accepts. `key` must not be kept.

@@ -123,9 +123,11 @@ class _Face:
             wanted = messages.key_request_from_body(await request.read())
             # The body may have taken a while to arrive; the limits are those of now.
             status = self._supply.status(caller, peer)
-        size_bits = messages.size_within(wanted, status)
-        keys = await self._supply.draw(caller, peer, wanted.number, size_bits)
-        return _json(200, messages.container_body(keys, extensions_shown=self._extensions_shown))
+        drawn = await self._supply.draw(caller, peer, messages.order_within(wanted, status))
+        body = messages.container_body(
+            drawn.keys, extensions_shown=self._extensions_shown, unhandled=(*wanted.unknown, *drawn.unmet)
+        )
+        return _json(200, body)
 
     async def dec_keys(self, request: web.Request) -> web.Response:
         """5.3 Get key with key IDs, for the slave SAE."""
@@ -178,6 +180,8 @@ def _refused(error: SupplyError) -> web.Response:
     details: tuple[dict[str, Any], ...] = tuple({"detail": text} for text in error.details)
     if error.refusal is Refusal.UNKNOWN_KEYS:
         return _error(400, messages.KEYS_NOT_FOUND, details)
+    if error.refusal is Refusal.MANDATORY_UNMET:
+        return _error(400, messages.MANDATORY_UNMET, details)
     return _error(error.refusal.http_status, error.message, details)
 
 

@@ -11,19 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keyweave.agent.etsi014.supply import DeliveredKey, SupplyStatus
+from keyweave.agent.etsi014 import extensions
+from keyweave.agent.etsi014.supply import DeliveredKey, Demand, KeyOrder, SupplyStatus
 from keyweave.common.errors import InvalidInputError, Violation
+from keyweave.common.names import SaeId
 
 # The standard fixes these texts (tables of 5.2 and 5.3).
 SIZE_NOT_MULTIPLE_OF_8 = "size shall be a multiple of 8"
 MANDATORY_UNSUPPORTED = "not all extension_mandatory parameters are supported"
+MANDATORY_UNMET = "not all extension_mandatory request options could be met"
+OPTIONAL_UNHANDLED = "not all extension_optional request options handled"
 KEYS_NOT_FOUND = "one or more keys specified are not found on KME"
 
 # Keys that one dec_keys request may name. The standard sets no bound; this one fits MAX_BODY_BYTES.
 MAX_KEY_IDS = 1024
 MAX_BODY_BYTES = 128 * 1024
-# None: a key is delivered to one slave SAE only.
-MAX_ADDITIONAL_SAE_IDS = 0
+MAX_SAE_ID_CHARACTERS = 128  # as streams have them (keyweave.v1.Stream)
 
 _MAX_ECHO = 64
 _MAX_DIGITS = 9
@@ -58,6 +61,11 @@ class KeyRequest:
 
     number: int = 1
     size: int | None = None
+    further_slaves: tuple[SaeId, ...] = ()
+    mandatory: tuple[Demand, ...] = ()
+    optional: tuple[Demand, ...] = ()
+    # Names of optional parameters that this KME does not know.
+    unknown: tuple[str, ...] = ()
 
 
 def key_request_from_query(query: Sequence[tuple[str, str]]) -> KeyRequest:
@@ -103,18 +111,18 @@ def no_query(query: Sequence[tuple[str, str]]) -> None:
     _parameters(query, ())
 
 
-def size_within(request: KeyRequest, status: SupplyStatus) -> int:
-    """The size in bits to deliver, or why this KME cannot deliver what is asked."""
+def order_within(request: KeyRequest, status: SupplyStatus) -> KeyOrder:
+    """What to deliver, or why this KME cannot deliver what is asked."""
     if request.number > status.max_key_per_request:
         raise BadRequestError(
             f"number: {request.number} is more than the {status.max_key_per_request} keys of one request",
             ({"number": request.number, "max_key_per_request": status.max_key_per_request},),
         )
     size = status.key_size if request.size is None else request.size
-    # Only keys of the default size are kept confirmed at both ends, whatever range the KME states.
-    if size != status.key_size:
+    if not status.min_key_size <= size <= status.max_key_size:
         raise BadRequestError(
-            f"size: {size} bits cannot be delivered to this SAE; keys have {status.key_size} bits",
+            f"size: {size} bits cannot be delivered to this SAE; allowed are {status.min_key_size} to "
+            f"{status.max_key_size}",
             (
                 {
                     "size": size,
@@ -124,30 +132,45 @@ def size_within(request: KeyRequest, status: SupplyStatus) -> int:
                 },
             ),
         )
-    return size
+    slaves = request.further_slaves
+    if len(slaves) > status.max_sae_id_count:
+        raise BadRequestError(
+            f"additional_slave_SAE_IDs: {len(slaves)} are more than {status.max_sae_id_count}",
+            ({"additional_slave_SAE_IDs": len(slaves), "max_SAE_ID_count": status.max_sae_id_count},),
+        )
+    for sae, what in ((status.slave_sae_id, "the slave in the path"), (status.master_sae_id, "the master")):
+        if sae in slaves:
+            raise InvalidInputError.of("additional_slave_SAE_IDs", f"names {_echo(sae)}, {what}")
+    return KeyOrder(request.number, size, slaves, request.mandatory, request.optional)
 
 
 def status_body(status: SupplyStatus) -> bytes:
     """6.1 Status."""
-    return _encode(
-        {
-            "source_KME_ID": status.source_kme_id,
-            "target_KME_ID": status.target_kme_id,
-            "master_SAE_ID": status.master_sae_id,
-            "slave_SAE_ID": status.slave_sae_id,
-            "key_size": status.key_size,
-            "stored_key_count": min(status.stored_key_count, status.max_key_count),
-            "max_key_count": status.max_key_count,
-            "max_key_per_request": status.max_key_per_request,
-            "max_key_size": status.max_key_size,
-            "min_key_size": status.min_key_size,
-            "max_SAE_ID_count": MAX_ADDITIONAL_SAE_IDS,
-        }
-    )
+    body: dict[str, Any] = {
+        "source_KME_ID": status.source_kme_id,
+        "target_KME_ID": status.target_kme_id,
+        "master_SAE_ID": status.master_sae_id,
+        "slave_SAE_ID": status.slave_sae_id,
+        "key_size": status.key_size,
+        "stored_key_count": min(status.stored_key_count, status.max_key_count),
+        "max_key_count": status.max_key_count,
+        "max_key_per_request": status.max_key_per_request,
+        "max_key_size": status.max_key_size,
+        "min_key_size": status.min_key_size,
+        "max_SAE_ID_count": status.max_sae_id_count,
+    }
+    if status.extension:
+        body["status_extension"] = dict(status.extension)
+    return _encode(body)
 
 
-def container_body(keys: tuple[DeliveredKey, ...], *, extensions_shown: bool) -> bytes:
-    """6.3 Key container, the same for master and slave."""
+def container_body(
+    keys: tuple[DeliveredKey, ...], *, extensions_shown: bool, unhandled: tuple[str, ...] = ()
+) -> bytes:
+    """6.3 Key container, the same for master and slave.
+
+    `unhandled` names optional extension parameters that the keys do not follow.
+    """
     entries: list[dict[str, Any]] = []
     for key in keys:
         entry: dict[str, Any] = {
@@ -157,7 +180,13 @@ def container_body(keys: tuple[DeliveredKey, ...], *, extensions_shown: bool) ->
         if extensions_shown and key.extension:
             entry["key_extension"] = dict(key.extension)
         entries.append(entry)
-    return _encode({"keys": entries})
+    body: dict[str, Any] = {"keys": entries}
+    if unhandled:
+        body["key_container_extension"] = {
+            "keyweave_message": OPTIONAL_UNHANDLED,
+            "keyweave_extension_optional_unhandled": [_echo(name) for name in unhandled],
+        }
+    return _encode(body)
 
 
 def error_body(message: str, details: Iterable[Mapping[str, Any]] = ()) -> bytes:
@@ -179,29 +208,34 @@ def _key_request(fields: Mapping[str, Any]) -> KeyRequest:
     size = _integer("size", fields["size"]) if "size" in fields else None
     if size is not None and size % 8:
         raise BadRequestError(SIZE_NOT_MULTIPLE_OF_8, ({"size": size},))
-    slaves = fields.get("additional_slave_SAE_IDs", [])
-    if not isinstance(slaves, list) or not all(isinstance(slave, str) for slave in slaves):
-        raise InvalidInputError.of("additional_slave_SAE_IDs", "must be an array of strings")
-    if len(slaves) > MAX_ADDITIONAL_SAE_IDS:
-        raise BadRequestError(
-            "additional_slave_SAE_IDs: keys for more than one slave SAE are not supported; leave it out",
-            ({"additional_slave_SAE_IDs": len(slaves), "max_SAE_ID_count": MAX_ADDITIONAL_SAE_IDS},),
-        )
-    mandatory = _extension_names("extension_mandatory", fields.get("extension_mandatory", []))
-    if mandatory:
+    slaves = _slaves(fields.get("additional_slave_SAE_IDs", []))
+    mandatory, unsupported = _demands("extension_mandatory", fields)
+    if unsupported:
         raise BadRequestError(
             MANDATORY_UNSUPPORTED,
-            ({"extension_mandatory_unsupported": f"{_echo(name)} is not supported"} for name in mandatory),
+            ({"extension_mandatory_unsupported": f"{_echo(name)} is not supported"} for name in unsupported),
         )
-    # The standard lets a KME ignore these; they must still be well-formed.
-    _extension_names("extension_optional", fields.get("extension_optional", []))
-    return KeyRequest(number, size)
+    optional, unknown = _demands("extension_optional", fields)
+    return KeyRequest(number, size, slaves, mandatory, optional, unknown)
 
 
-def _extension_names(field: str, extensions: Any) -> tuple[str, ...]:
-    if not isinstance(extensions, list) or not all(isinstance(item, dict) for item in extensions):
+def _slaves(ids: Any) -> tuple[SaeId, ...]:
+    field = "additional_slave_SAE_IDs"
+    if not isinstance(ids, list) or not all(
+        isinstance(slave, str) and 1 <= len(slave) <= MAX_SAE_ID_CHARACTERS for slave in ids
+    ):
+        reason = f"must be an array of strings of 1 to {MAX_SAE_ID_CHARACTERS} characters"
+        raise InvalidInputError.of(field, reason)
+    if len(set(ids)) != len(ids):
+        raise InvalidInputError.of(field, "names a slave twice")
+    return tuple(SaeId(slave) for slave in ids)
+
+
+def _demands(field: str, fields: Mapping[str, Any]) -> tuple[tuple[Demand, ...], tuple[str, ...]]:
+    parameters = fields.get(field, [])
+    if not isinstance(parameters, list) or not all(isinstance(item, dict) for item in parameters):
         raise InvalidInputError.of(field, "must be an array of objects")
-    return tuple(name for item in extensions for name in item)
+    return extensions.read(field, parameters)
 
 
 def _extension_object(field: str, extension: Any) -> None:
@@ -248,7 +282,7 @@ def _parameters(query: Sequence[tuple[str, str]], allowed: tuple[str, ...]) -> d
 
 def _object(body: bytes, allowed: tuple[str, ...]) -> dict[str, Any]:
     try:
-        value = json.loads(body, object_pairs_hook=_without_repeats)
+        value = json.loads(body, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
     # A digit run or a nesting too long for the parser is as malformed as a missing brace.
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else _parse_reason(error)
@@ -262,6 +296,10 @@ def _parse_reason(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at character {error.pos}"
     return "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

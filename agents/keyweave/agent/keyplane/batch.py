@@ -181,22 +181,23 @@ class BatchMaker:
 
     async def _confirm(self, offer: pb.Offer, far_tag: bytes) -> None:
         """KeyPlaneError unless the far end proves that it has the same keys."""
-        confirm = await self._offer(offer)
-        if not crypto.equal(confirm.far_tag, far_tag):
+        reply = await ask_until_answered(self.peer, pb.Frame(offer=offer))
+        if not crypto.equal(reply.confirm.far_tag, far_tag):
             raise KeyPlaneError(
                 pb.FAILURE_CODE_CONFIRMATION_MISMATCH, "the far end's tag is wrong", node=self._node
             )
 
-    async def _offer(self, offer: pb.Offer) -> pb.Confirm:
-        """Offer a batch until it is answered: a lost confirmation is asked for again, by the same ID."""
-        for attempt in range(OFFER_ATTEMPTS):
-            try:
-                frame = pb.Frame()
-                frame.offer.CopyFrom(offer)
-                return (await self.peer.request(frame, OFFER_TIMEOUT_SECONDS)).confirm
-            except KeyPlaneError as error:
-                if error.code != pb.FAILURE_CODE_UNREACHABLE or attempt == OFFER_ATTEMPTS - 1:
-                    raise
-                if not self.peer.connected:
-                    raise
-        raise AssertionError("unreachable")
+
+async def ask_until_answered(peer: Peer, question: pb.Frame) -> pb.Frame:
+    """The answer to an idempotent request: where it gets lost, it is asked for again."""
+    for attempt in range(OFFER_ATTEMPTS):
+        try:
+            # Sending gives a frame its id, and the one before may still be in the queue.
+            frame = pb.Frame()
+            frame.CopyFrom(question)
+            return await peer.request(frame, OFFER_TIMEOUT_SECONDS)
+        except KeyPlaneError as error:
+            last = attempt == OFFER_ATTEMPTS - 1
+            if error.code != pb.FAILURE_CODE_UNREACHABLE or last or not peer.connected:
+                raise
+    raise AssertionError("unreachable")

@@ -43,16 +43,16 @@ class BatchContext:
         """Canonical bytes of everything but the key IDs."""
         return b"".join(
             (
-                _text(self.stream),
-                _bytes(self.batch_id),
+                text_field(self.stream),
+                bytes_field(self.batch_id),
                 struct.pack(">II?", self.key_size_bits, len(self.key_ids), self.emulated),
-                _text(self.master_sae),
-                _text(self.slave_sae),
-                _list(self.path_ids),
-                _list(self.trusted_nodes),
-                _bytes(self.kem_id),
+                text_field(self.master_sae),
+                text_field(self.slave_sae),
+                list_field(self.path_ids),
+                list_field(self.trusted_nodes),
+                bytes_field(self.kem_id),
                 struct.pack(">Q", self.kem_step),
-                _bytes(self.kem_transcript),
+                bytes_field(self.kem_transcript),
             )
         )
 
@@ -84,7 +84,7 @@ def derive_keys(context: BatchContext, kem_secret: bytes, qkd_secret: bytes | by
             length = min(CHUNK_BITS // 8, size - start)
             part = qkd[start : start + length]
             fixed_info = _KEY_LABEL + key_id.bytes + struct.pack(">II", index, chunk) + shared
-            key += crypto.two_step_kdf(_bytes(kem_secret), _bytes(part), _SALT, fixed_info, length)
+            key += crypto.two_step_kdf(bytes_field(kem_secret), bytes_field(part), _SALT, fixed_info, length)
         keys.append(key)
     return keys
 
@@ -108,14 +108,17 @@ def _confirmation(label: bytes, context: BatchContext, keys: Sequence[bytearray]
     return crypto.mac(confirmation_key, label + ids + context.encode())
 
 
-def _bytes(value: bytes) -> bytes:
+def bytes_field(value: bytes) -> bytes:
+    """Bytes behind their length (32 bits), so that no two values run into one."""
     return struct.pack(">I", len(value)) + value
 
 
-def _text(value: str) -> bytes:
-    return _bytes(value.encode())
+def text_field(value: str) -> bytes:
+    """Text likewise, in UTF-8."""
+    return bytes_field(value.encode())
 
 
-def _list(values: Iterable[str]) -> bytes:
-    items = [_text(value) for value in values]
+def list_field(values: Iterable[str]) -> bytes:
+    """A list behind its count."""
+    items = [text_field(value) for value in values]
     return struct.pack(">I", len(items)) + b"".join(items)

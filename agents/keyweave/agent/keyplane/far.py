@@ -7,10 +7,10 @@ ends stay in step.
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyweave.agent import crypto, memory
-from keyweave.agent.keyplane import combine, kem, wire
+from keyweave.agent.keyplane import assembly, combine, kem, wire
 from keyweave.agent.keyplane.combine import BatchContext
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keystore import (
@@ -29,6 +29,8 @@ from keyweave.v1 import keyplane_pb2 as pb
 MAX_OPEN_BATCHES = 8
 MAX_BATCH_KEYS = 512
 REMEMBERED_CONFIRMATIONS = 256
+# Keys of two requests (ETSI GS QKD 014 enc_keys), and as many that are asked for again.
+REMEMBERED_ASSEMBLED = 512
 # A slave fetches later than its master: its copies live longer by this.
 SLAVE_GRACE_SECONDS = 60
 
@@ -54,6 +56,8 @@ class FarEnd:
         self._inboxes: OrderedDict[bytes, _Inbox] = OrderedDict()
         self._ratchet: kem.Ratchet | None = None
         self._confirmed: OrderedDict[bytes, bytes] = OrderedDict()
+        # Answers to assembled keys, by the tag of the request.
+        self._assembled: OrderedDict[bytes, bytes] = OrderedDict()
 
     def accepts(self, relay: pb.Relay) -> bool:
         """Whether a share may end here: the path is one of the stream's, towards this end."""
@@ -136,12 +140,69 @@ class FarEnd:
             self._confirmed.popitem(last=False)
         return pb.Frame(confirm=pb.Confirm(batch_id=offer.batch_id, far_tag=tag))
 
+    def assemble(self, request: pb.Assemble) -> pb.Frame:
+        """Make a key for the local SAE out of keys that wait for it, in their place, and prove it."""
+        answer = self._assembled.get(request.near_tag)
+        if answer is None:
+            answer = self._assemble(request)
+            self._assembled[request.near_tag] = answer
+            while len(self._assembled) > REMEMBERED_ASSEMBLED:
+                self._assembled.popitem(last=False)
+        return pb.Frame(assembled=pb.Assembled(key_id=request.key_id, far_tag=answer))
+
+    def _assemble(self, request: pb.Assemble) -> bytes:
+        """The tag for a request that has not been seen before."""
+        terms, now = self.terms, time.time()
+        if (request.master_sae, request.slave_sae) != (terms.peer_sae, terms.local_sae):
+            raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "the key is for other SAEs than the stream's")
+        if problem := assembly.well_formed(request, terms.key_size_bits):
+            raise self._failure(pb.FAILURE_CODE_MALFORMED, problem)
+        part_ids = [uuid.UUID(bytes=part_id) for part_id in request.part_ids]
+        parts = [part for part_id in part_ids if (part := self._store.find_slave(part_id, terms.stream, now))]
+        if len(parts) != len(part_ids):
+            raise self._failure(pb.FAILURE_CODE_UNKNOWN_STATE, "not all parts of the key are here")
+        provenance = self._assembled_provenance(request, parts)
+        if not terms.allows(provenance):
+            reason = "a copy of the key is protected less than this stream requires"
+            raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, reason)
+        secrets = [part.key for part in parts]
+        if not crypto.equal(assembly.near_tag(request, secrets), request.near_tag):
+            # Sent on, these keys would not be the ones that the other end has.
+            reason = "the ends have different parts: destroyed"
+            self._store.destroy_slave(terms.stream, part_ids, reason)
+            raise self._failure(pb.FAILURE_CODE_CONFIRMATION_MISMATCH, reason)
+        tag = assembly.far_tag(request, secrets)
+        key = replace(
+            parts[0],
+            key_id=uuid.UUID(bytes=request.key_id),
+            key=assembly.key_from(secrets, request.key_size_bits, request.wrapped),
+            provenance=provenance,
+            created=min(part.created for part in parts),
+            expires=min(part.expires for part in parts),
+        )
+        self._store.assemble_slave(key, part_ids)
+        return tag
+
+    def _assembled_provenance(self, request: pb.Assemble, parts: list[StoredKey]) -> Provenance:
+        """Of all copies: what this end knows of its own parts, and what the other end states of the rest."""
+        own = Provenance.weakest([part.provenance for part in parts])
+        try:
+            return Provenance.weakest(
+                [
+                    own if entry.stream == self.terms.stream else assembly.provenance_from(entry)
+                    for entry in request.made_from
+                ]
+            )
+        except ValueError as error:
+            raise self._failure(pb.FAILURE_CODE_MALFORMED, str(error)) from None
+
     def forget(self) -> None:
         """The peer has restarted, or the stream is gone: destroy shares and ML-KEM state."""
         for batch_id in list(self._inboxes):
             self._discard(batch_id)
         self._ratchet = None
         self._confirmed.clear()
+        self._assembled.clear()
 
     def _check(self, offer: pb.Offer) -> None:
         terms = self.terms

@@ -2,10 +2,11 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import product
+from itertools import islice, product
+from math import inf
 from typing import Protocol
 
 from keyweave.agent import memory
@@ -27,6 +28,23 @@ class Protection(StrEnum):
     PQC = "pqc"
     NONE = "none"
 
+    @property
+    def with_qkd(self) -> bool:
+        """Whether QKD is mixed in."""
+        return self in (Protection.QKD, Protection.HYBRID)
+
+    @property
+    def with_pqc(self) -> bool:
+        """Whether ML-KEM is mixed in."""
+        return self in (Protection.PQC, Protection.HYBRID)
+
+    @classmethod
+    def of(cls, *, with_qkd: bool, with_pqc: bool) -> "Protection":
+        """By its components."""
+        if with_qkd:
+            return cls.HYBRID if with_pqc else cls.QKD
+        return cls.PQC if with_pqc else cls.NONE
+
 
 class Outcome(StrEnum):
     """What became of a key at one end, as the ledger has it."""
@@ -47,11 +65,33 @@ class Provenance:
     links: frozenset[LinkName] = frozenset()
     trusted_nodes: tuple[str, ...] = ()
     emulated: bool = False
+    # Of a key made from others: the fewest shares of any; unset where every path is a share.
+    fewest_shares: int | None = None
 
     @property
     def shares(self) -> int:
         """Disjoint paths the QKD component was split over; 0 where there is none."""
-        return len(self.paths)
+        return len(self.paths) if self.fewest_shares is None else self.fewest_shares
+
+    @classmethod
+    def weakest(cls, parts: "Sequence[Provenance]") -> "Provenance":
+        """Of a key that somebody learns, wholly or in part, who learns any of `parts`."""
+        protection = Protection.of(
+            with_qkd=all(part.protection.with_qkd for part in parts),
+            with_pqc=all(part.protection.with_pqc for part in parts),
+        )
+        if len(set(parts)) == 1:
+            return parts[0]
+        if not protection.with_qkd:
+            return cls(protection)
+        return cls(
+            protection,
+            paths=tuple(dict.fromkeys(path for part in parts for path in part.paths)),
+            links=frozenset().union(*(part.links for part in parts)),
+            trusted_nodes=tuple(dict.fromkeys(node for part in parts for node in part.trusted_nodes)),
+            emulated=any(part.emulated for part in parts),
+            fewest_shares=min(part.shares for part in parts),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +137,12 @@ class KeyStore:
     def __init__(self, records: Records | None = None) -> None:
         self.records = records or _NoRecords()
         self._ready: dict[StreamName, dict[uuid.UUID, StoredKey]] = {}
-        self._slave: dict[uuid.UUID, StoredKey] = {}
+        # How many ready keys of a stream came to be how: a few kinds, however many keys.
+        self._kinds: dict[StreamName, Counter[Provenance]] = {}
+        # Parts of keys that are being assembled: nobody draws them, and they are destroyed like others.
+        self._aside: dict[uuid.UUID, StoredKey] = {}
+        # One key may have copies for several SAEs of this node, each over a stream of its own.
+        self._slave: dict[uuid.UUID, dict[StreamName, StoredKey]] = {}
         self._slave_count: Counter[StreamName] = Counter()
         # By link and stream; None stands for every stream.
         self._quarantined_at: dict[tuple[LinkName, StreamName | None], float] = {}
@@ -122,6 +167,7 @@ class KeyStore:
         for key in keys:
             memory.lock(key.key)
             self._ready.setdefault(key.stream, {})[key.key_id] = key
+            self._kinds.setdefault(key.stream, Counter())[key.provenance] += 1
 
     def add_slave(self, keys: Sequence[StoredKey]) -> None:
         """Keys that the local SAE may collect once it knows their IDs; KeyPlaneError likewise.
@@ -129,7 +175,16 @@ class KeyStore:
         The far agent chooses IDs and pace: neither may cost another key its place.
         """
         self._refuse_quarantined(keys)
-        if any(key.key_id in self._slave for key in keys):
+        self._keep_slave(keys)
+
+    def assemble_slave(self, key: StoredKey, part_ids: Iterable[uuid.UUID]) -> None:
+        """Put `key` in the place of the slave's keys that it was made from; KeyPlaneError as above."""
+        # No quarantine is looked up: it would have destroyed the parts.
+        self._keep_slave((key,))
+        self.destroy_slave(key.stream, part_ids, f"made into key {key.key_id}")
+
+    def _keep_slave(self, keys: Sequence[StoredKey]) -> None:
+        if any(key.stream in self._slave.get(key.key_id, ()) for key in keys):
             raise _refused(keys, pb.FAILURE_CODE_MALFORMED, "a key ID is in use already")
         for stream, count in Counter(key.stream for key in keys).items():
             if self._slave_count[stream] + count > MAX_SLAVE_KEYS:
@@ -137,7 +192,7 @@ class KeyStore:
                 raise _refused(keys, pb.FAILURE_CODE_OVER_BUDGET, reason)
         for key in keys:
             memory.lock(key.key)
-            self._slave[key.key_id] = key
+            self._slave.setdefault(key.key_id, {})[key.stream] = key
             self._slave_count[key.stream] += 1
 
     def ready(self, stream: StreamName) -> int:
@@ -146,47 +201,122 @@ class KeyStore:
 
     def ready_matching(self, stream: StreamName, allowed: Callable[[Provenance], bool]) -> int:
         """How many of them are protected as `allowed` demands."""
-        return sum(1 for key in self._ready.get(stream, {}).values() if allowed(key.provenance))
+        return sum(count for kind, count in self._kinds.get(stream, {}).items() if allowed(kind))
 
     def draw(
-        self, stream: StreamName, number: int, allowed: Callable[[Provenance], bool], now: float
+        self,
+        stream: StreamName,
+        number: int,
+        allowed: Callable[[Provenance], bool],
+        now: float,
+        *,
+        created_after: float = -inf,
     ) -> tuple[StoredKey, ...]:
         """Take `number` keys out, oldest first, all or none (empty). Recorded before any leaves."""
-        ready = self._ready.get(stream, {})
-        chosen = [k for k in ready.values() if k.expires > now and allowed(k.provenance)][:number]
-        if len(chosen) < number:
-            return ()
-        self.records.deliver(chosen, is_master=True)
-        return tuple(ready.pop(key.key_id) for key in chosen)
+        chosen = self._choose(stream, number, allowed, now, created_after)
+        if chosen:
+            self.records.deliver(chosen, is_master=True)
+        return tuple(self._pop_ready(stream, key.key_id) for key in chosen)
+
+    def can_draw(
+        self,
+        stream: StreamName,
+        number: int,
+        allowed: Callable[[Provenance], bool],
+        now: float,
+        *,
+        created_after: float = -inf,
+    ) -> bool:
+        """Whether `draw` would give that many."""
+        return bool(self._choose(stream, number, allowed, now, created_after))
+
+    def set_aside(
+        self,
+        wanted: Mapping[StreamName, int],
+        allowed: Callable[[Provenance], bool],
+        now: float,
+        *,
+        created_after: float = -inf,
+    ) -> dict[StreamName, tuple[StoredKey, ...]]:
+        """Keep as many keys of each stream for one use, oldest first, all or none (empty)."""
+        chosen = {
+            stream: self._choose(stream, number, allowed, now, created_after)
+            for stream, number in wanted.items()
+        }
+        if not all(chosen.values()):
+            return {}
+        for stream, keys in chosen.items():
+            self._aside |= {key.key_id: self._pop_ready(stream, key.key_id) for key in keys}
+        return chosen
+
+    def use_up(self, keys: Iterable[StoredKey], reason: str) -> bool:
+        """Destroy keys that were set aside; False if any had been destroyed for another reason before."""
+        listed = tuple(keys)
+        left = [key for key in listed if self._aside.pop(key.key_id, None) is not None]
+        self._drop(left, Outcome.DESTROYED, reason, is_master=True)
+        return len(left) == len(listed)
+
+    def _choose(
+        self,
+        stream: StreamName,
+        number: int,
+        allowed: Callable[[Provenance], bool],
+        now: float,
+        created_after: float,
+    ) -> tuple[StoredKey, ...]:
+        if self.ready_matching(stream, allowed) < number:
+            return ()  # without looking at each key
+        fitting = (
+            key
+            for key in self._ready[stream].values()
+            if key.expires > now and key.created > created_after and allowed(key.provenance)
+        )
+        chosen = tuple(islice(fitting, number))
+        return chosen if len(chosen) == number else ()
 
     def take_out(
         self, stream: StreamName, number: int, doomed: Callable[[Provenance], bool], reason: str = ""
     ) -> tuple[uuid.UUID, ...]:
         """Destroy up to `number` of the keys that could be drawn, oldest first; which ones."""
         ready = self._ready.get(stream, {})
-        chosen = [key_id for key_id, key in ready.items() if doomed(key.provenance)][:number]
-        self._drop([ready.pop(key_id) for key_id in chosen], Outcome.DESTROYED, reason, is_master=True)
+        chosen = list(islice((key_id for key_id, key in ready.items() if doomed(key.provenance)), number))
+        keys = [self._pop_ready(stream, key_id) for key_id in chosen]
+        self._drop(keys, Outcome.DESTROYED, reason, is_master=True)
         return tuple(chosen)
 
-    def find_slave(self, key_id: uuid.UUID, now: float) -> StoredKey | None:
-        """A key that could be collected; None where it is unknown, expired or spent."""
-        key = self._slave.get(key_id)
+    def find_slave(self, key_id: uuid.UUID, stream: StreamName, now: float) -> StoredKey | None:
+        """A stream's key that could be collected; None where it is unknown, expired or spent."""
+        key = self._slave.get(key_id, {}).get(stream)
         return key if key is not None and key.expires > now else None
 
-    def collect(self, key_ids: Iterable[uuid.UUID]) -> tuple[StoredKey, ...]:
+    def waits_elsewhere(self, key_id: uuid.UUID, stream: StreamName, now: float) -> bool:
+        """Whether a key of this ID could be collected, but only over other streams."""
+        return self.find_slave(key_id, stream, now) is None and any(
+            key.expires > now for key in self._slave.get(key_id, {}).values()
+        )
+
+    def collect(self, stream: StreamName, key_ids: Iterable[uuid.UUID]) -> tuple[StoredKey, ...]:
         """Take keys out that `find_slave` has found. Recorded before any leaves."""
-        chosen = [self._slave[key_id] for key_id in key_ids]
+        chosen = [self._slave[key_id][stream] for key_id in key_ids]
         self.records.deliver(chosen, is_master=False)
-        return tuple(self._pop_slave(key.key_id) for key in chosen)
+        return tuple(self._pop_slave(key.key_id, stream) for key in chosen)
+
+    def destroy_slave(self, stream: StreamName, key_ids: Iterable[uuid.UUID], reason: str) -> int:
+        """Destroy those of these keys that could be collected; how many."""
+        found = [key_id for key_id in key_ids if stream in self._slave.get(key_id, ())]
+        keys = [self._pop_slave(key_id, stream) for key_id in found]
+        self._drop(keys, Outcome.DESTROYED, reason, is_master=False)
+        return len(found)
 
     def withdraw(self, stream: StreamName, key_ids: Sequence[uuid.UUID], reason: str = "") -> tuple[int, int]:
         """Destroy these keys of a stream; how many could have been drawn, and collected."""
         ready = self._ready.get(stream, {})
         drawable = [key_id for key_id in key_ids if key_id in ready]
-        self._drop([ready.pop(key_id) for key_id in drawable], Outcome.DESTROYED, reason, is_master=True)
-        found = [key_id for key_id in key_ids if (key := self._slave.get(key_id)) and key.stream == stream]
-        self._drop([self._pop_slave(key_id) for key_id in found], Outcome.DESTROYED, reason, is_master=False)
-        return len(drawable), len(found)
+        keys = [self._pop_ready(stream, key_id) for key_id in drawable]
+        aside = [key_id for key_id in key_ids if (key := self._aside.get(key_id)) and key.stream == stream]
+        keys += [self._aside.pop(key_id) for key_id in aside]
+        self._drop(keys, Outcome.DESTROYED, reason, is_master=True)
+        return len(keys), self.destroy_slave(stream, key_ids, reason)
 
     def expire(self, now: float) -> dict[StreamName, list[uuid.UUID]]:
         """Destroy what has outlived its time; the IDs that went, by stream."""
@@ -202,15 +332,18 @@ class KeyStore:
         self, doomed: Callable[[StoredKey], bool], outcome: Outcome, reason: str
     ) -> dict[StreamName, list[uuid.UUID]]:
         masters = [key for ready in self._ready.values() for key in ready.values() if doomed(key)]
-        slaves = [key for key in self._slave.values() if doomed(key)]
+        aside = [key for key in self._aside.values() if doomed(key)]
+        slaves = [key for copies in self._slave.values() for key in copies.values() if doomed(key)]
         for key in masters:
-            del self._ready[key.stream][key.key_id]
+            self._pop_ready(key.stream, key.key_id)
+        for key in aside:
+            del self._aside[key.key_id]
         for key in slaves:
-            self._pop_slave(key.key_id)
-        self._drop(masters, outcome, reason, is_master=True)
+            self._pop_slave(key.key_id, key.stream)
+        self._drop((*masters, *aside), outcome, reason, is_master=True)
         self._drop(slaves, outcome, reason, is_master=False)
         gone: dict[StreamName, list[uuid.UUID]] = {}
-        for key in (*masters, *slaves):
+        for key in (*masters, *aside, *slaves):
             gone.setdefault(key.stream, []).append(key.key_id)
         return gone
 
@@ -220,9 +353,20 @@ class KeyStore:
         if keys:
             self.records.gone(keys, outcome, reason, is_master=is_master)
 
-    def _pop_slave(self, key_id: uuid.UUID) -> StoredKey:
-        key = self._slave.pop(key_id)
-        self._slave_count[key.stream] -= 1
+    def _pop_ready(self, stream: StreamName, key_id: uuid.UUID) -> StoredKey:
+        key = self._ready[stream].pop(key_id)
+        kinds = self._kinds[stream]
+        kinds[key.provenance] -= 1
+        if not kinds[key.provenance]:
+            del kinds[key.provenance]
+        return key
+
+    def _pop_slave(self, key_id: uuid.UUID, stream: StreamName) -> StoredKey:
+        copies = self._slave[key_id]
+        key = copies.pop(stream)
+        if not copies:
+            del self._slave[key_id]
+        self._slave_count[stream] -= 1
         return key
 
 

@@ -131,6 +131,11 @@ class NearEnd:
         self._wake = asyncio.Event()
         self.delivered = asyncio.Event()
 
+    @property
+    def peer(self) -> Peer:
+        """The agent at the far end."""
+        return self._maker.peer
+
     def update(self, terms: StreamTerms, peer: Peer) -> None:
         """Policy has changed."""
         if terms.path_sets != self.terms.path_sets:
@@ -155,6 +160,10 @@ class NearEnd:
         """A link or session came back: ways that were given up are worth a try."""
         self._trouble.clear()
         self.wake()
+
+    def confirmation_failed(self, reason: str) -> None:
+        """The ends had different keys: an alarm."""
+        self._event(agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED, reason=reason)
 
     def forget(self) -> None:
         """The peer has restarted: its ML-KEM state is gone."""
@@ -317,7 +326,7 @@ class NearEnd:
             self._store.add_master(keys)
         except KeyPlaneError as error:
             if error.code == pb.FAILURE_CODE_CONFIRMATION_MISMATCH:
-                self._event(agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED, reason=str(error))
+                self.confirmation_failed(str(error))
             raise
         finally:
             self._under_way -= count

@@ -177,9 +177,7 @@ class KeyPlane:
 
     # ---- frames (session.FrameHandler) --------------------------------------------------------
 
-    def on_frame(  # noqa: PLR0911 (one return a frame)
-        self, peer: Peer, frame: pb.Frame
-    ) -> pb.Frame | Awaitable[pb.Frame] | None:
+    def on_frame(self, peer: Peer, frame: pb.Frame) -> pb.Frame | Awaitable[pb.Frame] | None:
         """Find the handler of a frame. State changes before this returns; only waiting is put off."""
         kind = frame.WhichOneof("body")
         if kind in _POOL_FRAMES:
@@ -195,10 +193,8 @@ class KeyPlane:
                         pb.FAILURE_CODE_MALFORMED, "a relay without an id has no reply", node=self.node
                     )
                 return self._on_relay(peer, frame.relay)
-            case "offer":
-                return self._far_end(peer, frame.offer.stream).confirm(frame.offer)
-            case "kem_offer":
-                return self._far_end(peer, frame.kem_offer.stream).answer_kem(frame.kem_offer)
+            case "offer" | "kem_offer" | "assemble":
+                return self._on_far_end(peer, frame)
             case "pool_grant_request":
                 request = frame.pool_grant_request
                 self._spawn("pool-grant", self._link_with(peer, request.link).pools.grant(request))
@@ -243,6 +239,14 @@ class KeyPlane:
         onward = self.relays.admit(peer, relay)
         secret = self.relays.open(peer, relay)
         return self.relays.forward(relay, secret, onward)
+
+    def _on_far_end(self, peer: Peer, frame: pb.Frame) -> pb.Frame:
+        match frame.WhichOneof("body"):
+            case "offer":
+                return self._far_end(peer, frame.offer.stream).confirm(frame.offer)
+            case "kem_offer":
+                return self._far_end(peer, frame.kem_offer.stream).answer_kem(frame.kem_offer)
+        return self._far_end(peer, frame.assemble.stream).assemble(frame.assemble)
 
     def _far_end(self, peer: Peer, stream: str) -> FarEnd:
         far = self.far.get(StreamName(stream))
@@ -369,15 +373,20 @@ class KeyPlane:
             )
         self._notices.spread(notice, self.relays.transits_of(named), peer.node)
 
+    def withdraw(self, stream: StreamName, key_ids: Iterable[uuid.UUID], reason: str) -> None:
+        """Have the other end of a stream destroy its copies of keys that nobody gets here."""
+        far = self.far.get(stream)
+        if far is not None:
+            self._notices.withdraw(self.peers[far.terms.peer_node], stream, key_ids, reason)
+
     def destroy_keys(
         self, doomed: Callable[[StoredKey], bool], reason: str, *, at_both_ends: bool = False
     ) -> None:
         """Destroy undelivered keys of this node, if need be at the other ends too, and say so."""
         for stream, ids in self.store.destroy(doomed, reason).items():
             self._keys_destroyed(stream, len(ids), reason)
-            far = self.far.get(stream)
-            if at_both_ends and far is not None:
-                self._notices.withdraw(self.peers[far.terms.peer_node], stream, ids, reason)
+            if at_both_ends:
+                self.withdraw(stream, ids, reason)
 
     def _keys_destroyed(self, stream: StreamName, count: int, reason: str) -> None:
         self._on_event(

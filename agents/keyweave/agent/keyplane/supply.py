@@ -3,19 +3,32 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
-from keyweave.agent.etsi014.supply import DeliveredKey, Refusal, SupplyError, SupplyStatus
-from keyweave.agent.keyplane.keystore import Protection, StoredKey
+from keyweave.agent.etsi014 import extensions
+from keyweave.agent.etsi014.supply import (
+    DeliveredKey,
+    Demand,
+    Drawn,
+    KeyOrder,
+    Refusal,
+    SupplyError,
+    SupplyStatus,
+)
+from keyweave.agent.keyplane import assembly
+from keyweave.agent.keyplane.assemble import Assembler, Way
+from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.keystore import Protection, Provenance, StoredKey
 from keyweave.agent.keyplane.near import NearEnd
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.session import SILENT_SECONDS
-from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.agent.ledger.ledger import LedgerError
 from keyweave.agent.observer import Observer, Protected, Side
 from keyweave.common.names import SaeId, StreamName
+from keyweave.v1 import keyplane_pb2 as pb
 
 MAX_KEYS_PER_REQUEST = 128
 # A request that comes a moment too early waits for the buffer rather than fail.
@@ -44,6 +57,8 @@ class Supply:
         self._plane = plane
         self._observer = observer
         self._show_provenance = show_provenance
+        self._assembler = Assembler(plane.node, plane.withdraw)
+        self._found: dict[tuple[SaeId, SaeId], NearEnd] = {}
 
     def status(self, caller: SaeId, peer: SaeId) -> SupplyStatus:
         """How the supply from `caller` to `peer` stands."""
@@ -60,29 +75,28 @@ class Supply:
             ),
             max_key_count=terms.buffer_keys,
             max_key_per_request=min(MAX_KEYS_PER_REQUEST, terms.buffer_keys),
-            max_key_size=terms.key_size_bits,
-            min_key_size=terms.key_size_bits,
+            max_key_size=min(assembly.MAX_KEY_BITS, terms.buffer_keys * terms.key_size_bits),
+            min_key_size=assembly.MIN_KEY_BITS,
+            max_sae_id_count=assembly.MAX_FURTHER_SLAVES,
+            extension=self._status_extension(near),
         )
 
-    async def draw(self, caller: SaeId, peer: SaeId, number: int, size_bits: int) -> tuple[DeliveredKey, ...]:
-        """`number` confirmed keys for `caller` as master: all or none."""
-        near = self._stream(caller, peer)
-        if size_bits != near.terms.key_size_bits:
-            raise SupplyError(Refusal.UNAVAILABLE, f"only keys of {near.terms.key_size_bits} bits are ready")
+    async def draw(self, caller: SaeId, peer: SaeId, order: KeyOrder) -> Drawn:
+        """Confirmed keys for `caller` as master: all or none."""
+        ends = [self._stream(caller, sae) for sae in (peer, *order.further_slaves)]
+        _refuse_impossible(ends, order)
         deadline = time.monotonic() + DRAW_WAIT_SECONDS
         while True:
-            terms = near.terms
-            if self._plane.peers[terms.peer_node].silent_seconds() > SILENT_SECONDS:
-                reason = f"the far agent, {terms.peer_node}, is silent: its SAE could not fetch the key"
+            silent = [end.terms.peer_node for end in ends if end.peer.silent_seconds() > SILENT_SECONDS]
+            if silent:
+                reason = f"the far agent, {silent[0]}, is silent: its SAE could not fetch the key"
             else:
-                with _recorded():
-                    taken = self._plane.store.draw(terms.stream, number, terms.allows, time.time())
-                if taken:
-                    near.wake()
-                    return tuple(self._hand_over(key, Side.MASTER, terms) for key in taken)
-                reason = self._why_none(near, number)
-            await self._more_or_refuse(near, deadline, reason)
-            if self._plane.near.get(terms.stream) is not near:
+                keys = await self._take(ends, order)
+                if keys:
+                    return self._drawn(keys, ends, order)
+                reason = self._why_none(ends, order)
+            await self._more_or_refuse(ends, order, deadline, reason)
+            if any(self._plane.near.get(end.terms.stream) is not end for end in ends):
                 raise SupplyError(Refusal.NOT_ALLOWED, "the stream has changed; ask again")
 
     async def collect(
@@ -90,10 +104,10 @@ class Supply:
     ) -> tuple[DeliveredKey, ...]:
         """The keys that `peer` drew for `caller`: all or none."""
         near = self._stream(caller, peer)
-        now = time.time()
-        found = [(key_id, self._plane.store.find_slave(key_id, now)) for key_id in key_ids]
-        for key_id, key in found:
-            if key is not None and (key.slave_sae, key.master_sae) != (caller, peer):
+        stream, store, now = near.terms.stream, self._plane.store, time.time()
+        found = [(key_id, store.find_slave(key_id, stream, now)) for key_id in key_ids]
+        for key_id in key_ids:
+            if store.waits_elsewhere(key_id, stream, now):
                 raise SupplyError(Refusal.NOT_ALLOWED, f"key {key_id} was not drawn for {caller} by {peer}")
         if len(set(key_ids)) != len(key_ids) or any(
             key is None or not near.terms.allows(key.provenance) for _, key in found
@@ -103,34 +117,149 @@ class Supply:
                 Refusal.UNKNOWN_KEYS, "one or more keys specified are not found on KME", unknown
             )
         with _recorded():
-            keys = self._plane.store.collect(key_ids)
-        return tuple(self._hand_over(key, Side.SLAVE, near.terms) for key in keys)
+            keys = store.collect(stream, key_ids)
+        return tuple(self._hand_over(key, Side.SLAVE, (near,)) for key in keys)
 
     def _stream(self, caller: SaeId, peer: SaeId) -> NearEnd:
-        for near in self._plane.near.values():
-            if (near.terms.local_sae, near.terms.peer_sae) == (caller, peer):
-                return near
-        raise SupplyError(Refusal.NOT_ALLOWED, f"no key stream joins {caller} with {peer}")
+        known = self._found.get((caller, peer))
+        if known is not None and self._plane.near.get(known.terms.stream) is known:
+            return known
+        self._found = {(end.terms.local_sae, end.terms.peer_sae): end for end in self._plane.near.values()}
+        if (caller, peer) not in self._found:
+            raise SupplyError(Refusal.NOT_ALLOWED, f"no key stream joins {caller} with {peer}")
+        return self._found[caller, peer]
 
-    def _why_none(self, near: NearEnd, number: int) -> str:
-        ready = self._plane.store.ready(near.terms.stream)
-        if near.protection is Protection.NONE and not ready:
-            return "no way that the stream allows can make keys now"
-        return f"{ready} keys are ready, {number} were asked for"
+    # ---- taking keys --------------------------------------------------------------------------
 
-    async def _more_or_refuse(self, near: NearEnd, deadline: float, reason: str) -> None:
+    async def _take(self, ends: Sequence[NearEnd], order: KeyOrder) -> tuple[StoredKey, ...]:
+        """Keys that meet the order, its optional part too if there are such; empty where there are none."""
+        for demands in dict.fromkeys(((*order.mandatory, *order.optional), order.mandatory)):
+            keys = await self._take_meeting(ends, order, demands)
+            if keys:
+                return keys
+        return ()
+
+    async def _take_meeting(
+        self, ends: Sequence[NearEnd], order: KeyOrder, demands: tuple[Demand, ...]
+    ) -> tuple[StoredKey, ...]:
+        store, now = self._plane.store, time.time()
+        allowed, youngest = _allowed(ends, demands), _youngest(demands, now)
+        terms = ends[0].terms
+        if len(ends) == 1 and order.size_bits == terms.key_size_bits:
+            with _recorded():
+                keys = store.draw(terms.stream, order.number, allowed, now, created_after=youngest)
+            if keys:
+                ends[0].wake()
+            return keys
+        needed = _needed(ends, order)
+        # Parts must have a component in common, or neither would protect the whole key.
+        for common in (Demand("", with_qkd=True), Demand("", with_pqc=True)):
+            alike = _allowed(ends, (*demands, common))
+            parts = store.set_aside(needed, alike, now, created_after=youngest)
+            if parts:
+                for end in ends:
+                    end.wake()
+                return await self._assemble(ends, order, parts)
+        return ()
+
+    async def _assemble(
+        self, ends: Sequence[NearEnd], order: KeyOrder, parts: dict[StreamName, tuple[StoredKey, ...]]
+    ) -> tuple[StoredKey, ...]:
+        """Keys made of these parts, which are used up whatever comes of it."""
+        assembled = []
+        for index in range(order.number):
+            ways = []
+            for end in ends:
+                each = assembly.parts_needed(order.size_bits, end.terms.key_size_bits)
+                chosen = parts[end.terms.stream][index * each : (index + 1) * each]
+                ways.append(Way(end.terms, end.peer, chosen))
+            assembled.append(self._assembler.prepare(order.size_bits, ways))
+        reason, good = "the request was given up", False
+        try:
+            await self._assembler.confirm(assembled)
+            reason = "a stream of the keys, or a link that they were built on, has changed meanwhile"
+            good = self._still_good(ends, assembled[0].key.provenance)
+        except KeyPlaneError as error:
+            reason = str(error)
+            if error.code == pb.FAILURE_CODE_CONFIRMATION_MISMATCH:
+                ends[0].confirmation_failed(reason)
+        finally:
+            # Not lazily: every part has to go.
+            whole = [self._plane.store.use_up(used, "made into other keys") for used in parts.values()]
+            if not (good and all(whole)):
+                self._assembler.undo(assembled, reason)
+        if not (good and all(whole)):
+            raise SupplyError(Refusal.UNAVAILABLE, "not every KME confirmed the keys", (reason,))
+        try:
+            with _recorded():
+                self._plane.store.records.deliver(
+                    [copy for each in assembled for copy in each.recorded()], is_master=True
+                )
+        except SupplyError as error:
+            self._assembler.undo(assembled, error.message)
+            raise
+        return tuple(each.key for each in assembled)
+
+    def _still_good(self, ends: Sequence[NearEnd], provenance: Provenance) -> bool:
+        return all(
+            self._plane.near.get(end.terms.stream) is end and end.terms.allows(provenance) for end in ends
+        )
+
+    # ---- when there are none ------------------------------------------------------------------
+
+    def _why_none(self, ends: Sequence[NearEnd], order: KeyOrder) -> str:
+        for end in ends:
+            terms = end.terms
+            ready, needed = self._plane.store.ready(terms.stream), _needed((end,), order)[terms.stream]
+            if end.protection is Protection.NONE and not ready:
+                return f"no way that stream {terms.stream} allows can make keys now"
+            if ready < needed:
+                return f"{ready} keys are ready for {terms.peer_sae}, {needed} of them are needed"
+        return "keys that are ready have no protection in common that all streams allow"
+
+    def _unmet(self, ends: Sequence[NearEnd], order: KeyOrder) -> tuple[str, ...]:
+        """Mandatory demands that keep the ready keys from being enough; empty where others do."""
+        if not order.mandatory or not self._enough(ends, order, ()):
+            return ()
+        unmet = tuple(each.name for each in order.mandatory if not self._enough(ends, order, (each,)))
+        return unmet or tuple(each.name for each in order.mandatory)
+
+    def _enough(self, ends: Sequence[NearEnd], order: KeyOrder, demands: tuple[Demand, ...]) -> bool:
+        allowed, store, now = _allowed(ends, demands), self._plane.store, time.time()
+        return all(
+            store.can_draw(stream, number, allowed, now, created_after=_youngest(demands, now))
+            for stream, number in _needed(ends, order).items()
+        )
+
+    async def _more_or_refuse(
+        self, ends: Sequence[NearEnd], order: KeyOrder, deadline: float, reason: str
+    ) -> None:
+        """Wait for another batch; SupplyError once that is no use."""
         left = deadline - time.monotonic()
+        full = all(self._plane.store.ready(end.terms.stream) >= end.terms.buffer_keys for end in ends)
+        if (left <= 0 or full) and (unmet := self._unmet(ends, order)):
+            raise SupplyError(Refusal.MANDATORY_UNMET, "no ready key is as demanded", unmet)
         if left <= 0:
             raise SupplyError(Refusal.UNAVAILABLE, "not enough keys", (reason,))
-        near.wake()
-        delivered = near.delivered
+        for end in ends:
+            end.wake()
+        ready, needed = self._plane.store.ready, _needed(ends, order)
+        short = min(ends, key=lambda end: ready(end.terms.stream) / needed[end.terms.stream])
+        delivered = short.delivered
         try:
             async with asyncio.timeout(min(left, 0.2)):
                 await delivered.wait()
         except TimeoutError:
             return
 
-    def _hand_over(self, key: StoredKey, side: Side, terms: StreamTerms) -> DeliveredKey:
+    # ---- handing them over --------------------------------------------------------------------
+
+    def _drawn(self, keys: tuple[StoredKey, ...], ends: Sequence[NearEnd], order: KeyOrder) -> Drawn:
+        now = time.time()
+        unmet = tuple(each.name for each in order.optional if not all(_meets(key, each, now) for key in keys))
+        return Drawn(tuple(self._hand_over(key, Side.MASTER, ends) for key in keys), unmet)
+
+    def _hand_over(self, key: StoredKey, side: Side, ends: Sequence[NearEnd]) -> DeliveredKey:
         """The key has left the store: from here on it exists only for this response."""
         provenance = key.provenance
         caller, peer = (
@@ -144,13 +273,14 @@ class Supply:
             sae=caller,
             peer_sae=peer,
             stream=key.stream,
+            further=tuple((end.terms.peer_sae, end.terms.stream) for end in ends[1:]),
             key=material,
             protection=Protected(provenance.protection.value),
             paths=provenance.paths,
             k=provenance.shares,
-            require_qkd=terms.require_qkd,
-            require_pqc=terms.require_pqc,
-            required_k=terms.min_k,
+            require_qkd=any(end.terms.require_qkd for end in ends),
+            require_pqc=any(end.terms.require_pqc for end in ends),
+            required_k=max(end.terms.min_k for end in ends),
         )
         self.served.add(key)
         extension = self._provenance_extension(key) if self._show_provenance(caller) else {}
@@ -167,6 +297,61 @@ class Supply:
             "keyweave_trusted_nodes": list(provenance.trusted_nodes),
             "keyweave_emulated": provenance.emulated,
         }
+
+    def _status_extension(self, near: NearEnd) -> dict[str, Any]:
+        status: dict[str, Any] = {"keyweave_extensions": extensions.SUPPORTED}
+        if self._show_provenance(near.terms.local_sae):
+            status |= {
+                "keyweave_stream": near.terms.stream,
+                "keyweave_protection": near.protection.value,
+                "keyweave_paths": near.path_ids,
+            }
+        return status
+
+
+def _allowed(ends: Sequence[NearEnd], demands: tuple[Demand, ...]) -> Callable[[Provenance], bool]:
+    """Whoever learns one copy knows the key: every part must satisfy every stream and every demand."""
+    terms = [end.terms for end in ends]
+    return lambda kind: (
+        all(each.allows(kind) for each in terms) and all(_protects(kind, each) for each in demands)
+    )
+
+
+def _protects(provenance: Provenance, demand: Demand) -> bool:
+    protection = provenance.protection
+    return (
+        (protection.with_qkd or not demand.with_qkd)
+        and (protection.with_pqc or not demand.with_pqc)
+        and provenance.shares >= demand.min_shares
+    )
+
+
+def _meets(key: StoredKey, demand: Demand, now: float) -> bool:
+    return _protects(key.provenance, demand) and now - key.created <= demand.max_age_seconds
+
+
+def _youngest(demands: Iterable[Demand], now: float) -> float:
+    """Keys must have been made after this."""
+    return now - min((demand.max_age_seconds for demand in demands), default=inf)
+
+
+def _needed(ends: Sequence[NearEnd], order: KeyOrder) -> dict[StreamName, int]:
+    """Ready keys that an order takes from each stream."""
+    return {
+        end.terms.stream: order.number * assembly.parts_needed(order.size_bits, end.terms.key_size_bits)
+        for end in ends
+    }
+
+
+def _refuse_impossible(ends: Sequence[NearEnd], order: KeyOrder) -> None:
+    for end in ends:
+        needed, most = _needed((end,), order)[end.terms.stream], end.terms.buffer_keys
+        if needed > most:
+            reason = (
+                f"number: {order.number} keys of {order.size_bits} bits for {end.terms.peer_sae} take "
+                f"{needed} keys of {end.terms.key_size_bits} bits, and no more than {most} are kept ready"
+            )
+            raise SupplyError(Refusal.TOO_MUCH, reason)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keyweave.agent.keyplane.keystore import Protection, Provenance
+from keyweave.agent.keyplane.keystore import Provenance
 from keyweave.agent.keyplane.route import path_digest
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import agent_pb2, types_pb2
@@ -84,8 +84,7 @@ class StreamTerms:
 
     def allows(self, provenance: Provenance) -> bool:
         """Whether a key made so meets what the stream requires: fail closed."""
-        with_qkd = provenance.protection in (Protection.QKD, Protection.HYBRID)
-        with_pqc = provenance.protection in (Protection.PQC, Protection.HYBRID)
+        with_qkd, with_pqc = provenance.protection.with_qkd, provenance.protection.with_pqc
         if not (with_qkd or with_pqc):
             return False
         if self.require_qkd and not with_qkd:
