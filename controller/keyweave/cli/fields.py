@@ -22,6 +22,7 @@ _HELP: Mapping[str, str] = {
     "allowed_trust_domains": "Only nodes of this domain may relay (repeatable).",
     "avoid_nodes": "Never relay through this node (repeatable).",
     "buffer_keys": "Keys kept ready at each end; 0 takes 64.",
+    "disabled": "Out of use at once: no path crosses it, and both ends destroy its pools.",
     "k": "Disjoint paths over which each key is split; 0 takes 1.",
     "key_plane_address": "host:port where other agents reach this node.",
     "key_size_bits": "Size of one key; 0 takes 256.",

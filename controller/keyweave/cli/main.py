@@ -1,13 +1,13 @@
 """The command line."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 import typer
 
-from keyweave.cli import network, objects, processes, up
+from keyweave.cli import ledger, network, objects, orders, processes, up
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.status import status
@@ -33,11 +33,22 @@ app.command("status")(connected(status))
 app.add_typer(processes.controller_app, name="controller")
 app.command("agent")(processes.agent)
 app.command("emulator")(processes.emulator)
+_OF_ONE_KIND: Mapping[str, Mapping[str, Callable[..., Awaitable[None]]]] = {
+    "node": {"drain": orders.drain, "undrain": orders.undrain, "zeroize": orders.zeroize},
+    "link": {
+        "disable": orders.disable,
+        "enable": orders.enable,
+        "clear": orders.clear,
+        "destroy": orders.destroy,
+    },
+    "stream": {"explain": network.explain},
+}
 for _kind in objects.KINDS:
     _commands = objects.commands(_kind)
     app.add_typer(_commands, name=_kind.word)
-    if _kind.word == "stream":
-        _commands.command("explain")(connected(network.explain))
+    for _verb, _command in _OF_ONE_KIND[_kind.word].items():
+        _commands.command(_verb)(connected(_command))
+_group("ledger", "What became of keys.").command("show")(connected(ledger.show))
 _group("plan", "The routing of all streams.").command("show")(connected(network.plan_show))
 _events = _group("event", "What happened.")
 _events.command("list")(connected(network.event_list))

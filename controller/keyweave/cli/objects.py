@@ -149,3 +149,6 @@ def _show_change(kind: Kind, answer: Any, output: Output, *, validate_only: bool
         show(tables.plan_table(answer.plan))
     elif kind.word in answer.DESCRIPTOR.fields_by_name:
         show_message(getattr(answer, kind.word), output)
+    if output is Output.TABLE and "warnings" in answer.DESCRIPTOR.fields_by_name:
+        for warning in answer.warnings:
+            typer.echo(f"warning: {warning}", err=True)

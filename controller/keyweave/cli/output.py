@@ -1,5 +1,6 @@
 """What commands write to stdout: tables for people, proto JSON with -o json."""
 
+import base64
 import json
 from collections.abc import Mapping
 from enum import StrEnum
@@ -60,4 +61,7 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
         ]
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return [pair for index, item in enumerate(value) for pair in _flat(item, f"{name}[{index}]")]
+    if name.rpartition(".")[2].endswith("digest"):
+        # Proto JSON has bytes in base64; people compare digests with those of other tools.
+        value = base64.b64decode(value).hex()
     return [(name, ", ".join(map(str, value)) if isinstance(value, list) else value)]

@@ -62,6 +62,7 @@ async def status(
                 "",
                 tables.streams_table(answer.streams, width),
                 "",
+                *(tables.order_line(order) for order in answer.orders),
                 f"epoch {answer.epoch}, plan {answer.plan_version}: "
                 + ("; ".join(lacking) or "every agent has its policy, every stream can serve keys"),
             )

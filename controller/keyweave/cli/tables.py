@@ -124,10 +124,12 @@ def _policy(status: admin_pb2.NodeStatus) -> Text:
 
 
 def links_table(links: Iterable[admin_pb2.LinkState], width: int) -> Table:
-    """Links: condition, QBER, rates, pool."""
+    """Links: condition, QBER, rates, pool, and what is held in quarantine where any of them holds some."""
+    links = list(links)
     wide = width >= WIDE
     table = _table("Links", "link", *(["between"] if wide else []), "condition")
-    for heading in ("QBER", "key rate", *(["usable", "planned"] if wide else []), "pool"):
+    held = any(state.held_bits for state in links)
+    for heading in ("QBER", "key rate", *(["usable", "planned"] if wide else []), "pool", *(["held"] * held)):
         table.add_column(heading, justify="right", no_wrap=True)
     for state in links:
         row = [state.link.name]
@@ -135,7 +137,11 @@ def links_table(links: Iterable[admin_pb2.LinkState], width: int) -> Table:
             row.append(f"{state.link.a_node} ↔ {state.link.b_node}")
         cells = [percent(state.qber_ratio) if state.qber_ratio else _UNKNOWN, rate(state.skr_bps)]
         cells += [rate(state.usable_rate_bps), rate(state.planned_bps)] if wide else []
-        table.add_row(*row, condition(state.condition), *cells, bits(state.pool_bits))
+        cells += [bits(state.pool_bits), *([bits(state.held_bits)] if held else [])]
+        judged = condition(state.condition)
+        if state.link.disabled:
+            judged.append(", disabled", style="yellow")
+        table.add_row(*row, judged, *cells)
     return table
 
 
@@ -193,6 +199,29 @@ def plan_table(plan: admin_pb2.Plan) -> Table:
         if stream.unmet and stream.path_sets:
             table.add_row(stream.stream, Text("unmet", style="bold red"), "", "", stream.unmet)
     return table
+
+
+def order_line(order: admin_pb2.Order) -> Text:
+    """An order and who keeps it waiting."""
+    kind = enum_word(types_pb2.OrderKind.DESCRIPTOR, order.kind)
+    waiting = ", ".join(order.waiting_for_nodes) or "nobody"
+    text = Text(f"order {kind} {order.link or order.node}", style="yellow")
+    return text.append(
+        f"  of {order.ordered_by} at {clock(order.ordered_unix_nanos)}, waits for {waiting}", style="default"
+    )
+
+
+def ledger_line(entry: types_pb2.LedgerEntry) -> str:
+    """A line of a ledger: when, where, which key, what became of it, what protected it, for whom."""
+    when = dt.datetime.fromtimestamp(entry.time_unix_nanos / 1e9).astimezone()
+    said = f"  {entry.reason}" if entry.reason else ""
+    return (
+        f"{when.isoformat(timespec='milliseconds')}  {entry.node}  {entry.key_id}"
+        f"  {enum_word(types_pb2.LedgerOutcome.DESCRIPTOR, entry.outcome)}"
+        f"  {enum_word(types_pb2.Protection.DESCRIPTOR, entry.protection)}"
+        f"  {entry.master_sae} -> {entry.slave_sae}"
+        f"  via {','.join(entry.path_ids) or _UNKNOWN}{said}"
+    )
 
 
 def faults_table(faults: Sequence[emulator_pb2.Fault]) -> Table:

@@ -14,7 +14,7 @@ from keyweave.v1 import types_pb2
 async def create_network(admin: Any, layout: Layout) -> str:
     """Create what is missing and update what differs; what the scenario does not name stays.
 
-    Fields that a scenario cannot express, such as maintenance, stay as the operator left them.
+    Fields that a scenario cannot express, such as maintenance and disabled, stay as the operator left them.
     """
     scenario = layout.scenario
     wanted: dict[type[Any], list[Any]] = {
@@ -39,8 +39,12 @@ async def _settle(admin: Any, kind: Kind, spec: Any, present: Any | None) -> str
     differing = [
         field.name
         for field in spec.DESCRIPTOR.fields
-        if field.name not in {"name", "revision", "maintenance"}
-        and getattr(spec, field.name) != getattr(present, field.name)
+        if field.name not in {"name", "revision", "maintenance", "disabled"}
+        and (
+            getattr(spec, field.name) != getattr(present, field.name)
+            # No relay at all (0) is not the same as no limit (unset).
+            or (field.has_presence and spec.HasField(field.name) != present.HasField(field.name))
+        )
     ]
     if not differing:
         return "as before"
