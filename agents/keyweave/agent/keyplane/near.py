@@ -181,6 +181,10 @@ class NearEnd:
         """Make batches one after the other, whatever way that takes."""
         while True:
             self._wake.clear()
+            if self._must_refuse():
+                self._note_starved(short=False)
+                await self._pause(None)
+                continue
             missing, affordable = self._missing(), self._affordable()
             key_bits = self.terms.key_size_bits
             if missing <= 0:
@@ -205,6 +209,10 @@ class NearEnd:
                 self._flowing.clear()
             else:
                 await asyncio.sleep(0)
+
+    def _must_refuse(self) -> bool:
+        """Whether policy knows no way, and buffered keys are not to outlive the last one."""
+        return self.terms.refuse_when_exhausted and not self.terms.path_sets
 
     def _missing(self) -> int:
         """Keys that the buffer has room for and nobody is making."""
@@ -336,7 +344,7 @@ class NearEnd:
     def _refuse_outdated(self, keys: tuple[StoredKey, ...]) -> None:
         # Policy may have changed while the batch was being made: stored, it would fill the buffer with
         # keys that cannot be drawn.
-        if not self.terms.allows(keys[0].provenance):
+        if self._must_refuse() or not self.terms.allows(keys[0].provenance):
             for key in keys:
                 memory.wipe(key.key)
             raise KeyPlaneError(
