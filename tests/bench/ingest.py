@@ -35,7 +35,7 @@ from tests.bench.report import Result
 
 PAIRS = 5
 SECONDS = 1.0
-AGENTS = 8
+AGENTS = 100
 ROWS = 100
 # Short, because agents here send as fast as they can and measured time should not run far ahead.
 INTERVAL_MICROS = 50
@@ -133,6 +133,7 @@ def measured(number: int, seed: int) -> list[agent_pb2.LinkSamples]:
     return [
         agent_pb2.LinkSamples(
             link=link(end),
+            start_unix_nanos=time.time_ns(),
             interval_micros=INTERVAL_MICROS,
             rows=ROWS,
             qber_ratio=column(0.03, 0.001),
@@ -185,7 +186,8 @@ class Agent:
 
     def _message(self) -> agent_pb2.TelemetryRequest:
         samples = self._samples[self._sequence % len(self._samples)]
-        samples.start_unix_nanos = time.time_ns() - ROWS * INTERVAL_MICROS * 1000
+        # A device measures without a pause: rows go on where the last ones ended.
+        samples.start_unix_nanos += ROWS * INTERVAL_MICROS * 1000
         return agent_pb2.TelemetryRequest(
             sequence=self._sequence, batch=agent_pb2.TelemetryBatch(links=[samples])
         )
@@ -218,6 +220,8 @@ async def _measure(
                 channel = await stack.enter_async_context(
                     secure_channel(one.addresses["admin"], certificate, CONTROLLER)
                 )
+                # One at a time: a hundred handshakes at once would outlast gRPC's patience.
+                await channel.channel_ready()
                 call: Any = agent_pb2_grpc.AgentServiceStub(channel).Telemetry()  # type: ignore[call-arg]
                 agents.append(Agent(number, call))
                 listening.append(asyncio.create_task(agents[-1].listen(), name=f"agent-{number}"))

@@ -89,7 +89,7 @@ class Bench:
         return self.estimate
 
     def event(self, kind: EndEvent, node: NodeName = A, reason: str = "") -> None:
-        self.track = estimate.report(self.track, kind, node, reason, self.limits, self.now)
+        self.track = estimate.report(self.track, kind, node, reason, self.now)
         self.assess()
 
     def wait(self, seconds: float) -> None:

@@ -55,13 +55,13 @@ def test_of_two_ends_the_worse_qber_the_lower_rate_and_the_lower_pool_count() ->
     track, limits = estimate.fresh(LINK, A, B, 0.0), LinkLimits()
     track = estimate.observe(track, samples(A, rows=20, qber=0.03, skr=1000.0), limits, 1.0)
     track = estimate.observe(track, samples(B, rows=20, qber=0.04, skr=900.0), limits, 1.0)
-    track = estimate.agree_intake(track, A, 5000, 300, 1.0)
-    track = estimate.agree_intake(track, B, 4000, 200, 1.0)
+    track = estimate.pool_reported(track, A, usable_bits=300, intake_bits_total=0)
+    track = estimate.pool_reported(track, B, usable_bits=200, intake_bits_total=0)
     _, found = estimate.assess(track, limits, 1.0)
 
     assert found.qber_ratio == pytest.approx(0.04)
     assert (found.skr_bps, found.usable_rate_bps) == pytest.approx((900.0, 900.0))
-    assert (found.pool_bits, found.intake_bits_total) == (200, 4000)
+    assert found.pool_bits == 200
 
 
 @given(st.lists(st.floats(0, 1e6, width=32), min_size=2, max_size=40), st.floats(0, 0.08))
@@ -401,7 +401,7 @@ def test_one_end_is_enough_to_keep_a_link_from_staleness() -> None:
 
 def test_pool_levels_say_nothing_of_the_quantum_channel() -> None:
     bench = settled()
-    bench.track = estimate.agree_intake(bench.track, A, 1, 1, bench.now + 2.0)
+    bench.track = estimate.pool_reported(bench.track, A, usable_bits=1, intake_bits_total=1)
     bench.wait(4.0)
     assert bench.condition is STALE
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from keyweave.controller.windows import (
-    ErrorCounts,
     Moments,
     Values,
     Weights,
     student_95,
+    summed,
     weights,
     wilson_lower,
 )
@@ -24,12 +24,23 @@ rates = st.lists(st.floats(0, 1e6), min_size=1, max_size=60).map(
 )
 
 
+NO_ROWS = np.array([])
+
+
 def batch_of(values: Values) -> Weights:
-    return weights(len(values), INTERVAL, TAU)
+    return weights(len(values), INTERVAL, (1.0, TAU, 60.0))
+
+
+def moments_of(values: Values) -> Moments:
+    return summed(batch_of(values), [values], NO_ROWS, NO_ROWS).moments(0, 1)
+
+
+def fold(moments: Moments, values: Values, gap_fade: float = 1.0) -> Moments:
+    return moments.fold(batch_of(values).fades[1] * gap_fade, moments_of(values))
 
 
 def folded(values: Values) -> Moments:
-    return Moments().fold(batch_of(values), values, 1.0)
+    return fold(Moments(), values)
 
 
 @given(rates)
@@ -51,7 +62,7 @@ def test_it_does_not_matter_how_rows_are_split_into_batches(values: Values, at: 
     split = Moments()
     for part in (first, second):
         if part.size:
-            split = split.fold(batch_of(part), part, 1.0)
+            split = fold(split, part)
     whole = folded(values)
 
     assert split.mean == pytest.approx(whole.mean, rel=1e-9, abs=1e-6)
@@ -91,7 +102,7 @@ def test_the_bound_holds_for_nineteen_of_twenty_means() -> None:
 def test_a_gap_lets_the_past_fade_as_its_time_does() -> None:
     old, new = np.full(50, 100.0), np.array([200.0])
     gap_seconds = 3.0
-    after_gap = folded(old).fold(batch_of(new), new, math.exp(-gap_seconds / TAU))
+    after_gap = fold(folded(old), new, math.exp(-gap_seconds / TAU))
     after_missing_rows = folded(np.concatenate([old, np.full(30, np.nan), new]))
 
     assert after_gap.mean == pytest.approx(after_missing_rows.mean)
@@ -101,7 +112,7 @@ def test_a_gap_lets_the_past_fade_as_its_time_does() -> None:
 def test_rows_that_are_missing_change_no_mean() -> None:
     known = folded(np.array([1.0, 2.0, 3.0]))
     missing = np.array([np.nan, np.nan])
-    assert known.fold(batch_of(missing), missing, 1.0).mean == known.mean
+    assert fold(known, missing).mean == known.mean
 
 
 @pytest.mark.parametrize("freedom", [3.0, 5.0, 10.0, 30.0, 1000.0])
@@ -123,7 +134,7 @@ def test_the_same_ratio_over_more_bits_is_surer(few: int, more: int) -> None:
 def test_a_qber_is_weighted_by_bits_not_by_rows() -> None:
     bits = np.array([9000.0, 1000.0])
     errors = bits * np.array([0.02, 0.12])
-    counts = ErrorCounts().fold(weights(2, 1e-9, 1.0), errors, bits, 1.0)
+    counts = summed(weights(2, 1e-9, (1.0,)), [], errors / bits, bits).counts(0)
 
     assert counts.ratio == pytest.approx(0.03)
     assert counts.effective_bits == pytest.approx(10_000)

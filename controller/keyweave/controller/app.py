@@ -207,9 +207,11 @@ class Controller:
     async def run(self) -> None:
         """Handle stimuli until `finish`."""
         while (item := await self._queue.get()) is not None:
-            with self.metrics.handling_duration_seconds.time():
-                instructions = self._core.handle(item.stimulus, self._now())
-            await self._execute(instructions)
+            began = time.perf_counter()
+            instructions = self._core.handle(item.stimulus, self._now())
+            self.metrics.handling_duration_seconds.observe(time.perf_counter() - began)
+            if instructions:
+                await self._execute(instructions)
             if isinstance(item.stimulus, Batch):
                 self.intake.processed(item.stimulus)
             if item.handled is not None and not item.handled.done():

@@ -7,34 +7,35 @@ again by quiet. DEGRADED begins and ends at different thresholds.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from keyweave.controller.agreement import GRAVE_QBER, SIGNIFICANT_Z
+from keyweave.controller.signals import Signals
 from keyweave.controller.topology import Condition, Status
 from keyweave.controller.track import (
-    SIGNIFICANT_Z,
+    LEAST_BASELINE_BITS,
     Cause,
     EndEvent,
     EndTrack,
     LinkLimits,
     LinkTrack,
-    Signals,
     forget_measurements,
 )
 from keyweave.controller.windows import ErrorCounts, Moments, wilson_lower, wilson_upper
 
 # From so many bits on a QBER is taken at its word: its standard error is below 0.5 percentage points.
 _SURE_BITS = 5000.0
-# A jump of QBER that is worth a suspicion: 2 percentage points are an eavesdropper on 8 % of the pulses
-# (intercept-resend adds 25 %: Bennett and Brassard 1984). It is over at half of that.
-_JUMP_QBER = 0.02
+# A jump of QBER that is worth a suspicion. It is over at half of that.
+_JUMP_QBER = GRAVE_QBER
 _JUMP_Z = 6.0
-_LEAST_BASELINE_BITS = 1000.0
 _LEAST_JUMP_BITS = 200.0
 # What counts as unchanged, beside noise.
 _SAME_LOSS_DB = 0.5
 _SAME_COUNTS = 0.1
 _SAME_DARK_COUNTS = 0.5
 
+# An onset further back is no onset: the baseline would have followed.
+_LONGEST_ONSET_SECONDS = 60.0
 _MOST_DOUBLINGS = 30
 
 
@@ -76,7 +77,7 @@ def _interception(track: LinkTrack) -> Diagnosis | None:
     Both ends are heard: where both measure QBER both must have seen the jump (whatever changed with it
     has then arrived too), and nothing that either end measures of fibre and detectors may have moved.
     """
-    measuring = [end for end in track.ends if end.baseline.qber.effective_bits >= _LEAST_BASELINE_BITS]
+    measuring = [end for end in track.ends if end.baseline.qber.effective_bits >= LEAST_BASELINE_BITS]
     # Once suspected, a smaller rise keeps it so, until the hold-down begins.
     suspected = track.cause is Cause.INTERCEPTION and track.recovering_since is None
     if not measuring or not all(_jumped(end, already=suspected) for end in measuring):
@@ -150,10 +151,11 @@ def exceeds(qber: ErrorCounts, threshold: float) -> bool:
 
     Either significantly so, or plainly so over enough bits that the noise is small.
     """
+    ratio = qber.ratio
+    if ratio < threshold:
+        return False  # the lower bound is lower still
     bits = qber.effective_bits
-    if bits >= _SURE_BITS and qber.ratio >= threshold:
-        return True
-    return wilson_lower(qber.ratio, bits, SIGNIFICANT_Z) >= threshold
+    return bits >= _SURE_BITS or wilson_lower(ratio, bits, SIGNIFICANT_Z) >= threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +176,13 @@ def judge(track: LinkTrack, limits: LinkLimits, now: float) -> LinkTrack:
     judged = _judge(track, limits, now)
     a, b = judged.ends
     if a.alarm or b.alarm:
-        judged = replace(judged, ends=(replace(a, alarm=""), replace(b, alarm="")))
-    return replace(judged, assessed_at=now)
+        judged = judged._replace(ends=(a._replace(alarm=""), b._replace(alarm="")))
+    return judged._replace(assessed_at=now)
 
 
 def _judge(track: LinkTrack, limits: LinkLimits, now: float) -> LinkTrack:
     if limits.maintenance:
-        track = replace(track, cause=None, fault_reason="", recovering_since=None)
+        track = track._replace(cause=None, fault_reason="", recovering_since=None)
         return _become(track, Condition.MAINTENANCE, now, "taken out of use by the operator")
     if track.condition is Condition.MAINTENANCE:
         # People worked on it: what was measured before and meanwhile is no measure for what comes.
@@ -197,18 +199,35 @@ def _judge(track: LinkTrack, limits: LinkLimits, now: float) -> LinkTrack:
 def _become(
     track: LinkTrack, condition: Condition, now: float, reason: str, evidence: tuple[str, ...] = ()
 ) -> LinkTrack:
-    since = track.since if condition is track.condition else now
-    return replace(track, condition=condition, since=since, reason=reason, evidence=evidence)
+    if condition is track.condition:
+        return track._replace(reason=reason, evidence=evidence)
+    suspect = condition is Condition.SUSPECT
+    return track._replace(
+        condition=condition,
+        since=now,
+        reason=reason,
+        evidence=evidence,
+        suspect_since=_onset(track, now) if suspect else 0.0,
+        suspect_reason=reason if suspect else "",
+    )
+
+
+def _onset(track: LinkTrack, now: float) -> float:
+    """When what makes the link suspect most likely began.
+
+    By the clock of the agent that saw it first, which can place it neither in the future nor further back
+    than what it is compared with.
+    """
+    seen = [end.rising_since for end in track.ends if end.rising_since is not None]
+    if track.is_grave and track.disagree_since is not None:
+        seen.append(track.disagree_since)
+    return max(now - _LONGEST_ONSET_SECONDS, min([*seen, now]))
 
 
 def _find_fault(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits) -> _Fault | None:
     """What takes the link out of use now, the gravest first."""
-    for end in ends:
-        if end.fault is EndEvent.LOSS_OF_SIGNAL or end.status is Status.OFF:
-            return _Fault(Cause.SIGNAL, Condition.DOWN, f"no signal at '{end.node}'{_words(end)}")
-    for end in ends:
-        if end.fault is EndEvent.DEVICE_FAULT:
-            return _Fault(Cause.DEVICE, Condition.DOWN, f"device fault at '{end.node}'{_words(end)}")
+    if (outage := _outage(ends)) is not None:
+        return outage
     diagnosis = diagnose(track)
     if high := _abort_reason(track, ends, limits):
         if diagnosis is not None and diagnosis.condition is Condition.SUSPECT:
@@ -216,6 +235,19 @@ def _find_fault(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits
         return _Fault(Cause.QBER, Condition.DOWN, high)
     if diagnosis is not None:
         return _Fault(diagnosis.cause, diagnosis.condition, diagnosis.reason, diagnosis.evidence)
+    if track.is_grave:
+        reason = f"{track.disagreement}: a node or its device misreports"
+        return _Fault(Cause.DISAGREEMENT, Condition.SUSPECT, reason)
+    return None
+
+
+def _outage(ends: tuple[EndTrack, ...]) -> _Fault | None:
+    for end in ends:
+        if end.fault is EndEvent.LOSS_OF_SIGNAL or end.status is Status.OFF:
+            return _Fault(Cause.SIGNAL, Condition.DOWN, f"no signal at '{end.node}'{_words(end)}")
+    for end in ends:
+        if end.fault is EndEvent.DEVICE_FAULT:
+            return _Fault(Cause.DEVICE, Condition.DOWN, f"device fault at '{end.node}'{_words(end)}")
     return None
 
 
@@ -256,7 +288,7 @@ def _fall(track: LinkTrack, fault: _Fault, limits: LinkLimits, now: float) -> Li
     if track.condition is Condition.DOWN and track.recovering_since is None:
         # On the way back from an abort the QBER is suspicious for a moment: not news.
         condition = Condition.DOWN
-    track = replace(track, cause=fault.cause, fault_reason=fault.reason, recovering_since=None, flaps=flaps)
+    track = track._replace(cause=fault.cause, fault_reason=fault.reason, recovering_since=None, flaps=flaps)
     return _become(track, condition, now, fault.reason, fault.evidence)
 
 
@@ -270,19 +302,19 @@ def _recover(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits, n
     """The fault is over: wait out the hold-down, as long as the link can be seen."""
     if not ends:
         reason = f"no telemetry since the fault: {track.fault_reason}"
-        return _become(replace(track, recovering_since=None), track.condition, now, reason)
+        return _become(track._replace(recovering_since=None), track.condition, now, reason)
     hold = hold_down_seconds(track, limits)
     if track.recovering_since is None:
         # Devices settle differently after a cut or a repair; after a rise of QBER they must come back.
         refitted = track.cause in {Cause.SIGNAL, Cause.DEVICE}
-        track = replace(forget_measurements(track, baseline=refitted), recovering_since=now)
+        track = forget_measurements(track, baseline=refitted)._replace(recovering_since=now)
     began = now if track.recovering_since is None else track.recovering_since
     if now < began + hold:
         reason = (
             f"recovered, held for {hold:.0f} s (fault {track.flaps} in a row) after: {track.fault_reason}"
         )
         return _become(track, track.condition, now, reason, track.evidence)
-    track = replace(track, cause=None, fault_reason="", recovering_since=None, recovered_at=now)
+    track = track._replace(cause=None, fault_reason="", recovering_since=None, recovered_at=now)
     return _healthy(track, ends, limits, now)
 
 
@@ -317,7 +349,8 @@ def _shortcoming(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimit
         qber = end.slow.qber
         if exceeds(qber, threshold):
             return f"QBER {qber.ratio:.1%} at '{end.node}' is at or above {threshold:.1%}"
-        lingers = wilson_upper(qber.ratio, qber.effective_bits, SIGNIFICANT_Z) >= leave
-        if track.condition is Condition.DEGRADED and qber.bits and lingers:
+        if track.condition is not Condition.DEGRADED or not qber.bits:
+            continue
+        if wilson_upper(qber.ratio, qber.effective_bits, SIGNIFICANT_Z) >= leave:
             return f"QBER {qber.ratio:.1%} at '{end.node}' is not yet surely below {leave:.1%}"
     return ""

@@ -1,17 +1,25 @@
 """Step 2: samples of a link's two ends become one estimate with a condition.
 
-    observe, report, agree_intake    something came in: a new track          (track.py)
+    observe, report, pool_reported   something came in: a new track          (track.py)
     assess                           what the track amounts to now           (here; conditions.py decides)
     next_deadline                    when to look again if nothing comes in
 
-The ends are fused pessimistically: the worse QBER, the lower secret key rate, the lower pool. Nothing
+The ends are fused pessimistically: the worse QBER, the lower secret key rate, the lower pool, and no rate
+above what both pools take in. Where they contradict each other is for agreement.py to tell. Nothing
 here knows a clock: `now` is Unix seconds by the controller, handed in.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from keyweave.common.names import LinkName
+from keyweave.controller.agreement import (
+    GRAVE_QBER,
+    Claims,
+    agreed_intake_bps,
+    measured_otherwise,
+    qber_difference,
+    taken_otherwise,
+)
 from keyweave.controller.conditions import (
     Diagnosis,
     diagnose,
@@ -23,15 +31,14 @@ from keyweave.controller.conditions import (
 )
 from keyweave.controller.topology import Condition, Link, LinkView, Status
 from keyweave.controller.track import (
-    SIGNIFICANT_Z,
     Cause,
     EndEvent,
     EndTrack,
     LinkLimits,
     LinkTrack,
-    agree_intake,
     fresh,
     observe,
+    pool_reported,
     report,
 )
 from keyweave.controller.windows import Moments
@@ -43,23 +50,17 @@ __all__ = [
     "LinkEstimate",
     "LinkLimits",
     "LinkTrack",
-    "agree_intake",
     "assess",
     "diagnose",
     "fresh",
     "keeps_paths",
     "next_deadline",
     "observe",
+    "pool_reported",
     "report",
     "takes_paths",
 ]
 
-# Beyond noise, ends may differ by so much before it is worth a word.
-_SAME_QBER = 0.005
-_SAME_RATE = 0.1
-# A QBER from fewer bits, or a rate from fewer samples, is not compared.
-_LEAST_BITS = 500.0
-_LEAST_SAMPLES = 5.0
 # From here on the 95 % quantile of Student's t is within 15 % of the normal one.
 _LEAST_SETTLED_SAMPLES = 8.0
 
@@ -79,18 +80,23 @@ class LinkEstimate:
     qber_ratio: float
     # The lower of the ends; 0 without a signal.
     skr_bps: float
-    # Lower 95 % confidence bound of the secret key rate; 0 unless paths may newly be placed on the link.
+    # Lower 95 % confidence bound of the secret key rate, at most the intake that both ends agree on; 0
+    # unless paths may newly be placed on the link.
     usable_rate_bps: float
     # The higher of the ends.
     loss_db: float
     # The lower of the ends.
     pool_bits: int
-    intake_bits_total: int
+    # What both pools take in, the lower of the ends; None while it has not been measured.
+    intake_bps: float | None
     # How the ends contradict each other, if they have done so for a while; empty otherwise.
     ends_disagree: str
     # Whether the figures rest on enough samples to plan by. A link that is out of use is settled as well;
     # one that has just begun to report is not, its lower bound is still wide.
     settled: bool
+    # While the link is SUSPECT: from when on its key may be known to others, Unix seconds, and why.
+    suspect_since: float = 0.0
+    suspect_reason: str = ""
 
     def view(self, link: Link) -> LinkView:
         """This estimate beside the operator's description, as planning sees it."""
@@ -104,35 +110,38 @@ class LinkEstimate:
             self.pool_bits,
             keeps_paths(self.condition) and not link.disabled,
             takes_paths(self.condition) and not link.disabled,
+            self.suspect_since,
+            self.suspect_reason,
         )
 
 
 def assess(track: LinkTrack, limits: LinkLimits, now: float) -> tuple[LinkTrack, LinkEstimate]:
     """What the link amounts to now, and the track that remembers it."""
-    track = judge(track, limits, now)
-    track, disagreement = _compare(track, limits, now)
+    track = judge(_compared(track, limits, now), limits, now)
     # Without any fresh end the last that was known is told; the condition says how old it is.
     ends = fresh_ends(track, limits, now) or track.ends
     rates = [end.slow.skr_bps for end in ends if end.slow.skr_bps.weight]
     dark = any(end.status is Status.OFF or end.fault is not None for end in ends)
     producing = takes_paths(track.condition) and all(end.status is not Status.PENDING for end in ends)
+    intake = agreed_intake_bps([end.intake for end in track.ends])
+    usable = min([rate.lower_bound for rate in rates], default=0.0) if producing else 0.0
     return track, LinkEstimate(
         link=track.link,
         condition=track.condition,
         status=_status(ends),
         reason=track.reason,
-        evidence=track.evidence + ((disagreement,) if disagreement else ()),
+        evidence=(*track.evidence, track.disagreement) if track.disagreement else track.evidence,
         since=track.since,
-        qber_ratio=max(end.slow.qber.ratio for end in ends),
-        skr_bps=0.0 if dark else min((rate.mean for rate in rates), default=0.0),
-        usable_rate_bps=min((rate.lower_bound for rate in rates), default=0.0) if producing else 0.0,
-        loss_db=max(end.slow.loss_db.mean for end in ends),
-        pool_bits=min((end.pool_bits for end in track.ends if end.pool_bits is not None), default=0),
-        intake_bits_total=min(
-            (end.intake_bits_total for end in track.ends if end.intake_bits_total is not None), default=0
-        ),
-        ends_disagree=disagreement,
+        qber_ratio=max([end.slow.qber.ratio for end in ends]),
+        skr_bps=0.0 if dark else min([rate.mean for rate in rates], default=0.0),
+        usable_rate_bps=usable if intake is None else min(usable, intake),
+        loss_db=max([end.slow.loss_db.mean for end in ends]),
+        pool_bits=min([end.pool_bits for end in track.ends if end.pool_bits is not None], default=0),
+        intake_bps=intake,
+        ends_disagree=track.disagreement,
         settled=_settled(track, rates),
+        suspect_since=track.suspect_since,
+        suspect_reason=track.suspect_reason,
     )
 
 
@@ -151,34 +160,36 @@ def _status(ends: tuple[EndTrack, ...]) -> Status | None:
     return next((status for status in _WORST_FIRST if status in told), None)
 
 
-def _compare(track: LinkTrack, limits: LinkLimits, now: float) -> tuple[LinkTrack, str]:
-    """Keep track of whether the ends contradict each other; the words once it has lasted."""
-    ends = fresh_ends(track, limits, now)
-    words = _disagreement(*ends) if len(ends) == len(track.ends) else ""
-    if not words:
-        return (replace(track, disagree_since=None) if track.disagree_since is not None else track), ""
-    if track.disagree_since is None:
-        track = replace(track, disagree_since=now)
-    began = now if track.disagree_since is None else track.disagree_since
-    return track, words if now >= began + limits.disagree_seconds else ""
+def _claims(track: LinkTrack, limits: LinkLimits, now: float) -> tuple[Claims, Claims] | None:
+    """What both ends say, if both are heard."""
+    a, b = track.ends
+    if now >= a.stale_at(limits) or now >= b.stale_at(limits):
+        return None
+    return (
+        Claims(a.node, a.slow.qber, a.slow.skr_bps, a.intake),
+        Claims(b.node, b.slow.qber, b.slow.skr_bps, b.intake),
+    )
 
 
-def _disagreement(a: EndTrack, b: EndTrack) -> str:
-    parts = []
-    qber = a.slow.qber, b.slow.qber
-    if all(counts.effective_bits >= _LEAST_BITS for counts in qber):
-        noise = math.sqrt(qber[0].ratio_variance + qber[1].ratio_variance)
-        if abs(qber[0].ratio - qber[1].ratio) > SIGNIFICANT_Z * noise + _SAME_QBER:
-            parts.append(f"QBER {qber[0].ratio:.1%} at '{a.node}' but {qber[1].ratio:.1%} at '{b.node}'")
-    skr = a.slow.skr_bps, b.slow.skr_bps
-    if all(moments.effective_samples >= _LEAST_SAMPLES for moments in skr):
-        noise = math.sqrt(skr[0].mean_variance + skr[1].mean_variance)
-        tolerated = SIGNIFICANT_Z * noise + _SAME_RATE * max(skr[0].mean, skr[1].mean)
-        if abs(skr[0].mean - skr[1].mean) > tolerated:
-            parts.append(
-                f"secret key rate {skr[0].mean:.0f} bit/s at '{a.node}' but {skr[1].mean:.0f} at '{b.node}'"
-            )
-    return "the ends disagree: " + "; ".join(parts) if parts else ""
+def _compared(track: LinkTrack, limits: LinkLimits, now: float) -> LinkTrack:
+    """The track with how the ends contradict each other, once that has lasted, and how gravely."""
+    claims = _claims(track, limits, now)
+    measured = measured_otherwise(*claims) if claims is not None else ""
+    taken = taken_otherwise(*claims) if claims is not None else ""
+    if not measured and not taken and track.disagree_since is None and track.intake_disagree_since is None:
+        return track
+    measured_since = (track.disagree_since or now) if measured else None
+    taken_since = (track.intake_disagree_since or now) if taken else None
+    lasting = measured_since is not None and now >= measured_since + limits.disagree_seconds
+    told = [measured] if lasting else []
+    if taken_since is not None and now >= taken_since + limits.intake_disagree_seconds:
+        told.append(taken)
+    return track._replace(
+        disagree_since=measured_since,
+        intake_disagree_since=taken_since,
+        disagreement="the ends disagree: " + "; ".join(told) if told else "",
+        is_grave=lasting and claims is not None and qber_difference(*claims) > GRAVE_QBER,
+    )
 
 
 def next_deadline(track: LinkTrack, limits: LinkLimits) -> float | None:
@@ -191,4 +202,6 @@ def next_deadline(track: LinkTrack, limits: LinkLimits) -> float | None:
         moments.append(track.recovering_since + hold_down_seconds(track, limits))
     if track.disagree_since is not None:
         moments.append(track.disagree_since + limits.disagree_seconds)
+    if track.intake_disagree_since is not None:
+        moments.append(track.intake_disagree_since + limits.intake_disagree_seconds)
     return min((moment for moment in moments if moment > track.assessed_at), default=None)

@@ -72,6 +72,7 @@ class Overview:
             condition_since=entry.estimate.since,
             emulated=any(name in end.emulated_links for end in ends),
             planned_bps=load.get(name, 0.0),
+            intake_bps=entry.estimate.intake_bps or 0.0,
             held_bits=min(self._core.reports.held_bits.get(name, {}).values(), default=0),
         )
 

@@ -122,6 +122,8 @@ class Core:
         self._refused: set[tuple[NodeName, LinkName]] = set()
         self._warm_at = 0.0
         self._unsettled = True
+        # When to be woken, as last asked for; None once that has passed.
+        self._alarm: float | None = None
         self._out: list[Instruction] = []
 
     @property
@@ -193,8 +195,7 @@ class Core:
     def _take_telemetry(self, item: TelemetryStimulus, now: float, touched: set[LinkName]) -> None:
         match item:
             case LinkObserved(samples):
-                if self._may_speak(samples.node, samples.link, now):
-                    self.links.observe(samples, now)
+                if self._may_speak(samples.node, samples.link, now) and self.links.observe(samples, now):
                     touched.add(samples.link)
             case PoolsReported():
                 self._pools_reported(item, now, touched)
@@ -212,9 +213,10 @@ class Core:
     def _pools_reported(self, item: PoolsReported, now: float, touched: set[LinkName]) -> None:
         for level in item.pools:
             name = LinkName(level.link)
-            if self._may_speak(item.node, name, now):
-                self.links.pool(item.node, level, now)
-                self.reports.held_bits.setdefault(name, {})[item.node] = level.held_bits
+            if not self._may_speak(item.node, name, now):
+                continue
+            self.reports.held_bits.setdefault(name, {})[item.node] = level.held_bits
+            if self.links.pool(item.node, level, now):
                 touched.add(name)
 
     # ---- intent ------------------------------------------------------------------------------------
@@ -438,11 +440,21 @@ class Core:
                 report = self.reports.agent(node)
                 in_sync = self.distribution.agent(node).in_sync
                 report.in_sync_since = (report.in_sync_since or now) if in_sync else 0.0
-        wake = self._next_wake()
-        if wake is not None:
-            self._out.append(WakeAt(max(wake, now + LEAST_WAIT_SECONDS)))
+        self._set_alarm(now)
         out, self._out = self._out, []
         return out
+
+    def _set_alarm(self, now: float) -> None:
+        """Ask to be woken if that is sooner than what was asked for; a tick with nothing due costs little."""
+        if self._alarm is not None and self._alarm <= now:
+            self._alarm = None
+        wake = self._next_wake()
+        if wake is None:
+            return
+        wake = max(wake, now + LEAST_WAIT_SECONDS)
+        if self._alarm is None or wake < self._alarm:
+            self._alarm = wake
+            self._out.append(WakeAt(wake))
 
     def _next_wake(self) -> float | None:
         times = [self.links.next_deadline(), self.orders.next_deadline(), self._plan_at]

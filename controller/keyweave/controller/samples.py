@@ -1,11 +1,12 @@
 """Columns of measurements, from the wire to arrays, checked as a whole.
 
-A column arrives as packed little-endian binary32. Nothing is copied: the arrays are read-only views of
-the message's bytes. Checks cost two reductions a column, so a value that cannot be true is refused
-before anything is made of it.
+A column arrives as packed little-endian binary32. All columns of a message become one table whose rows are
+the columns (read-only), and two reductions over it tell whether every value can be true; only where one
+cannot is it searched for. A value that cannot be true is refused before anything is made of it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,48 @@ class EndSamples:
         """When the last row ended, Unix seconds by the agent's clock."""
         return self.start + self.rows * self.interval_seconds
 
+    @property
+    def highest_qber_ratio(self) -> float:
+        """The highest QBER of any row; 0 where none was measured."""
+        return float(np.fmax.reduce(self.qber_ratio)) if self.qber_ratio.size else 0.0
+
+    def is_continued_by(self, later: "EndSamples") -> bool:
+        """Whether `later` goes on where this ends, in the same state: the two could have been one batch."""
+        return (
+            later.interval_seconds == self.interval_seconds
+            and abs(later.start - self.end) < self.interval_seconds / 2
+            and later.status is self.status
+            and not self.detectors
+            and not later.detectors
+            and _measured(later) == _measured(self)
+        )
+
+
+def _measured(samples: EndSamples) -> tuple[bool, bool, bool, bool]:
+    """Which quantities there are; nothing is made of the visibility."""
+    return (
+        samples.qber_ratio.size > 0,
+        samples.skr_bps.size > 0,
+        samples.sifted_rate_bps.size > 0,
+        samples.loss_db.size > 0,
+    )
+
+
+def joined(batches: Sequence[EndSamples]) -> EndSamples:
+    """Batches of which each is continued by the next, as one."""
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    return replace(
+        first,
+        rows=sum([batch.rows for batch in batches]),
+        qber_ratio=np.concatenate([batch.qber_ratio for batch in batches]),
+        skr_bps=np.concatenate([batch.skr_bps for batch in batches]),
+        sifted_rate_bps=np.concatenate([batch.sifted_rate_bps for batch in batches]),
+        loss_db=np.concatenate([batch.loss_db for batch in batches]),
+        visibility_ratio=_EMPTY,
+    )
+
 
 def decode(message: agent_pb2.LinkSamples, node: NodeName, field: str = "links") -> EndSamples:
     """The samples that `node` sent; InvalidInputError names what is wrong, under `field`.
@@ -112,58 +155,97 @@ def decode(message: agent_pb2.LinkSamples, node: NodeName, field: str = "links")
         raise InvalidInputError.of(
             f"{field}.detectors", f"{len(message.detectors)} detectors; at most {MAX_DETECTORS} are taken"
         )
+    data = [
+        message.qber_ratio,
+        message.skr_bps,
+        message.sifted_rate_bps,
+        message.loss_db,
+        message.visibility_ratio,
+    ]
+    for index, detector in enumerate(message.detectors):
+        data += _detector_data(detector, f"{field}.detectors[{index}]")
+    columns = _checked(data, rows, field)
+    qber, skr, sifted, loss, visibility = columns[:_LINK_COLUMNS]
+    firsts = range(_LINK_COLUMNS, len(columns), _DETECTOR_COLUMNS)
     return EndSamples(
         LinkName(message.link),
         node,
         message.start_unix_nanos / NANOS,
         message.interval_micros / MICROS,
         rows,
-        _column(message.qber_ratio, "qber_ratio", rows, field),
-        _column(message.skr_bps, "skr_bps", rows, field),
-        _column(message.sifted_rate_bps, "sifted_rate_bps", rows, field),
-        _column(message.loss_db, "loss_db", rows, field),
-        _column(message.visibility_ratio, "visibility_ratio", rows, field),
+        qber,
+        skr,
+        sifted,
+        loss,
+        visibility,
         tuple(
-            _detector(detector, rows, f"{field}.detectors[{index}]")
-            for index, detector in enumerate(message.detectors)
-        ),
+            DetectorColumns(detector.detector, *columns[first : first + _DETECTOR_COLUMNS])
+            for detector, first in zip(message.detectors, firsts, strict=True)
+        )
+        if message.detectors
+        else (),
         status,
     )
 
 
-def _detector(message: agent_pb2.DetectorSamples, rows: int, field: str) -> DetectorColumns:
+def _detector_data(message: agent_pb2.DetectorSamples, field: str) -> list[bytes]:
     if not 1 <= len(message.detector) <= MAX_DETECTOR_NAME:
         raise InvalidInputError.of(
             f"{field}.detector", f"a name of 1 to {MAX_DETECTOR_NAME} characters is needed"
         )
-    columns = (
-        _checked(getattr(message, name), limits, rows, field, name)
-        for name, limits in DETECTOR_RANGES.items()
-    )
-    return DetectorColumns(message.detector, *columns)
+    return [getattr(message, name) for name in DETECTOR_RANGES]
 
 
-def _column(data: bytes, name: str, rows: int, field: str) -> Column:
-    return _checked(data, LINK_RANGES[name], rows, field, name)
-
-
-def _checked(data: bytes, limits: tuple[float, float], rows: int, field: str, name: str) -> Column:
-    if not data:
-        return _EMPTY
-    if len(data) != rows * _WIRE.itemsize:
-        raise InvalidInputError.of(
-            f"{field}.{name}",
-            f"has {len(data)} bytes; {rows} rows of binary32 are {rows * _WIRE.itemsize}, or none at all",
-        )
-    column: Column = np.frombuffer(data, dtype=_WIRE)
-    low, high = limits
+def _checked(data: list[bytes], rows: int, field: str) -> list[Column]:
+    """A column for each of `data`, the link's and then those of each detector; empty where it is."""
+    size = rows * _WIRE.itemsize
+    given = [packed for packed in data if packed]
+    for packed in given:
+        if len(packed) != size:
+            raise InvalidInputError.of(
+                _column_name(field, data.index(packed)),
+                f"has {len(packed)} bytes; {rows} rows of binary32 are {size}, or none at all",
+            )
+    table: NDArray[np.float32] = np.frombuffer(b"".join(given), dtype=_WIRE).reshape(len(given), rows)
     # fmin and fmax pass over NaN, so a comparison fails only where a value was given and is wrong.
-    if np.fmin.reduce(column) < low or np.fmax.reduce(column) > high:
-        row = int(np.flatnonzero((column < low) | (column > high))[0])
-        raise InvalidInputError.of(
-            f"{field}.{name}", f"{column[row]:g} at row {row} is {_outside(low, high)}; NaN if not measured"
-        )
-    return column
+    lowest = np.fmin.reduce(table, axis=1).tolist()
+    highest = np.fmax.reduce(table, axis=1).tolist()
+    columns, place = [], 0
+    for index, packed in enumerate(data):
+        if not packed:
+            columns.append(_EMPTY)
+            continue
+        low, high = _range(index)
+        if lowest[place] < low or highest[place] > high:
+            raise _refusal(_column_name(field, index), table[place], low, high)
+        columns.append(table[place])
+        place += 1
+    return columns
+
+
+_LINK_COLUMNS, _DETECTOR_COLUMNS = len(LINK_RANGES), len(DETECTOR_RANGES)
+_RANGES = (*LINK_RANGES.values(), *DETECTOR_RANGES.values())
+
+
+def _range(index: int) -> tuple[float, float]:
+    """Of the column at this place, the first detector's columns standing for those of all."""
+    if index >= len(_RANGES):
+        index = _LINK_COLUMNS + (index - _LINK_COLUMNS) % _DETECTOR_COLUMNS
+    return _RANGES[index]
+
+
+def _column_name(field: str, index: int) -> str:
+    if index < _LINK_COLUMNS:
+        return f"{field}.{[*LINK_RANGES][index]}"
+    detector, place = divmod(index - _LINK_COLUMNS, _DETECTOR_COLUMNS)
+    return f"{field}.detectors[{detector}].{[*DETECTOR_RANGES][place]}"
+
+
+def _refusal(field: str, column: Column, low: float, high: float) -> InvalidInputError:
+    row = int(np.flatnonzero((column < low) | (column > high))[0])
+    return InvalidInputError.of(
+        field, f"{column[row]:g} at row {row} is {_outside(low, high)}; NaN if not measured"
+    )
 
 
 def _outside(low: float, high: float) -> str:

@@ -5,44 +5,33 @@ exp(-t / time constant). The weights' sum and sum of squares are kept, so the ef
 (Kish: (sum w)^2 / sum w^2) is known and nothing is biased at the start. Folding a batch in one go or
 row by row gives the same; merging two sets of moments is the pairwise update of Chan, Golub and LeVeque
 (1983) with weights.
+
+All columns of a batch, at all time constants, are summed by one matrix product (`summed`): numpy's cost per
+call, not per row, is what counts here. The values are named tuples because a frozen dataclass takes twice
+as long to make, and some ten are made for every message.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+Column = NDArray[np.float32]
 
 # One-sided 95 % quantile of the normal distribution.
 Z_95 = 1.645
+# A row whose device gives no sifted rate counts as this many sifted bits: few, so that it takes several
+# such rows, not one, to show anything.
+BITS_OF_UNCOUNTED_ROW = 100.0
 _NO_SCATTER_KNOWN = 1.05
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Of the rows of one batch, the newest having weight 1; and by how much what was before fades."""
-
-    values: Values
-    squares: Values
-    total: float
-    total_squares: float
-    fade: float
-
-
-@lru_cache(maxsize=512)
-def weights(rows: int, interval_seconds: float, time_constant_seconds: float) -> Weights:
-    """The weights of a batch; the same few batch shapes come again and again."""
-    step = interval_seconds / time_constant_seconds
-    values = np.exp(-step * np.arange(rows - 1, -1, -1, dtype=np.float64))
-    squares = values * values
-    return Weights(values, squares, float(values.sum()), float(squares.sum()), math.exp(-step * rows))
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
+class Moments(NamedTuple):
     """Weighted mean and scatter of one quantity, in its own unit."""
 
     weight: float = 0.0
@@ -76,50 +65,23 @@ class Moments:
             return 0.0
         return max(0.0, self.mean - student_95(samples - 1.0) * math.sqrt(self.mean_variance))
 
-    def faded(self, factor: float) -> "Moments":
-        """The same, with its weights multiplied by `factor`."""
-        return Moments(
-            self.weight * factor,
-            self.weight_squares * factor * factor,
-            self.mean,
-            self.deviation_squares * factor,
-        )
-
-    def merged(self, other: "Moments") -> "Moments":
-        """Both together."""
-        weight = self.weight + other.weight
-        if weight <= 0.0:
-            return other
-        shift = other.mean - self.mean
+    def fold(self, fade: float, newer: "Moments") -> "Moments":
+        """These, their weights multiplied by `fade`, and `newer` together."""
+        kept = self.weight * fade
+        if kept <= 0.0:
+            return newer
+        weight = kept + newer.weight
+        share = newer.weight / weight
+        shift = newer.mean - self.mean
         return Moments(
             weight,
-            self.weight_squares + other.weight_squares,
-            self.mean + shift * other.weight / weight,
-            self.deviation_squares
-            + other.deviation_squares
-            + shift * shift * self.weight * other.weight / weight,
+            self.weight_squares * fade * fade + newer.weight_squares,
+            self.mean + shift * share,
+            self.deviation_squares * fade + newer.deviation_squares + shift * shift * kept * share,
         )
 
-    def fold(self, batch: Weights, values: Values, gap_fade: float) -> "Moments":
-        """With a batch of rows in it; NaN rows only let time pass."""
-        before = self.faded(batch.fade * gap_fade)
-        known = ~np.isnan(values)
-        if known.all():
-            return before.merged(_moments(batch.values, values, batch.total, batch.total_squares))
-        if not known.any():
-            return before
-        kept = batch.values[known]
-        return before.merged(_moments(kept, values[known], float(kept.sum()), float((kept * kept).sum())))
 
-
-def _moments(weight: Values, values: Values, total: float, total_squares: float) -> Moments:
-    mean = float(weight @ values) / total
-    deviation = values - mean
-    return Moments(total, total_squares, mean, float(weight @ (deviation * deviation)))
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorCounts:
+class ErrorCounts(NamedTuple):
     """Weighted counts of sifted bits and of the erroneous ones among them: a QBER that knows its noise."""
 
     errors: float = 0.0
@@ -146,14 +108,129 @@ class ErrorCounts:
         ratio = max(self.ratio, 1.0 / (bits + 2.0))
         return ratio * (1.0 - ratio) / bits
 
-    def fold(self, batch: Weights, errors: Values, bits: Values, gap_fade: float) -> "ErrorCounts":
-        """With a batch of rows in it; rows of 0 bits only let time pass."""
-        fade = batch.fade * gap_fade
+    def fold(self, fade: float, newer: "ErrorCounts") -> "ErrorCounts":
+        """These, their weights multiplied by `fade`, and `newer` together."""
         return ErrorCounts(
-            self.errors * fade + float(batch.values @ errors),
-            self.bits * fade + float(batch.values @ bits),
-            self.bit_squares * fade * fade + float(batch.squares @ bits),
+            self.errors * fade + newer.errors,
+            self.bits * fade + newer.bits,
+            self.bit_squares * fade * fade + newer.bit_squares,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Of the rows of one batch at several time constants, the newest row having weight 1."""
+
+    # One row per sample. For each time constant a column of weights, then for each one of their squares,
+    # then a column of ones.
+    table: Values
+    # Sums of these columns.
+    totals: tuple[float, ...]
+    # By how much what was before the batch fades, for each time constant.
+    fades: tuple[float, ...]
+
+
+@lru_cache(maxsize=512)
+def weights(rows: int, interval_seconds: float, time_constants: tuple[float, ...]) -> Weights:
+    """The weights of a batch; the same few batch shapes come again and again."""
+    age = np.arange(rows - 1, -1, -1, dtype=np.float64)[:, None] * interval_seconds
+    plain = np.exp(-age / np.array(time_constants))
+    table = np.hstack([plain, plain * plain, np.ones((rows, 1))])
+    fades = tuple(math.exp(-rows * interval_seconds / seconds) for seconds in time_constants)
+    return Weights(table, tuple(table.sum(axis=0).tolist()), fades)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSums:
+    """A batch's rows, weighted and summed. Time constants and quantities are counted from 0."""
+
+    _constants: int
+    # Of each quantity: a value near all others, the weights of the rows that have one, and the weighted
+    # sums of distances from that value and of their squares.
+    _origins: list[float]
+    _totals: Sequence[Sequence[float]]
+    _distances: list[list[float]]
+    _squares: list[list[float]]
+    _errors: list[float]
+    _bits: list[float]
+
+    def moments(self, quantity: int, constant: int) -> Moments:
+        """Of one quantity at one time constant."""
+        totals = self._totals[quantity]
+        weight = totals[constant]
+        if weight <= 0.0:
+            return Moments()
+        distance = self._distances[quantity][constant]
+        shift = distance / weight
+        return Moments(
+            weight,
+            totals[self._constants + constant],
+            self._origins[quantity] + shift,
+            max(0.0, self._squares[quantity][constant] - distance * shift),
+        )
+
+    def counts(self, constant: int) -> ErrorCounts:
+        """Errors and bits at one time constant."""
+        squares = self._bits[self._constants + constant]
+        return ErrorCounts(self._errors[constant], self._bits[constant], squares)
+
+    @property
+    def errors(self) -> float:
+        """Erroneous bits in the whole batch."""
+        return self._errors[-1]
+
+    @property
+    def bits(self) -> float:
+        """Sifted bits in the whole batch."""
+        return self._bits[-1]
+
+
+def summed(
+    batch: Weights, quantities: Sequence[Column | Values], qber: Column | Values, bits: Column | Values
+) -> BatchSums:
+    """Sum a batch up. NaN is a missing value: such rows only let time pass.
+
+    `qber` may be empty; `bits` are the sifted bits of each row, NaN where they are not counted.
+    """
+    count = len(quantities)
+    # Distances from the newest row, whose weight is 1: then squares lose nothing to cancellation.
+    table = np.zeros((2 * count + 2, len(batch.table)))
+    for row, column in enumerate(quantities):
+        table[row] = column
+    distances, squares = table[:count], table[count:-2]
+    origins = distances[:, -1:].copy()
+    distances -= origins
+    np.multiply(distances, distances, out=squares)
+    if qber.size:
+        table[-1] = bits
+        np.multiply(qber, table[-1], out=table[-2])
+    sums = (table @ batch.table).tolist()
+    totals: Sequence[Sequence[float]] = [batch.totals] * count
+    if any(math.isnan(row[0]) for row in sums):
+        known, origins = _fill_missing(table, quantities, qber, bits)
+        sums, totals = (table @ batch.table).tolist(), (known @ batch.table).tolist()
+    return BatchSums(
+        len(batch.fades), origins[:, 0].tolist(), totals, sums[:count], sums[count:-2], sums[-2], sums[-1]
+    )
+
+
+def _fill_missing(
+    table: Values, quantities: Sequence[Column | Values], qber: Column | Values, bits: Column | Values
+) -> tuple[Values, Values]:
+    """Put zeros where a value is missing; which values are there (0 or 1), and the origins chosen anew."""
+    count = len(quantities)
+    values = np.array([*quantities], dtype=np.float64).reshape(count, table.shape[1])
+    missing = np.isnan(values)
+    # Of each quantity the last value that is there; 0 where there is none.
+    last = table.shape[1] - 1 - np.argmin(missing[:, ::-1], axis=1)
+    origins = np.nan_to_num(values[np.arange(count), last])[:, None]
+    table[:count] = np.where(missing, 0.0, values - origins)
+    table[count:-2] = table[:count] ** 2
+    if qber.size:
+        counted = np.where(np.isnan(bits), BITS_OF_UNCOUNTED_ROW, bits)
+        table[-1] = np.where(np.isnan(qber), 0.0, counted)
+        table[-2] = np.nan_to_num(qber) * table[-1]
+    return (~missing).astype(np.float64), origins
 
 
 def wilson_lower(ratio: float, bits: float, z: float) -> float:
