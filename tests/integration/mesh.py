@@ -25,9 +25,9 @@ from keyweave.agent.drivers.emulator import EMULATOR
 from keyweave.agent.observer import Observer, PadUse
 from keyweave.agent.policy import Policy, PolicyStore
 from keyweave.common.identity import Identity, Plane, Role
-from keyweave.common.pki import Authority
+from keyweave.common.pki import Authority, serial_of
 from keyweave.common.policy_digest import policy_digest
-from keyweave.common.tls import TlsFiles, secure_channel
+from keyweave.common.tls import SigningFiles, TlsFiles, secure_channel
 from keyweave.emulator import app as emulator_app
 from keyweave.emulator.config import EmulatorConfig
 from keyweave.v1 import agent_pb2, emulator_pb2, emulator_pb2_grpc
@@ -38,6 +38,8 @@ POLL_SECONDS = 0.02
 START_SECONDS = 15.0
 HOST = "127.0.0.1"
 CONTROLLER = "controller"
+# The authority of the agents' signing keys, beside those of the planes.
+SIGNING = "key-signing"
 
 
 async def wait_until(condition: Callable[[], object], deadline_seconds: float, what: str) -> None:
@@ -124,6 +126,8 @@ class Mesh:
     links: tuple[str, ...]
     streams: tuple[MeshStream, ...]
     authorities: Mapping[Plane, Authority]
+    # Of the agents' signing keys.
+    signing: Authority
     ports: Mapping[str, int]
     wires: Mapping[tuple[str, str], Wire]
     recording: Recording
@@ -148,13 +152,37 @@ class Mesh:
             certificate=stem.with_suffix(".pem"),
             private_key=stem.with_suffix(".key"),
             trust_anchor=self.trust_anchor(identity.plane),
+            revocation_list=self.revocation_list(identity.plane),
         )
         issuer.issue(identity, hosts=(HOST,)).write(files.certificate, files.private_key)
         return files
 
-    def trust_anchor(self, plane: Plane) -> Path:
+    def trust_anchor(self, plane: str) -> Path:
         """The certificate of a plane's authority."""
         return self.directory / "pki" / f"{plane}-ca.pem"
+
+    def signing_files(self, node: str) -> SigningFiles:
+        """A fresh enrolment of a node's agent, on disk."""
+        stem = self.directory / "pki" / f"signing-{node}"
+        files = SigningFiles(
+            certificate=stem.with_suffix(".pem"),
+            private_key=stem.with_suffix(".key"),
+            trust_anchor=self.trust_anchor(SIGNING),
+            revocation_list=self.revocation_list(SIGNING),
+        )
+        credential = self.signing.issue(Identity(Plane.KEY, Role.AGENT, node))
+        credential.write(files.certificate, files.private_key)
+        return files
+
+    def revocation_list(self, plane: str) -> Path:
+        """The revocation list of a plane's authority, or of the signing one."""
+        return self.directory / "pki" / f"{plane}-crl.pem"
+
+    def revoke(self, plane: str, *certificates: bytes) -> None:
+        """Revoke certificates (PEM), and all that were revoked before no longer."""
+        authority = self.signing if plane == SIGNING else self.authorities[Plane(plane)]
+        serials = [serial_of(certificate) for certificate in certificates]
+        self.revocation_list(plane).write_bytes(authority.revoke(serials, number=1))
 
     # ---- agents -------------------------------------------------------------------------------
 
@@ -204,12 +232,13 @@ class Mesh:
                 "key_plane": {
                     "listen": f"{HOST}:{self.ports[node]}",
                     "tls": self.files(Identity(Plane.KEY, Role.AGENT, node)),
+                    "signing": self.signing_files(node),
                 },
                 "kme": {"listen": f"{HOST}:0", "tls": self.files(Identity(Plane.SAE, Role.KME, node))},
                 "drivers": [
                     {
                         "driver": "emulator",
-                        "settings": {"address": self.emulator, "tls": control.model_dump()},
+                        "settings": {"address": self.emulator, "tls": control.model_dump(mode="json")},
                     }
                 ],
                 "ready_file": ready,
@@ -333,10 +362,15 @@ async def running(
         with _free_ports({CONTROLLER, *(node for link in links for node in link.split("-"))}) as ports:
             pass
         wires = {pair: await stack.enter_async_context(Wire.between(HOST, ports[pair[1]])) for pair in wired}
-        mesh = Mesh(directory, links, streams, authorities, ports, wires, Recording(directory))
+        signing = Authority.create(Plane.KEY, signing=True)
+        recording = Recording(directory)
+        mesh = Mesh(directory, links, streams, authorities, signing, ports, wires, recording)
         stack.enter_context(mock.patch.object(app, "Agent", mesh.make_agent))
         for plane, authority in authorities.items():
             mesh.trust_anchor(plane).write_bytes(authority.credential.certificate)
+            mesh.revoke(plane)
+        mesh.trust_anchor(SIGNING).write_bytes(signing.credential.certificate)
+        mesh.revoke(SIGNING)
         mesh.emulator = await stack.enter_async_context(_emulator(mesh, skr_bps))
         for node in mesh.nodes:
             await mesh.write_policy(node)

@@ -1,7 +1,7 @@
 """An agent that turned hostile, with a valid certificate, over real sockets: the others go on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +9,15 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
+from keyweave.agent.keyplane import handshake
+from keyweave.agent.keyplane.enrolment import Enrolment
+from keyweave.agent.keyplane.handshake import Channel
+from keyweave.common.grpc_standing import peer_certificate
 from keyweave.common.identity import Identity, Plane, Role
+from keyweave.common.names import NodeName
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.v1 import keyplane_pb2 as pb
 from keyweave.v1 import types_pb2
@@ -21,7 +28,6 @@ from tests.integration.mesh_policy import MeshStream
 PAIR = ("a-b",)
 DIRECT = MeshStream(path_sets=((("a", "b"),),), on_exhaustion=types_pb2.ON_EXHAUSTION_WAIT)
 SESSION = "/keyweave.v1.KeyPlaneService/Session"
-HELLO = pb.SessionResponse(frames=[pb.Frame(hello=pb.SessionHello(node="b", incarnation=b"i" * 16))])
 # A string field that is not UTF-8, a length beyond the end, a field number of 0.
 NO_MESSAGES = (b"\x0a\x04\x1a\x02\x0a\xff", b"\x0a\x7f", b"\x00\x00")
 IDS = [n.to_bytes(16, "big") for n in range(32)]
@@ -87,21 +93,46 @@ FRAMES = (
 
 @dataclass
 class Hostile:
-    """A server with node b's certificate that answers every call with the same bytes, then holds it."""
+    """A server with node b's certificates that answers every call with the same bytes, then holds it."""
 
     says: Iterable[bytes]
     ends: bool = False
+    # Whether it proves to be node b before it says that.
+    greets: bool = True
+    enrolment: Enrolment | None = None
     calls: int = 0
     heard: list[pb.Frame] = field(default_factory=list)
 
-    async def session(self, requests: AsyncIterator[bytes], _context: object) -> AsyncIterator[bytes]:
+    async def session(self, requests: AsyncIterator[bytes], context: Any) -> None:
         """Serve one call."""
         self.calls += 1
+        frames = _frames(requests)
+        if self.greets:
+            await self._greet(frames, context)
         for message in self.says:
-            yield message
+            await context.write(message)
         if not self.ends:
-            async for request in requests:
-                self.heard.extend(pb.SessionRequest.FromString(request).frames)
+            await self.listen(frames, context)
+
+    async def listen(self, frames: AsyncIterator[pb.Frame], _context: Any) -> None:
+        """What it does once it has said everything."""
+        async for frame in frames:
+            self.heard.append(frame)
+
+    async def _greet(self, frames: AsyncIterator[pb.Frame], context: Any) -> None:
+        async def write(said: Sequence[pb.Frame]) -> None:
+            await context.write(pb.SessionResponse(frames=said).SerializeToString())
+
+        caller = x509.load_pem_x509_certificate(peer_certificate(context.auth_context()))
+        channel = Channel(dialled_by_us=False, dialler_certificate=caller.fingerprint(hashes.SHA256()))
+        assert self.enrolment is not None
+        await handshake.greet(NodeName("b"), b"i" * 16, NodeName("a"), self.enrolment, channel, frames, write)
+
+
+async def _frames(requests: AsyncIterator[bytes]) -> AsyncIterator[pb.Frame]:
+    async for request in requests:
+        for frame in pb.SessionRequest.FromString(request).frames:
+            yield frame
 
 
 @asynccontextmanager
@@ -113,6 +144,7 @@ async def instead_of_b(running: Mesh, hostile: Hostile) -> AsyncIterator[None]:
     service = grpc.method_handlers_generic_handler("keyweave.v1.KeyPlaneService", {"Session": handler})
     server.add_generic_rpc_handlers((service,))
     files = running.files(Identity(Plane.KEY, Role.AGENT, "b"))
+    hostile.enrolment = Enrolment(NodeName("b"), files, running.signing_files("b"))
     server.add_secure_port(f"{mesh.HOST}:{running.ports['b']}", server_credentials(files))
     await server.start()
     try:
@@ -122,12 +154,12 @@ async def instead_of_b(running: Mesh, hostile: Hostile) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("garbage", NO_MESSAGES)
-@pytest.mark.parametrize("after", [(), (HELLO.SerializeToString(),)], ids=["first", "after the hello"])
+@pytest.mark.parametrize("greets", [False, True], ids=["first", "after the proof"])
 async def test_bytes_that_are_no_message_end_the_session_and_not_the_agent(
-    tmp_path: Path, garbage: bytes, after: tuple[bytes, ...]
+    tmp_path: Path, garbage: bytes, greets: bool
 ) -> None:
     async with mesh.running(tmp_path, PAIR, DIRECT) as running:
-        hostile = Hostile((*after, garbage))
+        hostile = Hostile((garbage,), greets=greets)
         async with instead_of_b(running, hostile):
             agent = running.agents["a"]
             await wait_until(lambda: hostile.calls >= 2 or agent.task.done(), 10, "a dials again")
@@ -150,7 +182,7 @@ async def test_no_frame_of_a_hostile_peer_takes_an_agent_down(tmp_path: Path) ->
         last = offer()
         last.id = len(FRAMES) + 1
         numbered.append(pb.SessionResponse(frames=[last]).SerializeToString())
-        hostile = Hostile((HELLO.SerializeToString(), *numbered))
+        hostile = Hostile(numbered)
         async with instead_of_b(running, hostile):
             agent = running.agents["a"]
             await wait_until(
@@ -175,21 +207,17 @@ async def test_a_peer_whose_pools_break_as_they_open_does_not_make_an_agent_spin
         opened = 0
 
         class Breaking(Hostile):
-            async def session(self, requests: AsyncIterator[bytes], _context: object) -> AsyncIterator[bytes]:
+            async def listen(self, frames: AsyncIterator[pb.Frame], context: Any) -> None:
                 nonlocal opened
-                yield HELLO.SerializeToString()
-                async for request in requests:
-                    for frame in pb.SessionRequest.FromString(request).frames:
-                        if frame.WhichOneof("body") != "pool_open":
-                            continue
-                        opened += 1
-                        ask = frame.pool_open
-                        answer = pb.PoolOpened(
-                            pool_id=ask.pool_id, first_block=ask.first_block, link=ask.link
-                        )
-                        yield pb.SessionResponse(frames=[pb.Frame(pool_opened=answer)]).SerializeToString()
-                        destroy = pb.PoolDestroy(link=ask.link, pool_id=ask.pool_id)
-                        yield pb.SessionResponse(frames=[pb.Frame(pool_destroy=destroy)]).SerializeToString()
+                async for frame in frames:
+                    if frame.WhichOneof("body") != "pool_open":
+                        continue
+                    opened += 1
+                    ask = frame.pool_open
+                    answer = pb.PoolOpened(pool_id=ask.pool_id, first_block=ask.first_block, link=ask.link)
+                    destroy = pb.PoolDestroy(link=ask.link, pool_id=ask.pool_id)
+                    for said in (pb.Frame(pool_opened=answer), pb.Frame(pool_destroy=destroy)):
+                        await context.write(pb.SessionResponse(frames=[said]).SerializeToString())
 
         async with instead_of_b(running, Breaking(())):
             await wait_until(lambda: opened >= 3, 10, "pools are tried again")

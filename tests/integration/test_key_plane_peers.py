@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from keyweave.agent.keyplane import session
+from keyweave.agent.keyplane import transport
 from keyweave.common.identity import PQ_TLS_GROUP, Identity, Plane, Role, peer_identity
 from keyweave.common.pki import Authority
 from keyweave.common.tls import TlsFiles, secure_channel
@@ -110,7 +110,7 @@ async def test_agents_speak_tls_1_3_with_a_post_quantum_key_exchange(
         contexts.append({key: list(values) for key, values in auth_context.items()})
         return peer_identity(auth_context, plane, roles)
 
-    monkeypatch.setattr(session, "peer_identity", noting_identity)
+    monkeypatch.setattr(transport, "peer_identity", noting_identity)
     async with mesh.running(tmp_path, LINE, OVER_B) as running:
         await running.supplied()
     assert {context["ssl_negotiated_key_exchange_group"][0] for context in contexts} == {

@@ -17,6 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from keyweave.agent import crypto
 from keyweave.agent.keyplane import combine, kem, wire
 from keyweave.agent.keyplane.combine import BatchContext
+from keyweave.agent.keyplane.handshake import session_statement
 from keyweave.common.names import PathId, SaeId, StreamName
 from keyweave.common.policy_digest import policy_digest, rule_digest
 from keyweave.v1 import admin_pb2, agent_pb2, emulator_pb2, types_pb2
@@ -201,12 +202,29 @@ def _ratchet() -> dict[str, str]:
     offer = pb.KemOffer(
         stream="bank", kem_id=b"kem--0123456789a", parameter_set=768, encapsulation_key=b"encapsulation key"
     )
-    transcript = kem.transcript_of(offer, b"ciphertext")
+    offer.signature = b"signature on the offer"
+    nodes = (b"tokyo", b"incarnation-here", b"osaka", b"incarnation-afar")
+    statement = kem.answer_statement(offer, b"ciphertext", nodes)
+    transcript = kem.transcript_of(statement, pb.KemAnswer(signature=b"signature on the answer"))
     ratchet = kem.Ratchet(offer.kem_id, crypto.digest(b"shared secret"), transcript, now=0.0)
     return {
+        "answer_statement": statement.hex(),
         "transcript": transcript.hex(),
         **{f"batch_secret_{step}": ratchet.advance().secret.hex() for step in (1, 2, 3)},
     }
+
+
+def _session() -> dict[str, str]:
+    dialler, dialled = (
+        pb.SessionHello(
+            node=node,
+            incarnation=node.encode().ljust(16, b"-"),
+            signing_certificate=f"certificate of {node}".encode(),
+            challenge=crypto.digest(node.encode()),
+        )
+        for node in ("osaka", "tokyo")
+    )
+    return {"statement": session_statement(crypto.digest(b"certificate"), dialler, dialled).hex()}
 
 
 def _policy_digest() -> dict[str, str]:
@@ -222,6 +240,7 @@ DERIVATIONS: Mapping[str, Callable[[], dict[str, str]]] = {
     "relay_header": _relay_header,
     "offer_context": _offer_context,
     "ml_kem_ratchet": _ratchet,
+    "session_proof": _session,
     "policy_digest": _policy_digest,
 }
 

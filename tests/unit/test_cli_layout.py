@@ -91,7 +91,7 @@ def test_certificates_say_who_their_holders_are_and_planes_have_anchors_of_their
 def test_only_their_owner_reads_private_keys(tmp_path: Path) -> None:
     pki = laid_out(tmp_path / "state").state.pki
     keys = [*pki.rglob("*-key.pem")]
-    assert len(keys) == 3 + 1 + 2 + 2 + 2 * 3  # anchors, operator, SAEs, controller and emulator, agents
+    assert len(keys) == 4 + 1 + 2 + 2 + 2 * 4  # anchors, operator, SAEs, controller and emulator, agents
     assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
 
 

@@ -60,7 +60,7 @@ def test_fingerprint_is_sha256_of_the_certificate() -> None:
 
 
 def test_the_caller_is_good_until_its_certificate_ends() -> None:
-    assert caller(certificate(), SaeIdFrom.CN).not_after == NOT_AFTER.timestamp()
+    assert caller(certificate(), SaeIdFrom.CN).standing.not_after == NOT_AFTER.timestamp()
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from unittest import mock
 import pytest
 
 from keyweave.agent.drivers.base import LinkEndInfo
+from keyweave.agent.keyplane import handshake, keystore, session
 from keyweave.agent.keyplane import journal as journal_module
-from keyweave.agent.keyplane import keystore, session
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.far import MAX_OPEN_BATCHES, FarEnd
+from keyweave.agent.keyplane.handshake import Channel
 from keyweave.agent.keyplane.journal import Journal
 from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
 from keyweave.agent.keyplane.linkend import LinkEnd
@@ -31,15 +32,17 @@ from keyweave.agent.keyplane.terms import LinkPolicy, PathSetTerms, RelayPath, S
 from keyweave.agent.observer import Observer
 from keyweave.agent.ring import MAX_UNACKED, Ring
 from keyweave.common.errors import InvalidInputError
+from keyweave.common.file_watch import FileWatch
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
-from keyweave.common.tls import TlsFiles
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
+from tests.unit.enrolled import enrolment
 
 HERE, PEER = NodeName("a"), NodeName("b")
 STREAM = StreamName("s")
 BATCH = b"batch-identifier"
 POOL = b"pool-identifier-"
+DIALLED = Channel(dialled_by_us=False, dialler_certificate=b"fingerprint")
 
 
 def path(path_id: str, first_node: str = "b") -> RelayPath:
@@ -371,6 +374,7 @@ class Handler:
     def __init__(self, handle: Callable[[pb.Frame], Answer]) -> None:
         self.handle = handle
         self.connections = 0
+        self.disbelieved: list[KeyPlaneError] = []
         self.connected = asyncio.Event()
 
     def on_frame(self, _peer: Peer, frame: pb.Frame) -> Answer:
@@ -384,6 +388,9 @@ class Handler:
     def on_disconnected(self, _peer: Peer) -> None:
         self.connections -= 1
 
+    def on_disbelieved(self, _peer: Peer, error: KeyPlaneError) -> None:
+        self.disbelieved.append(error)
+
 
 class Caller:
     """The other side of one connection, over queues."""
@@ -391,7 +398,7 @@ class Caller:
     def __init__(self, peer: Peer) -> None:
         self._to: asyncio.Queue[pb.Frame | Exception | None] = asyncio.Queue()
         self.received: asyncio.Queue[pb.Frame] = asyncio.Queue()
-        self.task = asyncio.create_task(peer.run(self._incoming(), self._write))
+        self.task = asyncio.create_task(peer.run(self._incoming(), self._write, DIALLED))
 
     async def _write(self, frames: Sequence[pb.Frame]) -> None:
         for frame in frames:
@@ -400,8 +407,19 @@ class Caller:
     def send(self, frame: pb.Frame | Exception | None) -> None:
         self._to.put_nowait(frame)
 
-    def hello(self) -> None:
-        self.send(pb.Frame(hello=pb.SessionHello(node=PEER, incarnation=bytes(16))))
+    async def hello(self) -> None:
+        """Say who we are and prove it, as the dialling side."""
+
+        async def received() -> AsyncIterator[pb.Frame]:
+            while True:
+                yield await self.received.get()
+
+        async def write(frames: Sequence[pb.Frame]) -> None:
+            for frame in frames:
+                self.send(frame)
+
+        ours = Channel(dialled_by_us=True, dialler_certificate=DIALLED.dialler_certificate)
+        await handshake.greet(PEER, bytes(16), HERE, enrolment(PEER), ours, received(), write)
 
     async def reply_to(self, number: int) -> pb.Frame:
         while True:
@@ -433,8 +451,8 @@ def fails_later(error: Exception) -> Callable[[pb.Frame], Answer]:
 @pytest.mark.parametrize("handle", [fails(ValueError("key")), fails_later(KeyError("key"))])
 async def test_a_frame_that_we_cannot_handle_fails_alone(handle: Callable[[pb.Frame], Answer]) -> None:
     handler = Handler(handle)
-    caller = Caller(Peer(HERE, PEER, bytes(16), handler))
-    caller.hello()
+    caller = Caller(Peer(HERE, PEER, bytes(16), enrolment(HERE), handler))
+    await caller.hello()
     for number in range(1, session.CONCURRENT_REQUESTS + 10):
         caller.send(pb.Frame(id=number, offer=pb.Offer()))
         reply = await caller.reply_to(number)
@@ -446,13 +464,12 @@ async def test_a_frame_that_we_cannot_handle_fails_alone(handle: Callable[[pb.Fr
 
 async def test_a_connection_that_a_newer_one_replaces_ends_though_its_caller_says_nothing() -> None:
     handler = Handler(lambda _frame: None)
-    peer = Peer(HERE, PEER, bytes(16), handler)
+    peer = Peer(HERE, PEER, bytes(16), enrolment(HERE), handler)
     old = Caller(peer)
-    old.hello()
-    await old.received.get()
+    await old.hello()
     await handler.connected.wait()
     new = Caller(peer)
-    new.hello()
+    await new.hello()
     await old.task
     assert peer.connected
     new.send(None)
@@ -462,19 +479,19 @@ async def test_a_connection_that_a_newer_one_replaces_ends_though_its_caller_say
 
 async def test_a_peer_that_policy_no_longer_names_loses_its_connection() -> None:
     handler = Handler(lambda _frame: None)
-    peer = Peer(HERE, PEER, bytes(16), handler)
+    peer = Peer(HERE, PEER, bytes(16), enrolment(HERE), handler)
     caller, late = Caller(peer), Caller(peer)
-    caller.hello()
+    await caller.hello()
     await handler.connected.wait()
     peer.close()
     await caller.task
-    late.hello()
+    await late.hello()
     await late.task
     assert not peer.connected
 
 
 async def test_calls_without_a_hello_cannot_pile_up() -> None:
-    peer = Peer(HERE, PEER, bytes(16), Handler(lambda _frame: None))
+    peer = Peer(HERE, PEER, bytes(16), enrolment(HERE), Handler(lambda _frame: None))
     callers = [Caller(peer) for _ in range(session.UNGREETED_CALLS)]
     for caller in callers:
         await caller.received.get()
@@ -485,8 +502,7 @@ async def test_calls_without_a_hello_cannot_pile_up() -> None:
         caller.send(None)
         await caller.task
     fresh = Caller(peer)
-    fresh.hello()
-    await fresh.received.get()
+    await fresh.hello()
     fresh.send(None)
     await fresh.task
 
@@ -508,8 +524,15 @@ async def test_a_reply_cannot_be_made_to_grow_from_hop_to_hop() -> None:
 
 
 def plane(node: str) -> KeyPlane:
-    files = TlsFiles(certificate=Path("c"), private_key=Path("k"), trust_anchor=Path("a"))
-    return KeyPlane(NodeName(node), bytes(16), files, Observer(), on_report=mock.Mock(), on_event=mock.Mock())
+    return KeyPlane(
+        NodeName(node),
+        bytes(16),
+        enrolment(node),
+        Observer(),
+        files=FileWatch(),
+        on_report=mock.Mock(),
+        on_event=mock.Mock(),
+    )
 
 
 def crossing(path_id: str, source_side: str, here: str, target_side: str) -> agent_pb2.RelayRule:

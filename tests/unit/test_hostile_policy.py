@@ -11,6 +11,7 @@ import pytest
 
 from keyweave.agent.policy import MAX_EPOCH_JUMP, Policy, PolicyStore
 from keyweave.agent.uplink import Uplink
+from keyweave.common.file_watch import FileWatch
 from keyweave.common.names import NodeName
 from keyweave.common.policy_digest import policy_digest
 from keyweave.common.tls import TlsFiles
@@ -62,6 +63,7 @@ def uplink(path: Path) -> tuple[Uplink, PolicyStore]:
         interval_seconds=1,
         observe=mock.Mock(),
         on_policy=mock.AsyncMock(),
+        files=FileWatch(),
     )
     return made, policies
 

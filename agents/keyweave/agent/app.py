@@ -13,19 +13,22 @@ from keyweave.agent.config import AgentConfig, DriverSection
 from keyweave.agent.drivers import base
 from keyweave.agent.etsi014 import face
 from keyweave.agent.etsi014.callers import SaeIdFrom
+from keyweave.agent.keyplane.enrolment import Enrolment
 from keyweave.agent.keyplane.keystore import Protection
 from keyweave.agent.keyplane.near import proto_protection
 from keyweave.agent.keyplane.plane import KeyPlane
-from keyweave.agent.keyplane.session import KeyPlaneServicer
 from keyweave.agent.keyplane.supply import Supply
+from keyweave.agent.keyplane.transport import KeyPlaneServicer
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.observer import Observer
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.uplink import Uplink, new_incarnation
 from keyweave.common import log, metrics_http
+from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
 from keyweave.common.names import NodeName, SaeId
 from keyweave.common.process import announce_ready, forbid_core_dumps
+from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.v1 import agent_pb2, keyplane_pb2_grpc
 
@@ -41,6 +44,12 @@ class Agent:
         self.node = NodeName(config.node)
         self.policies = PolicyStore(config.state_dir / "policy.json")
         self.observer = observer
+        self.files = FileWatch()
+        self.enrolment = Enrolment(self.node, config.key_plane.tls, config.key_plane.signing)
+        self.sae_trust = Trust("sae", config.kme.tls)
+        for trust in self.trusts:
+            self.files.on_change(trust.paths, trust.reload)
+        self.files.on_change(self.enrolment.own_paths, self.enrolment.reload_signer)
         incarnation = new_incarnation()
         self.hello = agent_pb2.TelemetryHello(
             node=self.node, incarnation=incarnation, software_version=version("keyweave")
@@ -54,6 +63,7 @@ class Agent:
             interval_seconds=config.telemetry_interval_seconds,
             observe=self._observe,
             on_policy=self._policy_changed,
+            files=self.files,
         )
         self.ledger = Ledger(
             config.state_dir / "ledger", self.node, keep=timedelta(days=config.ledger_keep_days)
@@ -61,14 +71,21 @@ class Agent:
         self.plane = KeyPlane(
             self.node,
             incarnation,
-            config.key_plane.tls,
+            self.enrolment,
             observer,
+            files=self.files,
+            kem_parameter_set=config.key_plane.kem_parameter_set,
             on_report=self.uplink.report,
             on_event=self.uplink.event,
             records=self.ledger,
             quarantine_seconds=config.quarantine_hours * 3600,
         )
         self.supply = Supply(self.plane, observer, show_provenance=self._shows_provenance)
+
+    @property
+    def trusts(self) -> tuple[Trust, ...]:
+        """Whom this agent believes, on each plane on which it is called."""
+        return self.enrolment.tls_trust, self.enrolment.signing_trust, self.sae_trust
 
     def apply_policy(self) -> None:
         """Run by the policy that is in force, and say so to the observer."""
@@ -122,13 +139,15 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
     agent = Agent(config, observer or Observer())
     drivers = [await _driver(agent, section, stop) for section in config.drivers]
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=list(SERVER_OPTIONS))
-    keyplane_pb2_grpc.add_KeyPlaneServiceServicer_to_server(KeyPlaneServicer(agent.plane.peers.get), server)
+    keyplane_pb2_grpc.add_KeyPlaneServiceServicer_to_server(
+        KeyPlaneServicer(agent.plane.peers.get, agent.enrolment), server
+    )
     host, _, _port = config.key_plane.listen.rpartition(":")
     port = server.add_secure_port(config.key_plane.listen, server_credentials(config.key_plane.tls))
     await server.start()
     kme, kme_url = await _serve_kme(agent)
     collector = metrics.AgentCollector(
-        agent.plane, agent.supply.served, agent.policies, agent.uplink, agent.ledger
+        agent.plane, agent.supply.served, agent.policies, agent.uplink, agent.ledger, agent.trusts
     )
     scraped, metrics_url = await _serve_metrics(collector, config.metrics_listen)
     agent.hello.key_plane_address = f"{host}:{port}"
@@ -137,6 +156,7 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
         async with asyncio.TaskGroup() as group:
             running = [
                 group.create_task(agent.ledger.run(), name="ledger"),
+                group.create_task(agent.files.run(), name="file-watch"),
                 group.create_task(agent.plane.run(), name="key-plane"),
             ]
             await asyncio.sleep(0)  # the key plane owns its task group before policy starts tasks in it
@@ -187,9 +207,9 @@ async def _driver(agent: Agent, section: DriverSection, stop: asyncio.Event) -> 
 
 async def _serve_kme(agent: Agent) -> tuple[web.AppRunner, str]:
     section = agent.config.kme
-    app = face.create_app(agent.supply, SaeIdFrom(section.sae_id_from), agent.node)
+    app = face.create_app(agent.supply, SaeIdFrom(section.sae_id_from), agent.node, trust=agent.sae_trust)
     host, _, port = section.listen.rpartition(":")
-    return await face.serve(app, section.tls, host, int(port))
+    return await face.serve(app, section.tls, host, int(port), watch=agent.files)
 
 
 async def _serve_metrics(collector: metrics.AgentCollector, listen: str) -> tuple[web.AppRunner, str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from keyweave.common.names import NAME_PATTERN
-from keyweave.common.tls import TlsFiles
+from keyweave.common.tls import SigningFiles, TlsFiles
 
 HostPort = Annotated[
     str, Field(pattern=r"^\[?[^\s\]]+\]?:\d{1,5}$", description="host:port; port 0 takes a free one")
@@ -28,6 +28,10 @@ class KeyPlaneSection(_Section):
 
     listen: HostPort
     tls: TlsFiles
+    # The ML-DSA-65 credential of this agent's enrolment; the trust anchor is the signing authority's.
+    signing: SigningFiles
+    # What this agent offers, and the least that it accepts.
+    kem_parameter_set: Literal[768, 1024] = 768
 
 
 class KmeSection(_Section):

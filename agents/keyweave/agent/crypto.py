@@ -6,13 +6,18 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import mlkem
+from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 TAG_KEY_BYTES = 32
 TAG_BYTES = 16
 HASH_BYTES = 32
+
+
+# ML-DSA-65 (FIPS 204), security category 3 as ML-KEM-768.
+SigningKey = mldsa.MLDSA65PrivateKey
+VerifyingKey = mldsa.MLDSA65PublicKey
 
 
 class KemPrivateKey(Protocol):
@@ -106,3 +111,17 @@ def mlkem_encapsulate(parameter_set: int, public: bytes) -> tuple[bytes, bytes]:
             return mlkem.MLKEM1024PublicKey.from_public_bytes(public).encapsulate()
         case _:
             raise ValueError(f"ML-KEM parameter set {parameter_set} is not offered; allowed: 768, 1024")
+
+
+def mldsa_verify(key: VerifyingKey, signature: bytes, data: bytes, context: bytes) -> bool:
+    """ML-DSA.Verify (FIPS 204, algorithm 3); `context` has at most 255 bytes."""
+    try:
+        key.verify(signature, data, context)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def framed(*fields: bytes) -> bytes:
+    """Byte strings joined so that no two lists give the same: each after its length, 4 bytes."""
+    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)

@@ -4,7 +4,7 @@ Labels are bounded by what policy names: links and streams of this node, three p
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from keyweave.agent.keyplane.supply import Served
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.ring import Ring
+from keyweave.common.revocation import Trust
 
 Families = Iterable[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily]
 
@@ -36,13 +37,20 @@ class AgentCollector(Collector):
     """Reads everything at scrape time, so nothing can be stale."""
 
     def __init__(
-        self, plane: KeyPlane, served: Served, policies: PolicyStore, uplink: UplinkState, ledger: Ledger
+        self,
+        plane: KeyPlane,
+        served: Served,
+        policies: PolicyStore,
+        uplink: UplinkState,
+        ledger: Ledger,
+        trusts: Sequence[Trust],
     ) -> None:
         self._plane = plane
         self._served = served
         self._policies = policies
         self._uplink = uplink
         self._ledger = ledger
+        self._trusts = trusts
 
     def collect(self) -> Families:
         """All families."""
@@ -50,6 +58,7 @@ class AgentCollector(Collector):
         yield from self._streams()
         yield from self._controller()
         yield from self._records()
+        yield from self._trust()
         sessions = GaugeMetricFamily(
             "keyweave_agent_session_up", "Whether the session with a peer agent is up.", labels=["peer"]
         )
@@ -60,6 +69,23 @@ class AgentCollector(Collector):
             sessions.add_metric([node], float(peer.connected))
             queued.add_metric([node], peer.queued)
         yield from (sessions, queued)
+
+    def _trust(self) -> Families:
+        current = GaugeMetricFamily(
+            "keyweave_agent_trust_current",
+            "Whether the trust anchors and revocation lists on disk are in force (1) or not taken (0).",
+            labels=["plane"],
+        )
+        for trust in self._trusts:
+            current.add_metric([trust.name], float(trust.current(time.time())))
+        failures = CounterMetricFamily(
+            "keyweave_agent_signature_failures",
+            "ML-DSA signatures and signing certificates of a peer that were refused.",
+            labels=["peer"],
+        )
+        for node, count in self._plane.vouching.signature_failures.items():
+            failures.add_metric([node], count)
+        yield from (current, failures)
 
     def _links(self) -> Families:
         send = GaugeMetricFamily(

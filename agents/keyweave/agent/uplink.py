@@ -14,6 +14,8 @@ from keyweave.agent.policy import PolicyRefusedError, PolicyStore, next_policy
 from keyweave.agent.ring import Ring
 from keyweave.common import log
 from keyweave.common.cancellation import raise_if_cancelled
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.file_watch import FileWatch
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import NodeName
 from keyweave.common.tls import TlsFiles, secure_channel
@@ -24,11 +26,16 @@ if TYPE_CHECKING:  # generic in grpc's stubs only
     _PolicyCall = grpc.aio.StreamStreamCall[agent_pb2.PolicyRequest, agent_pb2.PolicyResponse]
 
 RECONNECT_CAP_SECONDS = 5.0
+RENEW_JITTER_SECONDS = 2.0
 CONTROLLER = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
 
 
 class _StreamEndedError(Exception):
     """One of the two streams is over: both are begun again."""
+
+
+class _RenewedError(Exception):
+    """Our certificate was replaced: the next connection shows the new one."""
 
 
 class _GarbageError(Exception):
@@ -49,6 +56,7 @@ class Uplink:
         interval_seconds: float,
         observe: Callable[[agent_pb2.TelemetryBatch], None],
         on_policy: Callable[[], Awaitable[None]],
+        files: FileWatch,
     ) -> None:
         self.ring = Ring()
         self.connected = False
@@ -61,6 +69,7 @@ class Uplink:
         self._interval = interval_seconds
         self._observe = observe
         self._on_policy = on_policy
+        self._files = files
         self._reports: dict[str, list[agent_pb2.LinkSamples]] = {}
         self._credit = 0
         self._work = asyncio.Event()
@@ -101,17 +110,28 @@ class Uplink:
                 stub: agent_pb2_grpc.AgentServiceAsyncStub = agent_pb2_grpc.AgentServiceStub(channel)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._telemetry(stub), name="telemetry-stream")
+                    group.create_task(self._until_renewed(), name="uplink-renewal")
                     # In the body, not a second task: see raise_if_cancelled.
                     await self._policy(stub)
         except* _StreamEndedError:
             reason = "the controller ended a stream"
         except* grpc.aio.AioRpcError as errors:
             reason = "; ".join(_describe(error) for error in errors.exceptions)
+        except* _RenewedError:
+            reason = "the certificate was replaced"
+        except* (OSError, InvalidInputError) as errors:
+            reason = "; ".join(str(error) for error in errors.exceptions)
         except* (asyncio.InvalidStateError, grpc.aio.UsageError):
             reason = "the connection broke while writing"
         except* _GarbageError:
             reason = "the controller sent bytes that are no message"
         return reason
+
+    async def _until_renewed(self) -> None:
+        await self._files.changed(self._tls.paths)
+        # Agents whose certificates are replaced all at once must not all come back at once.
+        await asyncio.sleep(random.uniform(0, RENEW_JITTER_SECONDS))  # noqa: S311
+        raise _RenewedError
 
     # ---- telemetry ----------------------------------------------------------------------------
 

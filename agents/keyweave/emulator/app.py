@@ -6,7 +6,10 @@ import grpc
 
 from keyweave.common import log, process
 from keyweave.common.errors import InvalidInputError
+from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.grpc_standing import StandingInterceptor
+from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.emulator.config import EmulatorConfig
 from keyweave.emulator.links import OpticalPlane
@@ -23,10 +26,14 @@ async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
     process.forbid_core_dumps()
     scenario = load_scenario(config.scenario)
     plane = OpticalPlane(scenario, warm_blocks_seconds=config.warm_blocks_seconds)
-    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=SERVER_OPTIONS)
+    files, trust = FileWatch(), Trust("control", config.tls)
+    files.on_change(trust.paths, trust.reload)
+    interceptors = [ErrorInterceptor(), StandingInterceptor(trust)]
+    server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
     emulator_pb2_grpc.add_EmulatorServiceServicer_to_server(EmulatorService(plane), server)
     address = _bind(server, config)
     async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(files.run(), name="file-watch")
         clock = tasks.create_task(plane.run(), name="optical-plane")
         await server.start()
         try:
@@ -38,6 +45,7 @@ async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
         finally:
             # Listeners hear that it is over before their connections go.
             clock.cancel()
+            watching.cancel()
             plane.close()
             await server.stop(GRACE_SECONDS)
     log.get().info("emulator_stopped")

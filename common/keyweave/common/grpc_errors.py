@@ -17,37 +17,37 @@ from keyweave.common import log
 from keyweave.common.errors import KeyweaveError, to_status
 
 if TYPE_CHECKING:  # grpc's classes are generic in its stubs only
-    _Handler = grpc.RpcMethodHandler[Any, Any]
-    _Context = grpc.aio.ServicerContext[Any, Any]
-    _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Interceptor = grpc.aio.ServerInterceptor[Any, Any]
 else:
-    _Handler = grpc.RpcMethodHandler
-    _Context = grpc.aio.ServicerContext
-    _Interceptor = grpc.aio.ServerInterceptor
+    Handler = grpc.RpcMethodHandler
+    Context = grpc.aio.ServicerContext
+    Interceptor = grpc.aio.ServerInterceptor
 
 
-async def abort(context: _Context, error: KeyweaveError) -> NoReturn:
+async def abort(context: Context, error: KeyweaveError) -> NoReturn:
     """End the call with the status of `error`, field violations included."""
     status = rpc_status.to_status(to_status(error))
     await context.abort(status.code, status.details, status.trailing_metadata)
     raise AssertionError("abort() always raises")
 
 
-class ErrorInterceptor(_Interceptor):
+class ErrorInterceptor(Interceptor):
     """Answers the errors of every asyncio handler, whatever its shape."""
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler:
+    ) -> Handler:
         """Wrap the handler of one call; None (no such method) stays None."""
         handler = await continuation(handler_call_details)
         return handler and _answering(handler, handler_call_details.method)
 
 
-def _answering(handler: _Handler, method: str) -> _Handler:
-    make, behaviour = _shape(handler)
+def _answering(handler: Handler, method: str) -> Handler:
+    behaviour = shape(handler)[1]
     wrapped: Callable[[Any, Any], Any]
     if inspect.isasyncgenfunction(behaviour):
 
@@ -66,16 +66,21 @@ def _answering(handler: _Handler, method: str) -> _Handler:
         wrapped = answer
     else:  # a synchronous handler of a library's (it runs in a thread)
         return handler
-    return make(
-        wrapped,
+    return remade(handler, wrapped)
+
+
+def remade(handler: Handler, behaviour: Callable[[Any, Any], Any]) -> Handler:
+    """`handler` with another behaviour of the same shape."""
+    return shape(handler)[0](
+        behaviour,
         request_deserializer=handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
 
 
-def _shape(handler: _Handler) -> tuple[Callable[..., _Handler], Callable[[Any, Any], Any]]:
+def shape(handler: Handler) -> tuple[Callable[..., Handler], Callable[[Any, Any], Any]]:
     """How handlers of this shape are made, and what this one does. Exactly one of the four is set."""
-    shapes: tuple[tuple[Callable[..., _Handler], Any], ...] = (
+    shapes: tuple[tuple[Callable[..., Handler], Any], ...] = (
         (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
         (grpc.unary_stream_rpc_method_handler, handler.unary_stream),
         (grpc.stream_unary_rpc_method_handler, handler.stream_unary),
@@ -85,7 +90,7 @@ def _shape(handler: _Handler) -> tuple[Callable[..., _Handler], Callable[[Any, A
 
 
 @asynccontextmanager
-async def _answered(context: _Context, method: str) -> AsyncIterator[None]:
+async def _answered(context: Context, method: str) -> AsyncIterator[None]:
     try:
         yield
     except KeyweaveError as error:

@@ -1,18 +1,20 @@
-"""Trust anchors and certificates for trying Keyweave out and for tests.
+"""Trust anchors, certificates and revocation lists for trying Keyweave out and for tests.
 
-In production an operator's own PKI issues the same certificates; docs/security.md says what must be in
-them. Keys are EC P-256; the key exchange that protects the content is post-quantum (see identity.py).
+In production an operator's own PKI issues the same; docs/security.md says what must be in them. TLS keys are
+EC P-256; the key exchange that protects the content is post-quantum (see identity.py). The agents' signing
+keys, and the authority that enrols them, are ML-DSA-65 (FIPS 204) throughout.
 """
 
 import datetime as dt
 import ipaddress
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keyweave.common.identity import Identity, Plane
@@ -20,6 +22,9 @@ from keyweave.common.identity import Identity, Plane
 CLOCK_SKEW = dt.timedelta(minutes=5)
 CA_DAYS = 3650
 LEAF_DAYS = 365
+
+_PrivateKey = ec.EllipticCurvePrivateKey | mldsa.MLDSA65PrivateKey
+_PublicKey = ec.EllipticCurvePublicKey | mldsa.MLDSA65PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +49,27 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 class Authority:
-    """A plane's trust anchor."""
+    """A trust anchor: of a plane's TLS certificates, or of the agents' signing keys."""
 
     def __init__(self, plane: Plane, credential: Credential) -> None:
         self.plane = plane
         self.credential = credential
         self._certificate = x509.load_pem_x509_certificate(credential.certificate)
         key = serialization.load_pem_private_key(credential.private_key, password=None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        assert isinstance(key, _PrivateKey)
         self._key = key
 
     @classmethod
-    def create(cls, plane: Plane) -> "Authority":
-        """A new self-signed trust anchor."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = _name(f"Keyweave {plane} plane")
-        certificate = (
+    def create(cls, plane: Plane, *, signing: bool = False) -> "Authority":
+        """A new self-signed trust anchor; with `signing` one that enrols agents' ML-DSA-65 keys."""
+        key = _new_key(signing=signing)
+        name = _name(f"Keyweave {plane} plane{' signing' if signing else ''}")
+        builder = (
             _builder(name, name, key.public_key(), dt.timedelta(days=CA_DAYS))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(sign_certificates=True), critical=True)
-            .sign(key, hashes.SHA256())
         )
-        return cls(plane, Credential(_pem(certificate), _key_pem(key)))
+        return cls(plane, Credential(_pem(builder.sign(key, _hash_for(key))), _key_pem(key)))
 
     def issue(
         self,
@@ -76,26 +80,61 @@ class Authority:
     ) -> Credential:
         """A certificate for `identity`, also valid as server for `hosts` (DNS names or IP addresses).
 
-        A negative `valid_for` makes one that has expired (for tests).
+        A negative `valid_for` makes one that has expired (for tests). A signing authority's certificates
+        name their holder by URI only: they are not for TLS.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        signing = isinstance(self._key, mldsa.MLDSA65PrivateKey)
+        key = _new_key(signing=signing)
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
-        names += [_general_name(host) for host in (*_dns_names(identity), *hosts)]
-        certificate = (
+        if not signing:
+            names += [_general_name(host) for host in (*_dns_names(identity), *hosts)]
+        builder = (
             _builder(_name(identity.name), self._certificate.subject, key.public_key(), valid_for)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(_key_usage(sign_certificates=False), critical=True)
             .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )
+        )
+        if not signing:
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+            builder = builder.add_extension(usage, critical=False)
+        return Credential(_pem(builder.sign(self._key, _hash_for(self._key))), _key_pem(key))
+
+    def revoke(
+        self, serials: Iterable[int], *, number: int, valid_for: dt.timedelta = dt.timedelta(days=CA_DAYS)
+    ) -> bytes:
+        """A revocation list (PEM) of these serial numbers; a negative `valid_for` makes an expired one."""
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(min(now, now + valid_for) - CLOCK_SKEW)
+            .next_update(now + valid_for)
+            .add_extension(x509.CRLNumber(number), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )
-            .sign(self._key, hashes.SHA256())
         )
-        return Credential(_pem(certificate), _key_pem(key))
+        for serial in serials:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(self._key, _hash_for(self._key)).public_bytes(serialization.Encoding.PEM)
+
+
+def serial_of(certificate: bytes) -> int:
+    """The serial number of a PEM certificate."""
+    return x509.load_pem_x509_certificate(certificate).serial_number
+
+
+def _new_key(*, signing: bool) -> _PrivateKey:
+    return mldsa.MLDSA65PrivateKey.generate() if signing else ec.generate_private_key(ec.SECP256R1())
+
+
+def _hash_for(key: _PrivateKey) -> hashes.SHA256 | None:
+    # ML-DSA hashes by itself (FIPS 204, section 5).
+    return None if isinstance(key, mldsa.MLDSA65PrivateKey) else hashes.SHA256()
 
 
 def _dns_names(identity: Identity) -> tuple[str, ...]:
@@ -104,7 +143,7 @@ def _dns_names(identity: Identity) -> tuple[str, ...]:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, valid_for: dt.timedelta
+    subject: x509.Name, issuer: x509.Name, public_key: _PublicKey, valid_for: dt.timedelta
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
@@ -148,7 +187,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: _PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

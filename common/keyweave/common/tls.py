@@ -1,11 +1,17 @@
 """TLS material from files, and the gRPC credentials made of it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from pydantic import BaseModel, ConfigDict, Field
 
+from keyweave.common import log
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.file_watch import Stamp, stamp
 from keyweave.common.identity import Identity
 
 # HTTP/2 pings find a dead peer; reads are never wrapped in a timeout (grpc.aio leaks natively there).
@@ -36,7 +42,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-class TlsFiles(BaseModel):
+class CredentialFiles(BaseModel):
     """Where a process finds its certificate, its key and the trust anchor of one plane (PEM files)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,23 +50,107 @@ class TlsFiles(BaseModel):
     certificate: Annotated[Path, Field(description="certificate (chain), PEM")]
     private_key: Annotated[Path, Field(description="private key, PEM, readable by its owner only")]
     trust_anchor: Annotated[Path, Field(description="certificates of the plane's trust anchors, PEM")]
+    revocation_list: Annotated[
+        Path | None, Field(description="revocation lists (CRL) of the trust anchors, one each, PEM")
+    ] = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its own certificate and key, and whom it trusts."""
+        return self.certificate, self.private_key, self.trust_anchor
+
+
+class TlsFiles(CredentialFiles):
+    """A credential for TLS."""
+
+
+class SigningFiles(CredentialFiles):
+    """A credential of the key plane's signing authority: an ML-DSA-65 key, not for TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What the files of a TLS credential held when they were read; certificate and key belong together."""
+
+    certificate: bytes
+    private_key: bytes
+    trust_anchor: bytes
+
+    @classmethod
+    def read(cls, files: CredentialFiles) -> "Material":
+        """OSError, or InvalidInputError where the files do not fit together (as in mid-rotation)."""
+        material = cls(*(path.read_bytes() for path in files.paths))
+        try:
+            certificate = x509.load_pem_x509_certificate(material.certificate)
+            key = serialization.load_pem_private_key(material.private_key, password=None)
+        except (ValueError, TypeError) as error:
+            raise InvalidInputError.of(
+                str(files.certificate), f"with its key cannot be read: {error}"
+            ) from None
+        if certificate.public_key() != key.public_key():
+            raise InvalidInputError.of(
+                str(files.private_key), f"is not the key of the certificate {files.certificate}"
+            )
+        return material
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 over the DER certificate."""
+        return x509.load_pem_x509_certificate(self.certificate).fingerprint(hashes.SHA256())
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    """Mutual TLS for a gRPC server: no client without a certificate of the plane gets in."""
-    return grpc.ssl_server_credentials(
-        [(files.private_key.read_bytes(), files.certificate.read_bytes())],
-        root_certificates=files.trust_anchor.read_bytes(),
-        require_client_auth=True,
+    """Mutual TLS for a gRPC server: no client without a certificate of the plane gets in.
+
+    Each handshake takes the files as they are then, so certificates are rotated without a restart.
+    """
+    current = _Current(files)
+    return grpc.dynamic_ssl_server_credentials(
+        _server_configuration(current.material),
+        current.fetch,  # type: ignore[arg-type]  # None is how it says "unchanged"; the stubs leave it out
+        require_client_authentication=True,
     )
 
 
 def secure_channel(address: str, files: TlsFiles, server: Identity) -> grpc.aio.Channel:
     """A channel to `address` that only `server` can answer, whatever the address."""
+    return channel_with(Material.read(files), address, server)
+
+
+def channel_with(material: Material, address: str, server: Identity) -> grpc.aio.Channel:
+    """Like `secure_channel`, of files that were read already."""
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=files.trust_anchor.read_bytes(),
-        private_key=files.private_key.read_bytes(),
-        certificate_chain=files.certificate.read_bytes(),
+        root_certificates=material.trust_anchor,
+        private_key=material.private_key,
+        certificate_chain=material.certificate,
     )
     options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", server.dns_name)]
     return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def _server_configuration(material: Material) -> grpc.ServerCertificateConfiguration:
+    pairs = [(material.private_key, material.certificate)]
+    return grpc.ssl_server_certificate_configuration(pairs, root_certificates=material.trust_anchor)
+
+
+class _Current:
+    """The last files that fitted together; asked at every handshake, so it looks at stamps only."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._stamp: Stamp = stamp(files.paths)
+        self.material = Material.read(files)
+
+    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """What gRPC asks before each handshake; None where nothing has changed."""
+        now = stamp(self._files.paths)
+        if now == self._stamp:
+            return None
+        self._stamp = now
+        try:
+            self.material = Material.read(self._files)
+        except (OSError, InvalidInputError) as error:
+            log.get().warning("certificate_not_taken", reason=str(error), kept="the one before")
+            return None
+        log.get().info("certificate_taken", file=str(self._files.certificate))
+        return _server_configuration(self.material)

@@ -12,7 +12,7 @@ from keyweave.cli.state_dir import Endpoints, StateDir
 from keyweave.common.errors import InvalidInputError, Violation
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.process import write_atomically
-from keyweave.common.tls import TlsFiles
+from keyweave.common.tls import CredentialFiles
 from keyweave.emulator.scenario import NodeSpec, Scenario
 
 CONTROLLER = "controller"
@@ -113,13 +113,18 @@ def _agent_config(layout: Layout, credentials: Credentials, node: NodeSpec) -> d
     process = agent_process(node.name)
     control = credentials.process(process, "control", Identity(Plane.CONTROL, Role.AGENT, node.name))
     key = credentials.process(process, "key", Identity(Plane.KEY, Role.AGENT, node.name))
+    signing = credentials.signing(process, node.name)
     kme = credentials.process(process, "kme", Identity(Plane.SAE, Role.KME, node.name))
     return {
         "node": node.name,
         "state_dir": str(layout.state.root / process),
         "controller": {"address": layout.address("admin")},
         "control_tls": _tls(control),
-        "key_plane": {"listen": layout.address(f"{node.name} key_plane"), "tls": _tls(key)},
+        "key_plane": {
+            "listen": layout.address(f"{node.name} key_plane"),
+            "tls": _tls(key),
+            "signing": _tls(signing),
+        },
         "kme": {"listen": layout.address(f"{node.name} kme"), "tls": _tls(kme), "sae_id_from": "uri"},
         "metrics_listen": layout.address(f"{node.name} metrics"),
         "drivers": [
@@ -131,8 +136,8 @@ def _agent_config(layout: Layout, credentials: Credentials, node: NodeSpec) -> d
     }
 
 
-def _tls(files: TlsFiles) -> dict[str, str]:
-    return files.model_dump(mode="json")
+def _tls(files: CredentialFiles) -> dict[str, str]:
+    return files.model_dump(mode="json", exclude_none=True)
 
 
 def _write(state: StateDir, process: str, config: dict[str, Any]) -> None:

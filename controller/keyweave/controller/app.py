@@ -20,9 +20,12 @@ from grpc_reflection.v1alpha import reflection
 
 from keyweave.common import log, metrics_http
 from keyweave.common.errors import FencedError, UnavailableError
+from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.grpc_standing import StandingInterceptor
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.common.process import announce_ready
+from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.controller import routing
 from keyweave.controller.admin import AdminService
@@ -334,7 +337,11 @@ async def serve(config: ControllerConfig, stop: asyncio.Event) -> None:
 async def _serve(
     config: ControllerConfig, controller: Controller, admin: AdminService, stop: asyncio.Event
 ) -> None:
-    server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
+    files, trust = FileWatch(), Trust("control", config.tls)
+    files.on_change(trust.paths, trust.reload)
+    controller.metrics.trust_current.set_function(lambda: float(trust.current(time.time())))
+    interceptors = (ErrorInterceptor(), StandingInterceptor(trust))
+    server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
     agent_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentService(controller.intake, controller.pusher, controller.inspection), server
     )
@@ -358,6 +365,7 @@ async def _serve(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(controller.run(), name="core")
+            watching = group.create_task(files.run(), name="file-watch")
             await server.start()
             for service in ("", *services):
                 await health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -373,6 +381,7 @@ async def _serve(
             await server.stop(SHUTDOWN_GRACE_SECONDS)
             await admin.close()
             await controller.finish()
+            watching.cancel()
     finally:
         await server.stop(0)
         await metrics_runner.cleanup()

@@ -7,7 +7,7 @@ or address is ever a label.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -46,6 +46,11 @@ class ControllerMetrics:
         self.store_failures_total = Counter(
             "keyweave_store_failures_total",
             "Writes to the store that failed and were put off or tried again",
+            registry=self.registry,
+        )
+        self.trust_current = Gauge(
+            "keyweave_controller_trust_current",
+            "1 while the trust anchors and revocation lists on disk are in force, 0 if they were not taken",
             registry=self.registry,
         )
         self._failover_duration_seconds = Histogram(

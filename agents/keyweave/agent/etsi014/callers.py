@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from keyweave.agent.etsi014.supply import Refusal, SupplyError
 from keyweave.common.identity import SCHEME, Identity, Plane, Role
 from keyweave.common.names import SaeId
+from keyweave.common.revocation import Standing, Trust
 
 MAX_SAE_ID_CHARACTERS = 128  # as streams have them (keyweave.v1.Stream)
 
@@ -37,10 +38,10 @@ class SaeIdFrom(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated SAE, and until when its certificate says so (seconds since the Unix epoch)."""
+    """An authenticated SAE, and the certificate that says so."""
 
     sae_id: SaeId
-    not_after: float
+    standing: Standing
 
 
 def sae_id(certificate: bytes, source: SaeIdFrom) -> SaeId:
@@ -48,8 +49,8 @@ def sae_id(certificate: bytes, source: SaeIdFrom) -> SaeId:
     return caller(certificate, source).sae_id
 
 
-def caller(certificate: bytes, source: SaeIdFrom) -> Caller:
-    """Like `sae_id`, with the end of the certificate's validity."""
+def caller(certificate: bytes, source: SaeIdFrom, trust: Trust | None = None) -> Caller:
+    """Like `sae_id`, with what is to be remembered of the certificate."""
     parsed = x509.load_der_x509_certificate(certificate)
     try:
         name = _name(parsed, source)
@@ -57,14 +58,16 @@ def caller(certificate: bytes, source: SaeIdFrom) -> Caller:
         raise SupplyError(
             Refusal.NOT_ALLOWED, f"the client certificate names no SAE (SAE ID from {source}): {error}"
         ) from None
-    return Caller(SaeId(name), parsed.not_valid_after_utc.timestamp())
+    end = parsed.not_valid_after_utc.timestamp()
+    return Caller(SaeId(name), trust.standing(parsed) if trust else Standing(b"", parsed.serial_number, end))
 
 
 class Callers:
     """The caller behind each open connection."""
 
-    def __init__(self, source: SaeIdFrom) -> None:
+    def __init__(self, source: SaeIdFrom, trust: Trust | None = None) -> None:
         self._source = source
+        self._trust = trust
         self._by_connection: WeakKeyDictionary[ssl.SSLObject, Caller] = WeakKeyDictionary()
 
     def of(self, request: web.Request) -> SaeId:
@@ -80,13 +83,17 @@ class Callers:
             certificate = connection.getpeercert(binary_form=True)
             if certificate is None:
                 raise SupplyError(Refusal.NOT_ALLOWED, "a client certificate is required")
-            known = self._by_connection[connection] = caller(certificate, self._source)
-        # TLS checks validity at the handshake only, and connections may live for days.
-        if known.not_after < time.time():
+            known = self._by_connection[connection] = caller(certificate, self._source, self._trust)
+        # TLS looks at a certificate at the handshake only, and connections may live for days.
+        now = time.time()
+        if known.standing.not_after < now:
             raise SupplyError(
                 Refusal.NOT_ALLOWED,
                 "the client certificate has expired since this connection was made: connect with a new one",
             )
+        reason = self._trust.refusal(known.standing, now) if self._trust else ""
+        if reason:
+            raise SupplyError(Refusal.NOT_ALLOWED, f"the client certificate is no longer good: {reason}")
         return known.sae_id
 
 

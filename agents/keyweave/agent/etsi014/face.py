@@ -8,6 +8,7 @@ before it has read its answer has lost them, and must draw again.
 import ssl
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -17,8 +18,10 @@ from keyweave.agent.etsi014.callers import Callers, SaeIdFrom
 from keyweave.agent.etsi014.supply import KeySupply, Refusal, SupplyError
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError
+from keyweave.common.file_watch import FileWatch
 from keyweave.common.names import SaeId
-from keyweave.common.tls import TlsFiles
+from keyweave.common.revocation import Trust
+from keyweave.common.tls import Material, TlsFiles
 
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -41,13 +44,14 @@ def create_app(
     kme_id: str,
     *,
     extensions_shown: bool = True,
+    trust: Trust | None = None,
 ) -> web.Application:
     """The API as an application; it answers 401 to everybody unless served over mutual TLS.
 
     `kme_id` names this KME in log events. `extensions_shown` says whether provenance goes out as
-    `key_extension` at all; the supply decides for whom.
+    `key_extension` at all; the supply decides for whom. `trust` says which callers have been revoked.
     """
-    face = _Face(supply, Callers(sae_id_from), kme_id, extensions_shown)
+    face = _Face(supply, Callers(sae_id_from, trust), kme_id, extensions_shown)
     app = web.Application(client_max_size=messages.MAX_BODY_BYTES)
     for path, handlers in (
         ("{sae_id}/status", {"GET": face.status}),
@@ -78,9 +82,16 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-async def serve(app: web.Application, files: TlsFiles, host: str, port: int) -> tuple[web.AppRunner, str]:
-    """Serve `app` at host:port (0: a free one); returns what to clean up, and the base URL."""
+async def serve(
+    app: web.Application, files: TlsFiles, host: str, port: int, *, watch: FileWatch | None = None
+) -> tuple[web.AppRunner, str]:
+    """Serve `app` at host:port (0: a free one); returns what to clean up, and the base URL.
+
+    Where `watch` says that the files were replaced, new connections get the new certificate.
+    """
     context = tls_context(files)
+    if watch is not None:
+        watch.on_change(files.paths, partial(_renew, context, files))
     # A handler goes on when its client has gone: cancelled, it would leave keys neither here nor there.
     runner = web.AppRunner(
         app, access_log=None, handler_cancellation=False, shutdown_timeout=SHUTDOWN_SECONDS
@@ -93,6 +104,18 @@ async def serve(app: web.Application, files: TlsFiles, host: str, port: int) -> 
         raise
     bound_host, bound_port = runner.addresses[0][:2]
     return runner, f"https://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
+
+
+def _renew(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Take the files into a context in use. Anchors are only added: `Trust` ends what is withdrawn."""
+    try:
+        Material.read(files)  # a key that is not the certificate's would spoil the context
+        context.load_verify_locations(cafile=files.trust_anchor)
+        context.load_cert_chain(files.certificate, files.private_key)
+    except (OSError, InvalidInputError) as error:
+        log.get().warning("certificate_not_taken", reason=str(error), kept="the one before")
+    else:
+        log.get().info("certificate_taken", file=str(files.certificate))
 
 
 class _Face:

@@ -7,7 +7,7 @@ import uuid
 
 from keyweave.agent import crypto, memory
 from keyweave.agent.keyplane import combine, kem
-from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
 from keyweave.agent.keyplane.far import context_of, provenance_of
 from keyweave.agent.keyplane.keystore import StoredKey
 from keyweave.agent.keyplane.relay import Relays, Share
@@ -23,8 +23,16 @@ OFFER_ATTEMPTS = 3
 class BatchMaker:
     """Makes batches of one stream's keys with the far end."""
 
-    def __init__(self, node: NodeName, terms: StreamTerms, peer: Peer, relays: Relays) -> None:
+    def __init__(
+        self,
+        node: NodeName,
+        terms: StreamTerms,
+        peer: Peer,
+        relays: Relays,
+        parameter_set: int = kem.DEFAULT_PARAMETER_SET,
+    ) -> None:
         self.terms = terms
+        self._parameter_set = parameter_set
         self.peer = peer
         self._node = node
         self._relays = relays
@@ -150,6 +158,8 @@ class BatchMaker:
                     self.forget()
                     try:
                         ratchet = self._ratchet = await self._exchange()
+                    except SignatureError:
+                        raise  # somebody is in between: no key at all, whatever the stream can do without
                     except KeyPlaneError:
                         if required:
                             raise
@@ -165,16 +175,14 @@ class BatchMaker:
         return ratchet
 
     async def _exchange(self) -> kem.Ratchet:
-        private_key = crypto.mlkem_private_key(kem.PARAMETER_SET)
-        offer = pb.KemOffer(
-            stream=self.terms.stream,
-            kem_id=os.urandom(16),
-            parameter_set=kem.PARAMETER_SET,
-            encapsulation_key=private_key.public_bytes(),
-        )
+        ends = self.peer.proven
+        offer, private_key = kem.offer(self.terms.stream, os.urandom(16), self._parameter_set, ends)
         reply = await self.peer.request(pb.Frame(kem_offer=offer), OFFER_TIMEOUT_SECONDS)
         try:
-            return kem.finish(offer, private_key, reply.kem_answer.ciphertext, time.monotonic())
+            return kem.finish(offer, private_key, reply.kem_answer, ends, time.monotonic())
+        except SignatureError as error:
+            self.peer.disbelieve(error)
+            raise
         except ValueError as error:
             reason = f"ML-KEM answer: {error}"
             raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, reason, node=self._node) from None

@@ -35,3 +35,17 @@ class KeyPlaneError(Exception):
     def from_message(cls, message: pb.Failure) -> "KeyPlaneError":
         """From the wire."""
         return cls(message.code, message.reason[:500], node=message.node[:63], link=message.link[:63])
+
+
+class SignatureError(KeyPlaneError):
+    """A signature, or the certificate of its key, is not what it has to be: somebody is not who they say."""
+
+    def __init__(self, reason: str, *, node: str = "") -> None:
+        super().__init__(pb.FAILURE_CODE_NOT_ALLOWED, reason, node=node)
+
+
+class RevokedError(KeyPlaneError):
+    """A peer's certificate was good once and is no more."""
+
+    def __init__(self, reason: str, *, node: str = "") -> None:
+        super().__init__(pb.FAILURE_CODE_NOT_ALLOWED, reason, node=node)

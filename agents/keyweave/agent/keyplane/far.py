@@ -13,6 +13,7 @@ from keyweave.agent import crypto, memory
 from keyweave.agent.keyplane import assembly, combine, kem, wire
 from keyweave.agent.keyplane.combine import BatchContext
 from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.handshake import Proven
 from keyweave.agent.keyplane.keystore import (
     BATCH_LIFETIME_SECONDS,
     KeyStore,
@@ -49,8 +50,15 @@ class _Inbox:
 class FarEnd:
     """The receiving half of one stream at this node."""
 
-    def __init__(self, node: NodeName, terms: StreamTerms, store: KeyStore) -> None:
+    def __init__(
+        self,
+        node: NodeName,
+        terms: StreamTerms,
+        store: KeyStore,
+        least_parameter_set: int = kem.DEFAULT_PARAMETER_SET,
+    ) -> None:
         self.terms = terms
+        self._least_parameter_set = least_parameter_set
         self._node = node
         self._store = store
         self._inboxes: OrderedDict[bytes, _Inbox] = OrderedDict()
@@ -89,12 +97,19 @@ class FarEnd:
         inbox = self._inboxes[relay.batch_id] = _Inbox(now, path_id, {}, {}, relay.shares)
         return inbox
 
-    def answer_kem(self, offer: pb.KemOffer) -> pb.Frame:
-        """A new ML-KEM exchange; it replaces the one before."""
+    def answer_kem(self, offer: pb.KemOffer, ends: Proven) -> pb.Frame:
+        """A new ML-KEM exchange; it replaces the one before. SignatureError where it is not the peer's."""
+        if offer.parameter_set < self._least_parameter_set:
+            raise self._failure(
+                pb.FAILURE_CODE_NOT_ALLOWED,
+                f"ML-KEM-{offer.parameter_set} is offered; this node asks for {self._least_parameter_set}",
+            )
         try:
-            answer, self._ratchet = kem.answer(offer, time.monotonic())
+            answer, ratchet = kem.answer(offer, ends, time.monotonic())
         except ValueError as error:
             raise self._failure(pb.FAILURE_CODE_MALFORMED, str(error)) from None
+        self._forget_ratchet()
+        self._ratchet = ratchet
         return pb.Frame(kem_answer=answer)
 
     def confirm(self, offer: pb.Offer) -> pb.Frame:
@@ -200,7 +215,7 @@ class FarEnd:
         """The peer has restarted, or the stream is gone: destroy shares and ML-KEM state."""
         for batch_id in list(self._inboxes):
             self._discard(batch_id)
-        self._ratchet = None
+        self._forget_ratchet()
         self._confirmed.clear()
         self._assembled.clear()
 
@@ -251,12 +266,23 @@ class FarEnd:
     def _kem_secret(self, offer: pb.Offer) -> kem.KemSecret | None:
         if not offer.kem_id:
             return None
-        secret = None
-        if self._ratchet is not None and self._ratchet.kem_id == offer.kem_id:
-            secret = self._ratchet.advance_to(offer.kem_step)
-        if secret is None:
+        secret, ratchet, count = None, self._ratchet, len(offer.key_ids)
+        if ratchet is not None and ratchet.kem_id == offer.kem_id:
+            if not ratchet.is_fresh_at_far_end(time.monotonic(), self.terms.refresh_seconds, count):
+                self._forget_ratchet()
+                raise self._failure(
+                    pb.FAILURE_CODE_NOT_ALLOWED, "the offered ML-KEM exchange is used up or too old"
+                )
+            secret = ratchet.advance_to(offer.kem_step)
+        if ratchet is None or secret is None:
             raise self._failure(pb.FAILURE_CODE_UNKNOWN_STATE, "the offered ML-KEM step is not here")
+        ratchet.keys_made += count
         return secret
+
+    def _forget_ratchet(self) -> None:
+        if self._ratchet is not None:
+            self._ratchet.wipe()
+        self._ratchet = None
 
     def _discard(self, batch_id: bytes) -> None:
         for share in self._inboxes.pop(batch_id).shares.values():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from keyweave.agent import memory
-from keyweave.agent.keyplane import combine, wire
+from keyweave.agent.keyplane import combine, kem, wire
 from keyweave.agent.keyplane.batch import BatchMaker
 from keyweave.agent.keyplane.budget import TokenBucket
 from keyweave.agent.keyplane.failure import KeyPlaneError
@@ -108,13 +108,15 @@ class NearEnd:
         relays: Relays,
         store: KeyStore,
         on_event: Callable[[agent_pb2.AgentEvent], None],
+        *,
+        parameter_set: int = kem.DEFAULT_PARAMETER_SET,
     ) -> None:
         now = time.monotonic()
         self.terms = terms
         self.counters = Counters()
         self.protection = Protection.NONE
         self.path_ids: tuple[PathId, ...] = ()
-        self._maker = BatchMaker(node, terms, peer, relays)
+        self._maker = BatchMaker(node, terms, peer, relays, parameter_set)
         self._store = store
         self._on_event = on_event
         self._trouble: dict[tuple[PathId, ...], _Trouble] = {}

@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from keyweave.agent.drivers.base import DeviceReport, Driver, DriverUnavailableError, LinkEndInfo
+from keyweave.agent.keyplane import kem
 from keyweave.agent.keyplane.budget import TokenBucket
-from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.enrolment import Enrolment
+from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
 from keyweave.agent.keyplane.far import FarEnd
 from keyweave.agent.keyplane.journal import Journal
 from keyweave.agent.keyplane.keystore import KeyStore, Provenance, Records, StoredKey
@@ -23,13 +25,15 @@ from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
 from keyweave.agent.keyplane.near import NearEnd
 from keyweave.agent.keyplane.quarantine import QuarantineNotices
 from keyweave.agent.keyplane.relay import Relays
-from keyweave.agent.keyplane.session import Peer, dial
+from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.keyplane.terms import LinkPolicy, StreamTerms
+from keyweave.agent.keyplane.transport import dial
+from keyweave.agent.keyplane.vouching import Vouching
 from keyweave.agent.observer import Observer
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError
+from keyweave.common.file_watch import FileWatch
 from keyweave.common.names import NAME_RULE, LinkName, NodeName, PathId, StreamName, is_name
-from keyweave.common.tls import TlsFiles
 from keyweave.v1 import agent_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
@@ -62,9 +66,11 @@ class KeyPlane:
         self,
         node: NodeName,
         incarnation: bytes,
-        tls: TlsFiles,
+        enrolment: Enrolment,
         observer: Observer,
         *,
+        files: FileWatch,
+        kem_parameter_set: int = kem.DEFAULT_PARAMETER_SET,
         on_report: Callable[[DeviceReport], None],
         on_event: Callable[[agent_pb2.AgentEvent], None],
         records: Records | None = None,
@@ -79,7 +85,9 @@ class KeyPlane:
         self.observer = observer
         self.relays = Relays(node, self.links, self.peers, self._bad_tag, self._other_path)
         self._incarnation = incarnation
-        self._tls = tls
+        self._enrolment = enrolment
+        self._files = files
+        self._kem_parameter_set = kem_parameter_set
         self._on_report = on_report
         self._on_event = on_event
         self._quarantine_seconds = quarantine_seconds
@@ -88,6 +96,7 @@ class KeyPlane:
         self._group: asyncio.TaskGroup | None = None
         self._alarms: dict[NodeName, TokenBucket] = {}
         self._notices = QuarantineNotices(self.peers)
+        self.vouching = Vouching(enrolment, self.peers, self._peer_lost_trust, on_event)
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -116,6 +125,7 @@ class KeyPlane:
                 group.create_task(_follow(link.take_blocks, link), name=f"link-blocks-{link.name}")
                 group.create_task(_follow(link.watch_device, link), name=f"link-watch-{link.name}")
             group.create_task(self._expire_keys(), name="expire-keys")
+            group.create_task(self.vouching.watch(), name="peer-certificates")
 
     def close(self) -> None:
         """Overwrite all key bytes that this process still holds."""
@@ -141,9 +151,10 @@ class KeyPlane:
             self._stop(f"session-{node}")
             self.peers.pop(node).close()
         for node in addresses.keys() - self.peers.keys():
-            peer = self.peers[node] = Peer(self.node, node, self._incarnation, self)
+            peer = self.peers[node] = Peer(self.node, node, self._incarnation, self._enrolment, self)
             if self.node < node:
-                self._start(f"session-{node}", dial(peer, partial(self._address_of, node), self._tls))
+                dialling = dial(peer, partial(self._address_of, node), self._enrolment, self._files)
+                self._start(f"session-{node}", dialling)
 
     def _apply_links(self, rules: Mapping[LinkName, agent_pb2.LinkRule]) -> None:
         for name, link in self.links.items():
@@ -170,9 +181,17 @@ class KeyPlane:
                 self._stop(f"stream-{name}")
                 self.far[name].forget()
                 self._destroy_keys_of(name, "the stream has changed")
-            near = NearEnd(self.node, terms, peer, self.relays, self.store, self._on_event)
+            near = NearEnd(
+                self.node,
+                terms,
+                peer,
+                self.relays,
+                self.store,
+                self._on_event,
+                parameter_set=self._kem_parameter_set,
+            )
             self.near[name] = near
-            self.far[name] = FarEnd(self.node, terms, self.store)
+            self.far[name] = FarEnd(self.node, terms, self.store, self._kem_parameter_set)
             self._start(f"stream-{name}", near.run())
 
     # ---- frames (session.FrameHandler) --------------------------------------------------------
@@ -209,6 +228,7 @@ class KeyPlane:
 
     def on_connected(self, peer: Peer, *, restarted: bool) -> None:
         """A session is up."""
+        self.vouching.admitted(peer)
         log.get().info("session_up", peer=peer.node, restarted=restarted)
         if restarted:
             self.destroy_keys(lambda key: key.peer_node == peer.node, f"agent {peer.node} has restarted")
@@ -225,6 +245,25 @@ class KeyPlane:
     def on_disconnected(self, peer: Peer) -> None:
         """A session is gone; what it carried fails by itself."""
         log.get().info("session_down", peer=peer.node)
+
+    def on_disbelieved(self, peer: Peer, error: KeyPlaneError) -> None:
+        """Somebody spoke for a peer and was not believed."""
+        self.vouching.disbelieved(peer, error)
+
+    def _peer_lost_trust(self, node: NodeName, reason: str) -> None:
+        """What is shared with a peer that is revoked, and not yet used, goes."""
+        self.destroy_keys(lambda key: key.peer_node == node, reason)
+        for link in self.links.values():
+            if link.peer_node == node:
+                link.destroy_keys(reason, tell=False)
+
+    def _answer_kem(self, peer: Peer, offer: pb.KemOffer) -> pb.Frame:
+        far = self._far_end(peer, offer.stream)
+        try:
+            return far.answer_kem(offer, peer.proven)
+        except SignatureError as error:
+            peer.disbelieve(error)
+            raise
 
     def _on_relay(self, peer: Peer, relay: pb.Relay) -> pb.Frame | Awaitable[pb.Frame]:
         # Policy is asked before any pool byte is spent, so that no node can drain another's pools.
@@ -245,7 +284,7 @@ class KeyPlane:
             case "offer":
                 return self._far_end(peer, frame.offer.stream).confirm(frame.offer)
             case "kem_offer":
-                return self._far_end(peer, frame.kem_offer.stream).answer_kem(frame.kem_offer)
+                return self._answer_kem(peer, frame.kem_offer)
         return self._far_end(peer, frame.assemble.stream).assemble(frame.assemble)
 
     def _far_end(self, peer: Peer, stream: str) -> FarEnd:

@@ -1,35 +1,27 @@
 """One session per pair of agents: frames both ways over one gRPC stream, requests with replies.
 
-The agent whose name sorts first dials. A session outlives its connections: what was sent on a broken one
-is lost and the next begins with a hello. A new incarnation in the hello means that the peer has restarted
-and with it all that was shared with it is gone.
+A session outlives its connections (transport.py): what was sent on a broken one is lost, and the next begins
+with a handshake (handshake.py), before which nothing else is handled. A new incarnation in the hello means
+that the peer has restarted and with it all that was shared with it is gone.
 """
 
 import asyncio
 import itertools
-import random
 import time
 import traceback
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import grpc
 
-from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane import handshake
+from keyweave.agent.keyplane.enrolment import Enrolment
+from keyweave.agent.keyplane.failure import KeyPlaneError, RevokedError, SignatureError
+from keyweave.agent.keyplane.handshake import Channel, Proven, Write
 from keyweave.common import log
-from keyweave.common.cancellation import raise_if_cancelled
-from keyweave.common.identity import Identity, Plane, Role, peer_identity
 from keyweave.common.names import NodeName
-from keyweave.common.tls import TlsFiles, secure_channel
 from keyweave.v1 import keyplane_pb2 as pb
-from keyweave.v1 import keyplane_pb2_grpc
-
-if TYPE_CHECKING:  # generic in grpc's stubs only
-    _Call = grpc.aio.StreamStreamCall[pb.SessionRequest, pb.SessionResponse]
-
-_Write = Callable[[Sequence[pb.Frame]], Awaitable[None]]
 
 HEARTBEAT_SECONDS = 0.5
 SILENT_SECONDS = 2.0
@@ -38,9 +30,8 @@ OUTBOX_FRAMES = 1024
 MESSAGE_FRAMES = 64
 MESSAGE_BYTES = 256 * 1024
 CONCURRENT_REQUESTS = 256
-# Calls of one peer that have not said hello yet; more are refused, or they could pile up unseen.
+# Calls of one peer that have not proved who they are yet; more are refused, or they could pile up unseen.
 UNGREETED_CALLS = 8
-RECONNECT_CAP_SECONDS = 2.0
 
 
 class FrameHandler(Protocol):
@@ -58,18 +49,19 @@ class FrameHandler(Protocol):
         """The connection is gone."""
         ...
 
+    def on_disbelieved(self, peer: "Peer", error: KeyPlaneError) -> None:
+        """Somebody spoke for the peer with a signature or a certificate that is not good, and was refused."""
+        ...
+
 
 class _SessionEndedError(Exception):
     """The stream has ended; unwinds the connection's task group."""
 
 
-# How else than by its status a connection may break; the files of the certificate may be gone for a moment.
-_BROKEN = (KeyPlaneError, asyncio.InvalidStateError, grpc.aio.UsageError, OSError)
-
-
 @dataclass(slots=True)
 class _Connection:
     outbox: asyncio.Queue[pb.Frame]
+    proven: Proven
     last_heard: float
     # Set when a newer connection takes its place, or policy no longer names the peer.
     over: asyncio.Event
@@ -78,11 +70,21 @@ class _Connection:
 class Peer:
     """Another agent, as this one talks with it."""
 
-    def __init__(self, local: NodeName, node: NodeName, incarnation: bytes, handler: FrameHandler) -> None:
+    def __init__(
+        self,
+        local: NodeName,
+        node: NodeName,
+        incarnation: bytes,
+        enrolment: Enrolment,
+        handler: FrameHandler,
+    ) -> None:
         self.node = node
         self.incarnation = b""
+        # What it last proved; kept when the connection is gone.
+        self.last_proven: Proven | None = None
         self._local = local
         self._own_incarnation = incarnation
+        self._enrolment = enrolment
         self._handler = handler
         self._connection: _Connection | None = None
         self._ids = itertools.count(1)
@@ -96,6 +98,13 @@ class Peer:
         """Whether a connection is up and the peer has said hello."""
         return self._connection is not None
 
+    @property
+    def proven(self) -> Proven:
+        """Both ends as they proved themselves on the present connection; KeyPlaneError without one."""
+        if self._connection is None:
+            raise self._unreachable(f"no session with {self.node}")
+        return self._connection.proven
+
     def silent_seconds(self) -> float:
         """How long the peer has said nothing; infinite without a connection."""
         return time.monotonic() - self._connection.last_heard if self._connection else float("inf")
@@ -108,8 +117,16 @@ class Peer:
     def close(self) -> None:
         """Policy no longer names the peer: end its connection and take no other."""
         self._closed = True
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection; the next one has to prove itself anew."""
         if self._connection is not None:
             self._connection.over.set()
+
+    def disbelieve(self, error: KeyPlaneError) -> None:
+        """What was said in the peer's name is refused: let it be known. A connection that stands, stands."""
+        self._handler.on_disbelieved(self, error)
 
     def post(self, frame: pb.Frame) -> bool:
         """Send without reply; False (and nothing sent) without a connection or when its queue is full."""
@@ -142,14 +159,14 @@ class Peer:
             raise KeyPlaneError.from_message(reply.failure)
         return reply
 
-    async def run(self, incoming: AsyncIterator[pb.Frame], write: _Write) -> None:
+    async def run(self, incoming: AsyncIterator[pb.Frame], write: Write, channel: Channel) -> None:
         """Serve one connection until it ends. A newer one replaces an older."""
-        hello = await self._greet(incoming, write)
-        if hello is None or self._closed:
+        proven = await self._greet(incoming, write, channel)
+        if proven is None or self._closed:
             return
-        restarted = bool(self.incarnation) and hello.incarnation != self.incarnation
-        self.incarnation = hello.incarnation
-        connection = _Connection(asyncio.Queue(OUTBOX_FRAMES), time.monotonic(), asyncio.Event())
+        restarted = bool(self.incarnation) and proven.peer_incarnation != self.incarnation
+        self.incarnation, self.last_proven = proven.peer_incarnation, proven
+        connection = _Connection(asyncio.Queue(OUTBOX_FRAMES), proven, time.monotonic(), asyncio.Event())
         if self._connection is not None:
             self._connection.over.set()
         self._connection = connection
@@ -170,8 +187,10 @@ class Peer:
                 self._fail_pending()
                 self._handler.on_disconnected(self)
 
-    async def _greet(self, incoming: AsyncIterator[pb.Frame], write: _Write) -> pb.SessionHello | None:
-        """Exchange hellos; None where the peer leaves without one."""
+    async def _greet(
+        self, incoming: AsyncIterator[pb.Frame], write: Write, channel: Channel
+    ) -> Proven | None:
+        """Exchange hellos and proofs; None where the peer leaves without."""
         if self._ungreeted >= UNGREETED_CALLS:
             raise KeyPlaneError(
                 pb.FAILURE_CODE_OVER_BUDGET,
@@ -179,18 +198,14 @@ class Peer:
             )
         self._ungreeted += 1
         try:
-            await write(
-                [pb.Frame(hello=pb.SessionHello(node=self._local, incarnation=self._own_incarnation))]
+            return await handshake.greet(
+                self._local, self._own_incarnation, self.node, self._enrolment, channel, incoming, write
             )
-            first = await anext(incoming, None)
+        except (SignatureError, RevokedError) as error:
+            self.disbelieve(error)
+            raise
         finally:
             self._ungreeted -= 1
-        if first is None:
-            return None
-        hello = first.hello
-        if first.WhichOneof("body") != "hello" or hello.node != self.node or len(hello.incarnation) != 16:
-            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, f"{self.node} does not begin with its hello")
-        return hello
 
     async def _read(
         self, incoming: AsyncIterator[pb.Frame], connection: _Connection, group: asyncio.TaskGroup
@@ -283,7 +298,7 @@ class Peer:
                 future.set_result(pb.Frame(failure=gone.to_message()))
 
 
-async def _write_all(outbox: asyncio.Queue[pb.Frame], write: _Write) -> None:
+async def _write_all(outbox: asyncio.Queue[pb.Frame], write: Write) -> None:
     while True:
         frames = [await outbox.get()]
         size = frames[0].ByteSize()
@@ -299,78 +314,3 @@ async def _write_all(outbox: asyncio.Queue[pb.Frame], write: _Write) -> None:
 async def _until_over(connection: _Connection) -> None:
     await connection.over.wait()
     raise _SessionEndedError
-
-
-async def dial(peer: Peer, address: Callable[[], str], tls: TlsFiles) -> None:
-    """Keep a connection to `peer` up, with full-jitter backoff between attempts, until cancelled."""
-    server = Identity(Plane.KEY, Role.AGENT, peer.node)
-    failures = 0
-    while True:
-        started = time.monotonic()
-        try:
-            async with secure_channel(address(), tls, server) as channel:
-                stub: keyplane_pb2_grpc.KeyPlaneServiceAsyncStub = keyplane_pb2_grpc.KeyPlaneServiceStub(
-                    channel
-                )
-                call = stub.Session()  # type: ignore[call-arg]  # written to, not iterated over
-
-                await peer.run(_frames(call), partial(_write, call))
-        except grpc.aio.AioRpcError as error:
-            reason = f"{error.code().name}: {error.details()}"
-        except _BROKEN as error:
-            reason = str(error)
-        except BaseExceptionGroup as group:
-            rest = group.split((grpc.aio.AioRpcError, *_BROKEN))[1]
-            if rest is not None:
-                raise rest from None
-            reason = str(group.exceptions[0])
-        else:
-            reason = "the peer ended the session"
-        raise_if_cancelled()
-        failures = 0 if time.monotonic() - started > RECONNECT_CAP_SECONDS else failures + 1
-        log.get().info("session_lost", peer=peer.node, reason=reason)
-        # Full jitter: peers of a restarted agent must not all come back at the same instant.
-        await asyncio.sleep(random.uniform(0, min(RECONNECT_CAP_SECONDS, 0.05 * 2**failures)))  # noqa: S311
-
-
-async def _write(call: "_Call", frames: Sequence[pb.Frame]) -> None:
-    await call.write(pb.SessionRequest(frames=frames))
-
-
-async def _frames(
-    messages: AsyncIterable[pb.SessionRequest | pb.SessionResponse | None],
-) -> AsyncIterator[pb.Frame]:
-    async for message in messages:
-        # For bytes that do not parse gRPC logs an error and hands on None, whatever its types say.
-        if message is None:
-            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, "the peer sent bytes that are no message")
-        for frame in message.frames:
-            yield frame
-
-
-class KeyPlaneServicer(keyplane_pb2_grpc.KeyPlaneServiceServicer):
-    """The side that is dialled."""
-
-    def __init__(self, find_peer: Callable[[NodeName], Peer | None]) -> None:
-        self._find_peer = find_peer
-
-    async def Session(  # type: ignore[override]  # noqa: N802 (gRPC's name; it writes, it does not yield)
-        self,
-        request_iterator: AsyncIterator[pb.SessionRequest],
-        context: "grpc.aio.ServicerContext[pb.SessionRequest, pb.SessionResponse]",
-    ) -> None:
-        """Serve a peer that policy names; others get nothing."""
-        caller = peer_identity(context.auth_context(), Plane.KEY, frozenset({Role.AGENT}))
-        peer = self._find_peer(NodeName(caller.name))
-        if peer is None:
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED, f"no policy here names the peer '{caller.name}'"
-            )
-
-        async def write(frames: Sequence[pb.Frame]) -> None:
-            await context.write(pb.SessionResponse(frames=frames))
-
-        try:
-            await peer.run(_frames(request_iterator), write)
-        except KeyPlaneError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
