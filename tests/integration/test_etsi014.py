@@ -33,6 +33,7 @@ from keyweave.agent.etsi014.supply import (
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import SaeId
 from keyweave.common.pki import Authority
+from keyweave.common.revocation import Trust
 from keyweave.common.tls import TlsFiles
 
 MASTER, SLAVE, STRANGER = SaeId("bank-a"), SaeId("bank-b"), SaeId("bank-c")
@@ -552,9 +553,9 @@ async def test_a_certificate_is_parsed_once_per_connection(
     parsed: list[bytes] = []
     real = callers.caller
 
-    def counting(certificate: bytes, source: SaeIdFrom) -> callers.Caller:
+    def counting(certificate: bytes, source: SaeIdFrom, trust: Trust | None) -> callers.Caller:
         parsed.append(certificate)
-        return real(certificate, source)
+        return real(certificate, source, trust)
 
     monkeypatch.setattr(callers, "caller", counting)
     async with client(pki, url, pki.sae(MASTER)) as http:
