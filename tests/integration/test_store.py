@@ -22,9 +22,9 @@ from keyweave.common.errors import (
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
 from keyweave.controller import store as stores
 from keyweave.controller.events import Event, Severity
-from keyweave.controller.rollout import RetiringSet, Rollout
+from keyweave.controller.rollout import RetiringSet, Rollout, RolloutChange, StreamRollout
 from keyweave.controller.store import Store
-from keyweave.controller.topology import Hop, PathSet, Plan, StreamPlan
+from keyweave.controller.topology import Hop, PathSet, StreamPlan
 from keyweave.controller.topology import Path as RelayPath
 from keyweave.v1 import types_pb2
 
@@ -53,19 +53,17 @@ def node(name: str = "a", **fields: Any) -> types_pb2.Node:
     return types_pb2.Node(name=name, **fields)
 
 
-def rollout(version: int = 1) -> Rollout:
+def rollout(version: int = 1) -> RolloutChange:
     hops = (
         Hop(LinkName("ab"), NodeName("a"), NodeName("b")),
         Hop(LinkName("bc"), NodeName("b"), NodeName("c")),
     )
     path_set = PathSet(0, 1234.5, (RelayPath(PathId("s:1"), hops),), "narrowest link bc")
     plan = StreamPlan(StreamName("s"), 1234.5, (path_set,), "why", "unmet")
-    return Rollout(
-        Plan(version, 7, {StreamName("s"): plan}),
-        (RetiringSet(StreamName("s"), path_set, may_be_held=False),),
-        frozenset({PathId("s:1"), PathId("s:2")}),
-        epoch=3,
+    followed = StreamRollout(
+        StreamName("s"), plan, (RetiringSet(path_set, may_be_held=False),), frozenset({PathId("s:1")})
     )
+    return RolloutChange(version, 7, 3, {StreamName("s"): followed})
 
 
 def event(number: int) -> Event:
@@ -104,7 +102,7 @@ async def test_no_write_of_a_succeeded_controller_changes_anything(store: Store,
             await write
     intent = await successor.load_intent()
     assert dict(intent.nodes) == {"a": present}
-    assert await successor.load_rollout() == rollout(1)
+    assert await successor.load_rollout() == Rollout().after(rollout(1))
     assert await successor.last_event_id() == 1
     assert await successor.stored_epoch() == 2
 
@@ -165,7 +163,7 @@ async def test_what_was_acknowledged_is_there_after_reopening(store: Store, tmp_
     stream.revision = 1
     assert intent.streams[StreamName("s")] == stream
     assert intent.streams[StreamName("s")].HasField("max_trusted_nodes")
-    assert await again.load_rollout() == rollout()
+    assert await again.load_rollout() == Rollout().after(rollout())
     assert await again.recent_events(10) == (event(1), event(2))
     await again.close()
 

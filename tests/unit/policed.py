@@ -8,13 +8,12 @@ from keyweave.agent.policy import Policy, PolicyRefusedError, next_policy
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
 from keyweave.controller.distribution import Distribution
 from keyweave.controller.instructions import Confirm, Instruction, PersistRollout, Push
+from keyweave.controller.plan_changes import changed_streams
 from keyweave.controller.push import fill
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.routing.network import path_id
 from keyweave.controller.topology import Hop, Path, PathSet, Plan, Snapshot, StreamPlan
 from keyweave.v1 import agent_pb2
-
-NO_PLAN = Plan(version=0, snapshot_version=0)
 
 
 def path(stream: str, *nodes: str) -> Path:
@@ -83,7 +82,7 @@ class Network:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.epoch = 1
-        self.stored = Rollout(NO_PLAN)
+        self.stored = Rollout()
         self.agents = {name: Agent(name) for name in snapshot.nodes}
         self.distribution = Distribution(self.epoch, self.stored)
         self.writes = 0
@@ -99,8 +98,8 @@ class Network:
             if limit is not None and count >= limit:
                 break
             match instruction:
-                case PersistRollout(rollout):
-                    self.stored = rollout
+                case PersistRollout(change):
+                    self.stored = self.stored.after(change)
                     self.writes += 1
                 case Push(node, _, _):
                     assert not self.agents[node].inbox, "one push at a time"
@@ -117,7 +116,8 @@ class Network:
         self.carry_out(self.distribution.settle(self.take_snapshot), limit)
 
     def adopt(self, new: Plan, *, crash_after: int | None = None) -> None:
-        self.distribution.adopt(new, lambda _stream, _set: True)
+        changed = changed_streams(self.distribution.plan, new)
+        self.distribution.adopt(new, changed, lambda _stream, _set: True)
         self.settle(crash_after)
 
     def restart(self) -> None:

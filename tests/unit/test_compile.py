@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from keyweave.agent.policy_checks import check_rules
 from keyweave.common.names import LinkName, NodeName, PathId
 from keyweave.common.policy_digest import policy_digest, rule_digest
-from keyweave.controller.compile import NodePolicy, compile_policies
 from keyweave.controller.plan_changes import permits
+from keyweave.controller.policies import NodePolicy
 from keyweave.controller.rollout import RetiringSet, Rollout
 from keyweave.controller.routing import plan_streams
 from keyweave.controller.topology import Condition, PathSet, Snapshot
 from keyweave.v1 import agent_pb2
 from tests.unit.networks import random_network, snapshot, stream
 from tests.unit.policed import path, plan
+from tests.unit.whole_compile import compile_policies, rolled_out
 
 A, B, P, Q = NodeName("a"), NodeName("b"), NodeName("p"), NodeName("q")
 LINKS = [
@@ -37,7 +38,13 @@ def compiled(rollout: Rollout, network: Snapshot = NETWORK) -> dict[NodeName, di
 
 
 def established(rollout: Rollout) -> Rollout:
-    return replace(rollout, established=frozenset(routed.path.path_id for routed in rollout.paths()))
+    return replace(
+        rollout,
+        streams={
+            name: replace(one, established=frozenset(path.path_id for path in one.paths()))
+            for name, one in rollout.streams.items()
+        },
+    )
 
 
 def used(rule: agent_pb2.Rule) -> list[set[str]]:
@@ -49,7 +56,7 @@ def used(rule: agent_pb2.Rule) -> list[set[str]]:
 def test_agents_accept_what_is_compiled_from_any_plan(seed: int, k: int) -> None:
     links = random_network(seed, nodes=7, links=12)
     network = snapshot(links, [stream("s", "n0", "n5", k=k), stream("r", "n1", "n6", key_size_bits=512)])
-    rollout = established(Rollout(plan_streams(network, None, 1)))
+    rollout = established(rolled_out(plan_streams(network, None, 1)))
     for node, policy in compile_policies(network, rollout).items():
         assert check_rules(node, rules(policy)) == ()
         assert policy.digest == policy_digest(rules(policy).values())
@@ -61,7 +68,7 @@ def test_the_same_plan_compiles_to_the_same_bytes_whatever_the_order_it_is_given
     links = random_network(seed, nodes=6, links=9)
     streams = [stream("s", "n0", "n5"), stream("r", "n1", "n4")]
     network = snapshot(links, streams)
-    rollout = established(Rollout(plan_streams(network, None, 1)))
+    rollout = established(rolled_out(plan_streams(network, None, 1)))
     shuffled = replace(
         network,
         nodes=dict(reversed(list(network.nodes.items()))),
@@ -74,7 +81,7 @@ def test_the_same_plan_compiles_to_the_same_bytes_whatever_the_order_it_is_given
 
 
 def test_each_node_gets_its_links_its_peers_its_stream_ends_and_the_paths_that_cross_it() -> None:
-    nodes = compiled(established(Rollout(plan(1, {"s": [[OVER_P]]}))))
+    nodes = compiled(established(rolled_out(plan(1, {"s": [[OVER_P]]}))))
     relay = f"relay/s/{OVER_P.path_id}"
     assert set(nodes[A]) == {"link/a-p", "link/a-q", "peer/b", "peer/p", "peer/q", "stream/s"}
     assert set(nodes[P]) == {"link/a-p", "link/b-p", "peer/a", "peer/b", relay}
@@ -87,7 +94,7 @@ def test_each_node_gets_its_links_its_peers_its_stream_ends_and_the_paths_that_c
 
 
 def test_a_path_that_is_not_established_is_carried_and_accepted_but_not_used() -> None:
-    nodes = compiled(Rollout(plan(1, {"s": [[OVER_P]]})))
+    nodes = compiled(rolled_out(plan(1, {"s": [[OVER_P]]})))
     assert f"relay/s/{OVER_P.path_id}" in nodes[P]
     for end in (A, B):
         rule = nodes[end]["stream/s"]
@@ -96,7 +103,7 @@ def test_a_path_that_is_not_established_is_carried_and_accepted_but_not_used() -
 
 
 def test_a_set_is_used_only_if_all_its_paths_are_established() -> None:
-    rollout = Rollout(plan(1, {"s": [[OVER_P, OVER_Q]]}), established=frozenset({OVER_P.path_id}))
+    rollout = rolled_out(plan(1, {"s": [[OVER_P, OVER_Q]]}), established={OVER_P.path_id})
     assert used(compiled(rollout)[A]["stream/s"]) == []
     assert used(compiled(established(rollout))[A]["stream/s"]) == [{OVER_P.path_id, OVER_Q.path_id}]
 
@@ -108,8 +115,8 @@ def test_a_retiring_set_is_used_until_what_replaces_it_is_established_unless_for
         (False, {OVER_P.path_id}, []),
         (True, {OVER_P.path_id, OVER_Q.path_id}, [{OVER_Q.path_id}]),
     ):
-        retiring = (RetiringSet(OVER_STREAM, former, may_be_held),)
-        rollout = Rollout(plan(2, {"s": [[OVER_Q]]}), retiring, frozenset(map(PathId, known)))
+        retiring = {OVER_STREAM: [RetiringSet(former, may_be_held)]}
+        rollout = rolled_out(plan(2, {"s": [[OVER_Q]]}), retiring, map(PathId, known))
         nodes = compiled(rollout)
         assert used(nodes[A]["stream/s"]) == expected
         assert f"relay/s/{OVER_P.path_id}" in nodes[P], "it is carried as long as it is retiring"
@@ -119,23 +126,24 @@ OVER_STREAM = next(iter(NETWORK.streams))
 
 
 def test_a_stream_without_a_quantum_path_still_has_its_ends() -> None:
-    nodes = compiled(Rollout(plan(1, {})))
+    nodes = compiled(rolled_out(plan(1, {})))
     assert used(nodes[A]["stream/s"]) == []
     assert "peer/b" in nodes[A]
 
 
 def test_words_of_the_planner_change_no_digest() -> None:
-    rollout = established(Rollout(plan(1, {"s": [[OVER_P]]})))
+    rollout = established(rolled_out(plan(1, {"s": [[OVER_P]]})))
+    followed = rollout.streams[OVER_STREAM]
     planned = rollout.plan.streams[OVER_STREAM]
     reworded = replace(planned, path_sets=tuple(replace(s, reason="better") for s in planned.path_sets))
-    other = replace(rollout, plan=replace(rollout.plan, streams={OVER_STREAM: reworded}))
+    other = replace(rollout, streams={OVER_STREAM: replace(followed, plan=reworded)})
     assert compile_policies(NETWORK, rollout)[A].digest == compile_policies(NETWORK, other)[A].digest
 
 
 def test_nothing_is_said_of_a_peer_whose_address_nobody_has_given() -> None:
     unknown = replace(NETWORK.nodes[P], key_plane_address="")
     network = replace(NETWORK, nodes={**NETWORK.nodes, P: unknown})
-    rollout = established(Rollout(plan(1, {"s": [[OVER_P], [OVER_Q]]})))
+    rollout = established(rolled_out(plan(1, {"s": [[OVER_P], [OVER_Q]]})))
     nodes = compiled(rollout, network)
     assert "peer/p" not in nodes[A]
     assert "link/a-p" not in nodes[A]
@@ -145,7 +153,7 @@ def test_nothing_is_said_of_a_peer_whose_address_nobody_has_given() -> None:
 
 def test_a_relay_may_carry_the_whole_stream_both_ways_and_refill_both_buffers_at_once() -> None:
     network = replace(NETWORK, streams={s.name: replace(s, buffer_keys=10) for s in NETWORK.streams.values()})
-    nodes = compiled(Rollout(plan(1, {"s": [[OVER_P], [OVER_Q]]}, backups=1)), network)
+    nodes = compiled(rolled_out(plan(1, {"s": [[OVER_P], [OVER_Q]]}, backups=1)), network)
     for node, over in ((P, OVER_P), (Q, OVER_Q)):
         rule = nodes[node][f"relay/s/{over.path_id}"].relay
         assert rule.budget_bps == 2 * max(1000, 500, 8 * 256)
@@ -158,7 +166,7 @@ def test_a_disabled_link_has_no_rule_at_either_end_and_no_stream_may_use_a_path_
     network = replace(
         NETWORK, links={**NETWORK.links, name: replace(view, link=replace(view.link, disabled=True))}
     )
-    nodes = compiled(Rollout(plan(1, {})), network)
+    nodes = compiled(rolled_out(plan(1, {})), network)
     assert "link/a-p" not in nodes[A] | nodes[P]
     assert "link/b-p" in nodes[P]
     over_p, over_q = (PathSet(0, 1000.0, (over,), "") for over in (OVER_P, OVER_Q))
@@ -173,16 +181,10 @@ def test_both_ends_are_told_since_when_a_link_is_suspect_and_only_while_it_is() 
     for condition, since in ((Condition.SUSPECT, 1_700_000_000_500_000_000), (Condition.DOWN, 0)):
         network = replace(NETWORK, links={**NETWORK.links, name: replace(view, condition=condition)})
         for node in (A, P):
-            told = compiled(Rollout(plan(1, {})), network)[node]
+            told = compiled(rolled_out(plan(1, {})), network)[node]
             assert told["link/a-p"].link.suspect_since_unix_nanos == since
             assert len(told["link/a-p"].link.suspect_reason) == (300 if since else 0)
             assert check_rules(node, told) == ()
-
-
-def test_only_the_nodes_asked_for_are_compiled_and_to_the_same_policies() -> None:
-    rollout = established(Rollout(plan(1, {"s": [[OVER_P]]})))
-    everything = compile_policies(NETWORK, rollout)
-    assert compile_policies(NETWORK, rollout, {A, NodeName("gone")}) == {A: everything[A]}
 
 
 def test_a_digest_names_the_set_of_rules_and_no_order() -> None:

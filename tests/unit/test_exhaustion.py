@@ -4,7 +4,7 @@ from keyweave.common.names import NodeName
 from keyweave.controller.instructions import Push
 from keyweave.controller.stimuli import AgentReported, Batch
 from keyweave.v1 import agent_pb2
-from tests.unit.test_reconcile import Run
+from tests.unit.core_run import Run
 
 
 def paths_told(push: Push) -> int:

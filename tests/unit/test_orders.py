@@ -27,7 +27,6 @@ from keyweave.controller.stimuli import (
 )
 from keyweave.v1 import agent_pb2, types_pb2
 from tests.unit.networks import snapshot
-from tests.unit.policed import NO_PLAN
 
 A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
 AB = LinkName("ab")
@@ -62,7 +61,7 @@ class World:
 
     core: Core = field(init=False)
     # The disk.
-    rollout: Rollout = field(default_factory=lambda: Rollout(NO_PLAN))
+    rollout: Rollout = field(default_factory=Rollout)
     orders: dict[OrderId, Order] = field(default_factory=dict)
     epoch: int = 0
     now: float = START
@@ -111,8 +110,8 @@ class World:
             match instruction:
                 case Emit(event):
                     self.events.append(event)
-                case PersistRollout(rollout):
-                    self.rollout = rollout
+                case PersistRollout(change):
+                    self.rollout = self.rollout.after(change)
                 case ForgetOrder(order_id):
                     self.orders.pop(order_id, None)
                 case Push(node, _, _):

@@ -1,149 +1,30 @@
 """The core: what happens, in; what is to be done, out."""
 
-from dataclasses import dataclass, field, replace
-
 import pytest
 from google.rpc import code_pb2, status_pb2
 
-from keyweave.common.names import LinkName, NodeName, StreamName
-from keyweave.controller import routing
-from keyweave.controller.events import Event, Severity
+from keyweave.common.names import LinkName
+from keyweave.controller.events import Severity
 from keyweave.controller.instructions import (
     Confirm,
-    Emit,
     FallSilent,
     Instruction,
     PersistRollout,
-    Push,
-    WakeAt,
 )
-from keyweave.controller.reconcile import Core, CoreSettings
-from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import (
-    AgentReported,
     Batch,
-    LinkObserved,
     NodeDeleted,
-    PolicyAcked,
     PolicyConnected,
     PolicyDisconnected,
     PolicyNacked,
-    Stimulus,
     StreamDeleted,
     StreamPut,
     StreamsReported,
-    Tick,
 )
-from keyweave.controller.topology import Condition, OnExhaustion, Snapshot
+from keyweave.controller.topology import Condition
 from keyweave.v1 import agent_pb2, types_pb2
-from tests.unit.measurements import samples
-from tests.unit.networks import snapshot, stream
-from tests.unit.policed import NO_PLAN
-
-A, B, P, Q = NodeName("a"), NodeName("b"), NodeName("p"), NodeName("q")
-S = StreamName("s")
-# Over p is better until a-p or b-p fails.
-LINKS = [("a-p", "a", "p", 1.0), ("b-p", "b", "p", 1.0), ("a-q", "a", "q", 1.0), ("b-q", "b", "q", 1.0)]
-NETWORK = snapshot(
-    LINKS,
-    [stream("s", "a", "b", max_rate_bps=1000.0, require_qkd=True, on_exhaustion=OnExhaustion.WAIT)],
-)
-START = 1_000_000.0
-
-
-@dataclass
-class Run:
-    """A core in simulated time that is woken when it asks to be, and agents that answer if told to."""
-
-    network: Snapshot = NETWORK
-    stored: Rollout = field(default_factory=lambda: Rollout(NO_PLAN))
-    epoch: int = 1
-    now: float = START
-    journal: list[tuple[float, Stimulus]] = field(default_factory=list)
-    done: list[Instruction] = field(default_factory=list)
-    answering: bool = True
-    has: dict[NodeName, bytes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.core = Core(settings=CoreSettings(), planner=routing, epoch=self.epoch, stored=self.stored)
-        self._wake: float | None = None
-        links = {name: view.link for name, view in self.network.links.items()}
-        self._follow(self.core.start(self.network.nodes, links, self.network.streams, self.now))
-
-    def handle(self, stimulus: Stimulus) -> list[Instruction]:
-        """Have the core handle it; what that led to, the agents' answers included."""
-        self.journal.append((self.now, stimulus))
-        out = self.core.handle(stimulus, self.now)
-        return out + self._follow(out)
-
-    def _follow(self, out: list[Instruction]) -> list[Instruction]:
-        self.done += out
-        led_to: list[Instruction] = []
-        for instruction in out:
-            match instruction:
-                case WakeAt(when):
-                    self._wake = when
-                case Push(node, target, _) if self.answering:
-                    self.has[node] = target.policy.digest
-                    led_to += self.handle(PolicyAcked(node, target.policy.digest))
-        return led_to
-
-    def advance(self, seconds: float) -> list[Instruction]:
-        """Time goes by, and the core is woken as it asked."""
-        until = self.now + seconds
-        out: list[Instruction] = []
-        while self._wake is not None and self._wake <= until:
-            self.now, self._wake = max(self.now, self._wake), None
-            out += self.handle(Tick())
-        self.now = until
-        return out
-
-    def measure(
-        self, seconds: float, skr: dict[str, float], *, without: tuple[str, ...] = ()
-    ) -> list[Instruction]:
-        """Both ends of every link report, ten times a second."""
-        out: list[Instruction] = []
-        for _ in range(round(seconds * 5)):
-            for name, view in self.network.links.items():
-                if name not in without:
-                    for node in (view.link.a, view.link.b):
-                        out += self.handle(observed(name, node, self.now, skr.get(name, 1000.0)))
-            out += self.advance(0.2)
-        return out
-
-    def connect(self, *, epoch: int = 0, highest_epoch: int = 0) -> list[Instruction]:
-        """Every agent connects with what it has."""
-        out: list[Instruction] = []
-        for node in sorted(self.network.nodes):
-            have = agent_pb2.PolicyVersion(epoch=epoch, version=1, digest=self.has.get(node, b""))
-            out += self.handle(PolicyConnected(node, have, highest_epoch))
-        return out
-
-    def first_path(self) -> tuple[NodeName, ...]:
-        """The nodes of the path that the stream uses first."""
-        sets = self.core.plan.streams[S].path_sets
-        return sets[0].paths[0].nodes if sets else ()
-
-
-RATES = {"a-p": 5000.0, "b-p": 5000.0, "a-q": 4000.0, "b-q": 4000.0}
-
-
-def observed(link: str, node: NodeName, now: float, skr: float) -> Batch:
-    one = replace(samples(node, start=now - 0.2, skr=skr), link=LinkName(link))
-    return Batch(node, b"i" * 16, 1, (LinkObserved(one),))
-
-
-def reported(node: NodeName, kind: agent_pb2.AgentEventKind, **fields: object) -> Batch:
-    event = agent_pb2.AgentEvent(kind=kind, **fields)  # type: ignore[arg-type]  # fields by name
-    return Batch(node, b"i" * 16, 1, (AgentReported(node, event),))
-
-
-def events(instructions: list[Instruction], kind: str) -> list[Event]:
-    return [i.event for i in instructions if isinstance(i, Emit) and i.event.kind == kind]
-
-
-def pushes(instructions: list[Instruction]) -> list[Push]:
-    return [i for i in instructions if isinstance(i, Push)]
+from tests.unit.core_run import RATES, A, B, P, Q, Run, S, events, observed, pushes, reported
+from tests.unit.networks import stream
 
 
 @pytest.fixture
@@ -158,7 +39,10 @@ def running() -> Run:
 
 
 def restarted(run: Run) -> Run:
-    stored = next(i.rollout for i in reversed(run.done) if isinstance(i, PersistRollout))
+    stored = run.stored
+    for instruction in run.done:
+        if isinstance(instruction, PersistRollout):
+            stored = stored.after(instruction.change)
     return Run(stored=stored, epoch=run.epoch + 1, now=run.now + 1.0, has=dict(run.has))
 
 
@@ -389,7 +273,7 @@ def test_a_recorded_run_replays_to_the_same_instructions(running: Run) -> None:
     running.handle(StreamPut(stream("t", "p", "q")))
     running.advance(5.0)
     replay = Run()
-    replay.answering = False  # the answers are in the journal
+    replay.answering = replay.optimising = False  # the answers are in the journal
     for now, stimulus in running.journal:
         replay.now = now
         replay.handle(stimulus)

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from keyweave.common.names import NodeName
+from keyweave.common.names import NodeName, StreamName
 from keyweave.controller.topology import Path
 from tests.unit.networks import snapshot, stream
 from tests.unit.policed import Network, path, plan
@@ -125,7 +125,7 @@ class Reality(RuleBasedStateMachine):
         self.net.calm_down()
         wanted = {p.path_id for paths in self.chosen for p in paths}
         assert used(self.net, "a") == used(self.net, "b") == wanted
-        assert not self.net.distribution.rollout.retiring
+        assert not any(one.retiring for one in self.net.distribution.streams.values())
         assert all(self.net.distribution.agent(NodeName(name)).in_sync for name in NODES)
 
     @invariant()
@@ -254,7 +254,7 @@ def test_the_store_knows_of_a_path_before_an_end_may_use_it() -> None:
     for name in ("a", "b"):
         net.acknowledge(name)
     net.acknowledge("p", crash_after=2)  # the store is written, the first end hears of it, and no more
-    assert OVER_P.path_id in net.stored.established
+    assert OVER_P.path_id in net.stored.streams[StreamName("s")].established
     assert used(net, "a") == {OVER_P.path_id}
     net.connect("p")
     net.adopt(plan(2, {"s": []}))
@@ -351,4 +351,4 @@ def test_a_path_stays_for_an_end_that_was_away_through_a_lost_disk_and_a_crash()
     net.check()
     net.calm_down()
     assert used(net, "b") == set()
-    assert not net.distribution.rollout.retiring
+    assert not any(one.retiring for one in net.distribution.streams.values())

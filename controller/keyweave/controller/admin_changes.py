@@ -29,6 +29,7 @@ from keyweave.controller.intent import (
     node_of,
     stream_of,
 )
+from keyweave.controller.optimiser import in_thread
 from keyweave.controller.orders import Order, OrderKind
 from keyweave.controller.preview import plan_under
 from keyweave.controller.routing.warnings import warnings_for
@@ -133,7 +134,7 @@ class Changes:
             self._check_deletable(kind, name)
             candidate = self.intent.without(kind, name)
             if validate_only:
-                return self._preview(candidate)
+                return await self._preview(candidate)
             self._check_writable()
             await self._store.delete(kind, name)
             self.intent = candidate
@@ -194,15 +195,16 @@ class Changes:
             snapshot = self._planner.snapshot()
             warnings = await asyncio.to_thread(warnings_for, snapshot, stream_of(spec))
         if validate_only:
-            return Changed(spec, self._preview(self.intent.put(spec)), warnings)
+            return Changed(spec, await self._preview(self.intent.put(spec)), warnings)
         self._check_writable()
         stored = await self._store.put(spec)
         self.intent = self.intent.put(stored)
         await self._planner.submit(_put(stored, warnings))
         return Changed(stored, warnings=warnings)
 
-    def _preview(self, candidate: Intent) -> admin_pb2.Plan:
-        plan = plan_under(candidate, self._planner.snapshot(), self._planner.plan())
+    async def _preview(self, candidate: Intent) -> admin_pb2.Plan:
+        snapshot, present = self._planner.snapshot(), self._planner.plan()
+        plan = await in_thread(lambda: plan_under(candidate, snapshot, present), "preview")
         return plan_message(plan, 0.0)
 
     def _check_writable(self) -> None:

@@ -42,12 +42,14 @@ from keyweave.controller.instructions import (
     FallSilent,
     ForgetOrder,
     Instruction,
+    Optimise,
     PersistRollout,
     Push,
     WakeAt,
 )
 from keyweave.controller.intent import Intent, link_of, node_of, stream_of
 from keyweave.controller.metrics import ControllerMetrics
+from keyweave.controller.optimiser import Optimiser
 from keyweave.controller.orders import Order
 from keyweave.controller.overview import Overview
 from keyweave.controller.push import PolicyPusher
@@ -84,15 +86,15 @@ class _Clock:
 
 
 class _MeasuredPlanner:
-    """Step 4 with a stopwatch. Planning runs inline; to move it off the loop, move it here."""
+    """Step 4 with a stopwatch: repairs in the core, plans of everything in the optimiser's thread."""
 
     def __init__(self, metrics: ControllerMetrics) -> None:
         self._durations = metrics.planning_duration_seconds
 
-    def plan_streams(self, snapshot: Snapshot, previous: Plan | None, version: int) -> Plan:
+    def plan(self, asked: Optimise) -> Plan:
         """Route all streams."""
         with self._durations.labels("plan").time():
-            return routing.plan_streams(snapshot, previous, version)
+            return routing.plan_streams(asked.snapshot, asked.previous, asked.previous.version + 1)
 
     def repair(
         self, snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName], version: int
@@ -115,9 +117,10 @@ class Controller:
             hold_down_seconds=config.links.hold_down_seconds,
             hold_down_max_seconds=config.links.hold_down_max_seconds,
         )
+        planner = _MeasuredPlanner(self.metrics)
         self._core = Core(
             settings=CoreSettings(warmup_seconds=config.warmup_seconds, links=limits),
-            planner=_MeasuredPlanner(self.metrics),
+            planner=planner,
             epoch=store.epoch,
             stored=stored,
         )
@@ -126,6 +129,7 @@ class Controller:
         self._unstored: deque[Event] = deque(maxlen=UNSTORED_EVENTS)
         self._alarm: asyncio.TimerHandle | None = None
         self._finishing = False
+        self.optimiser = Optimiser(planner.plan, self._offer)
         self.intake = TelemetryIntake(known_node=self._knows, submit=self._offer)
         self.inspection = Inspection(known_node=self._knows)
         self.pusher = PolicyPusher(
@@ -236,8 +240,10 @@ class Controller:
         await self._record([i.event for i in instructions if isinstance(i, Emit)])
         for instruction in instructions:
             match instruction:
-                case PersistRollout(rollout):
-                    await self._stored("rollout", partial(self._store.save_rollout, rollout))
+                case PersistRollout(change):
+                    await self._stored("rollout", partial(self._store.save_rollout, change))
+                case Optimise():
+                    self.optimiser.execute(instruction)
                 case ForgetOrder(order_id):
                     await self._stored("order", partial(self._store.delete_order, order_id))
                 case Push() | Confirm():
@@ -316,9 +322,9 @@ async def serve(config: ControllerConfig, stop: asyncio.Event) -> None:
     try:
         epoch = await store.claim_epoch(f"{socket.gethostname()}:{os.getpid()}")
         intent = await store.load_intent()
-        stored = await store.load_rollout() or Rollout(Plan(version=0, snapshot_version=0))
+        stored = await store.load_rollout() or Rollout()
         log.get().info(
-            "controller_starting", epoch=epoch, plan_version=stored.plan.version, streams=len(intent.streams)
+            "controller_starting", epoch=epoch, plan_version=stored.version, streams=len(intent.streams)
         )
         controller = Controller(config, store, stored, await store.last_event_id())
         await controller.start(intent, await store.load_orders())
@@ -366,6 +372,7 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             group.create_task(controller.run(), name="core")
             watching = group.create_task(files.run(), name="file-watch")
+            optimiser = group.create_task(controller.optimiser.run(), name="optimiser")
             await server.start()
             for service in ("", *services):
                 await health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -380,6 +387,7 @@ async def _serve(
             controller.events.close()
             await server.stop(SHUTDOWN_GRACE_SECONDS)
             await admin.close()
+            optimiser.cancel()
             await controller.finish()
             watching.cancel()
     finally:

@@ -1,25 +1,27 @@
-"""Step 5: from the plan to one policy per node. Pure, and deterministic to the byte.
+"""Step 5: what a link and a stream amount to in the rules of nodes. Pure, and deterministic to the byte.
 
 A path that is planned or retiring stands in the rules of every node on it: a relay rule at each trusted
 node, an entry in `accepted_paths` at both ends. Which sets of paths the ends may draw keys over
-(`path_sets`) is what `Rollout.usable_sets` says; `rollout` has the rules of make-before-break.
+(`path_sets`) is what `StreamRollout.usable_sets` says; `rollout` has the rules of make-before-break.
+
+Every rule follows from one link, stream, order or peer alone; `policies` puts a node's together and keeps
+them up to date.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from keyweave.common.names import NodeName, PathId, StreamName
-from keyweave.common.policy_digest import combine, serialized_rule_digest
+from keyweave.common.names import NodeName, PathId
 from keyweave.controller.agent_events import NANOS
-from keyweave.controller.orders import OrderKind
-from keyweave.controller.rollout import Rollout, RoutedPath
+from keyweave.controller.orders import Order, OrderKind
+from keyweave.controller.rollout import StreamRollout
 from keyweave.controller.topology import (
     Condition,
     LinkView,
+    Node,
     OnExhaustion,
     Path,
     PathSet,
-    Snapshot,
     Stream,
     StreamPlan,
 )
@@ -29,6 +31,9 @@ from keyweave.v1 import agent_pb2, types_pb2
 BUDGET_FLOOR_KEYS_PER_SECOND = 8
 # Either end may be master, and each draws from its own direction: twice the one-way need.
 DIRECTIONS = 2
+# Budgets are rounded up to so many binary digits (by at most a quarter), so that a rate that moves a little
+# changes the rules of the two ends and not of every node between them.
+_BUDGET_DIGITS = 3
 # Size assumed for a stream that is gone while its last paths drain.
 _DEFAULT_KEY_BITS = 256
 _DEFAULT_BUFFER_KEYS = 64
@@ -46,67 +51,58 @@ ORDER_KINDS = {
     OrderKind.NODE_ZEROIZE: types_pb2.ORDER_KIND_NODE_ZEROIZE,
 }
 
+Nodes = Mapping[NodeName, Node]
+
 
 @dataclass(frozen=True, slots=True)
-class NodePolicy:
-    """The desired state of one node."""
+class NodeRule:
+    """One rule of one node, and what it means for the node as a whole."""
 
-    # Deterministic serialization of each rule, by rule_id in sorted order.
-    rules: Mapping[str, bytes]
-    digest: bytes
-    # Paths this node relays or accepts under the policy, and paths it may draw keys over.
-    carries: frozenset[PathId] = frozenset()
-    uses: frozenset[PathId] = frozenset()
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A node's rules while they are collected."""
-
-    rules: list[agent_pb2.Rule] = field(default_factory=list)
-    peers: set[NodeName] = field(default_factory=set)
-    carries: set[PathId] = field(default_factory=set)
-    uses: set[PathId] = field(default_factory=set)
+    node: NodeName
+    rule_id: str
+    # Deterministic serialization.
+    data: bytes
+    # Nodes that this one has to know for it.
+    peers: tuple[NodeName, ...] = ()
+    # Paths the node relays or accepts by it, and paths it may draw keys over.
+    carries: tuple[PathId, ...] = ()
+    uses: tuple[PathId, ...] = ()
 
 
-def compile_policies(
-    snapshot: Snapshot, rollout: Rollout, only: Collection[NodeName] | None = None
-) -> dict[NodeName, NodePolicy]:
-    """The policy of every node of the snapshot, or of those in `only`."""
-    wanted = snapshot.nodes.keys() if only is None else snapshot.nodes.keys() & set(only)
-    drafts = {name: _Draft() for name in sorted(wanted)}
-    routed = rollout.paths()
-    _add_links(drafts, snapshot)
-    for path in routed:
-        _add_relays(drafts, path, snapshot, rollout.plan.streams.get(path.stream))
-    by_stream: dict[StreamName, list[Path]] = {}
-    for path in routed:
-        by_stream.setdefault(path.stream, []).append(path.path)
-    for name in sorted(snapshot.streams):
-        _add_ends(drafts, snapshot, snapshot.streams[name], rollout, by_stream.get(name, ()))
-    _add_orders(drafts, snapshot)
-    return {name: _finish(draft, snapshot) for name, draft in drafts.items()}
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """What each trusted node grants a stream, on every path alike."""
+
+    budget_bps: int
+    burst_bits: int
 
 
-def _add_links(drafts: Mapping[NodeName, _Draft], snapshot: Snapshot) -> None:
-    for name in sorted(snapshot.links):
-        view = snapshot.links[name]
-        link = view.link
-        if link.disabled:
-            continue  # without a rule, both ends destroy the link's pools
-        suspect_since_unix_nanos, suspect_reason = suspicion(view)
-        for node in (link.a, link.b):
-            if node in drafts and _is_reachable(snapshot, link.other(node)):
-                rule = agent_pb2.LinkRule(
-                    link=name,
-                    peer_node=link.other(node),
-                    abort_qber_ratio=link.abort_qber_ratio,
-                    maintenance=link.maintenance,
-                    suspect_since_unix_nanos=suspect_since_unix_nanos,
-                    suspect_reason=suspect_reason,
-                )
-                drafts[node].rules.append(agent_pb2.Rule(rule_id=f"link/{name}", link=rule))
-                drafts[node].peers.add(link.other(node))
+def is_reachable(nodes: Nodes, node: NodeName) -> bool:
+    """Whether operators have said where the node's key plane is: agents refuse rules about others."""
+    known = nodes.get(node)
+    return known is not None and bool(known.key_plane_address)
+
+
+def link_rules(view: LinkView, nodes: Nodes) -> list[NodeRule]:
+    """The rule of a link at either end."""
+    link = view.link
+    if link.disabled:
+        return []  # without a rule, both ends destroy the link's pools
+    suspect_since_unix_nanos, suspect_reason = suspicion(view)
+    found = []
+    for node in (link.a, link.b):
+        peer = link.other(node)
+        if node in nodes and is_reachable(nodes, peer):
+            rule = agent_pb2.LinkRule(
+                link=link.name,
+                peer_node=peer,
+                abort_qber_ratio=link.abort_qber_ratio,
+                maintenance=link.maintenance,
+                suspect_since_unix_nanos=suspect_since_unix_nanos,
+                suspect_reason=suspect_reason,
+            )
+            found.append(_written(node, agent_pb2.Rule(rule_id=f"link/{link.name}", link=rule), (peer,)))
+    return found
 
 
 def suspicion(view: LinkView) -> tuple[int, str]:
@@ -116,141 +112,128 @@ def suspicion(view: LinkView) -> tuple[int, str]:
     return int(view.suspect_since * NANOS), view.suspect_reason[:_REASON_CHARACTERS]
 
 
-def _add_orders(drafts: Mapping[NodeName, _Draft], snapshot: Snapshot) -> None:
-    for order in snapshot.orders.values():
-        rule = agent_pb2.OrderRule(
-            order_id=order.order_id,
-            kind=ORDER_KINDS[order.kind],
-            link=order.link,
-            ordered_unix_nanos=round(order.ordered_at * NANOS),
-            ordered_by=order.ordered_by,
-        )
-        for node in order.nodes:
-            if node in drafts:
-                drafts[node].rules.append(agent_pb2.Rule(rule_id=order.rule_id, order=rule))
+def order_rules(order: Order, nodes: Nodes) -> list[NodeRule]:
+    """The rule of an order at every node that is to carry it out."""
+    rule = agent_pb2.OrderRule(
+        order_id=order.order_id,
+        kind=ORDER_KINDS[order.kind],
+        link=order.link,
+        ordered_unix_nanos=round(order.ordered_at * NANOS),
+        ordered_by=order.ordered_by,
+    )
+    whole = agent_pb2.Rule(rule_id=order.rule_id, order=rule)
+    return [_written(node, whole) for node in order.nodes if node in nodes]
 
 
-def _add_relays(
-    drafts: Mapping[NodeName, _Draft], routed: RoutedPath, snapshot: Snapshot, plan: StreamPlan | None
-) -> None:
-    path = routed.path
-    stream = snapshot.streams.get(routed.stream)
-    source, target = path.nodes[0], path.nodes[-1]
-    hops = path_message(path).hops
+def peer_rule(node: NodeName, peer: NodeName, nodes: Nodes) -> NodeRule:
+    """Where `node` finds `peer`, which is reachable."""
+    # The address comes from intent alone, so that a restarted controller compiles the same bytes.
+    rule = agent_pb2.PeerRule(node=peer, key_plane_address=nodes[peer].key_plane_address)
+    return _written(node, agent_pb2.Rule(rule_id=f"peer/{peer}", peer=rule))
+
+
+def relay_rules(rollout: StreamRollout, path: Path, limits: RelayLimits, nodes: Nodes) -> list[NodeRule]:
+    """The rule of a path at each trusted node on it: the same everywhere."""
+    source, target = path.hops[0].from_node, path.hops[-1].to_node
+    if not (is_reachable(nodes, source) and is_reachable(nodes, target)):
+        return []
+    message = path_message(path)
+    rule = agent_pb2.RelayRule(
+        stream=rollout.stream,
+        path_id=path.path_id,
+        hops=message.hops,
+        budget_bps=limits.budget_bps,
+        burst_bits=limits.burst_bits,
+    )
+    whole = agent_pb2.Rule(rule_id=f"relay/{rollout.stream}/{path.path_id}", relay=rule)
+    rule_id, data = whole.rule_id, whole.SerializeToString(deterministic=True)
+    found = []
     for before, after in zip(path.hops, path.hops[1:], strict=False):
-        node = before.to_node
-        neighbours = {source, target, before.from_node, after.to_node}
-        if node not in drafts or not all(_is_reachable(snapshot, each) for each in neighbours):
-            continue
-        rule = agent_pb2.RelayRule(
-            stream=routed.stream,
-            path_id=path.path_id,
-            hops=hops,
-            budget_bps=_budget_bps(stream, plan),
-            burst_bits=_burst_bits(stream),
-        )
-        draft = drafts[node]
-        draft.rules.append(agent_pb2.Rule(rule_id=f"relay/{routed.stream}/{path.path_id}", relay=rule))
-        draft.carries.add(path.path_id)
-        draft.peers |= {before.from_node, after.to_node}
+        node, neighbours = before.to_node, (before.from_node, after.to_node)
+        if node in nodes and all(is_reachable(nodes, each) for each in neighbours):
+            found.append(NodeRule(node, rule_id, data, neighbours, carries=(path.path_id,)))
+    return found
 
 
-def _add_ends(
-    drafts: Mapping[NodeName, _Draft],
-    snapshot: Snapshot,
-    stream: Stream,
-    rollout: Rollout,
-    paths: Iterable[Path],
-) -> None:
-    plan = rollout.plan.streams.get(stream.name)
+def end_rules(stream: Stream, rollout: StreamRollout, nodes: Nodes) -> list[NodeRule]:
+    """The rule of a stream at either end."""
     # Paths from before the operator moved an end of the stream only drain, at the nodes they cross.
-    accepted = [
-        path
-        for path in paths
-        if (path.nodes[0], path.nodes[-1]) == (stream.source, stream.target)
-        and all(_is_reachable(snapshot, node) for node in path.nodes)
-    ]
-    usable = [s for s in rollout.usable_sets(stream.name) if all(path in accepted for path in s.paths)]
+    accepted = {
+        path.path_id: path
+        for path in rollout.paths()
+        if (path.hops[0].from_node, path.hops[-1].to_node) == (stream.source, stream.target)
+        and all(is_reachable(nodes, node) for node in path.nodes)
+    }
+    usable = [s for s in rollout.usable_sets() if all(path.path_id in accepted for path in s.paths)]
+    messages = {path_id: path_message(path) for path_id, path in accepted.items()}
+    shared = agent_pb2.StreamRule(
+        stream=stream.name,
+        key_size_bits=stream.key_size_bits,
+        require_qkd=stream.require_qkd,
+        require_pqc=stream.require_pqc,
+        k=stream.k,
+        min_k=stream.min_k,
+        on_exhaustion=_ON_EXHAUSTION[stream.on_exhaustion],
+        refresh_seconds=stream.refresh_seconds,
+        key_ttl_seconds=stream.key_ttl_seconds,
+        buffer_keys=stream.buffer_keys,
+        rate_bps=int(rollout.plan.rate_bps) if rollout.plan else 0,
+        path_sets=[
+            # Without the planner's words: their figures would change the digest with every plan.
+            types_pb2.PathSet(
+                rank=path_set.rank,
+                rate_bps=int(path_set.rate_bps),
+                paths=[messages[path.path_id] for path in path_set.paths],
+            )
+            for path_set in usable
+        ],
+        accepted_paths=messages.values(),
+        revision=stream.revision,
+    )
+    uses = tuple({path.path_id: None for path_set in usable for path in path_set.paths})
+    found = []
     for node, peer in ((stream.source, stream.target), (stream.target, stream.source)):
-        if node not in drafts or not _is_reachable(snapshot, peer):
+        if node not in nodes or not is_reachable(nodes, peer):
             continue
         at_source = node == stream.source
-        rule = agent_pb2.StreamRule(
-            stream=stream.name,
-            is_source=at_source,
-            peer_node=peer,
-            local_sae=stream.source_sae if at_source else stream.target_sae,
-            peer_sae=stream.target_sae if at_source else stream.source_sae,
-            key_size_bits=stream.key_size_bits,
-            require_qkd=stream.require_qkd,
-            require_pqc=stream.require_pqc,
-            k=stream.k,
-            min_k=stream.min_k,
-            on_exhaustion=_ON_EXHAUSTION[stream.on_exhaustion],
-            refresh_seconds=stream.refresh_seconds,
-            key_ttl_seconds=stream.key_ttl_seconds,
-            buffer_keys=stream.buffer_keys,
-            rate_bps=int(plan.rate_bps) if plan else 0,
-            # Without the planner's words: their figures would change the digest with every plan.
-            path_sets=[path_set_message(replace(path_set, reason="")) for path_set in usable],
-            accepted_paths=[path_message(path) for path in accepted],
-            revision=stream.revision,
+        shared.is_source = at_source
+        shared.peer_node = peer
+        shared.local_sae = stream.source_sae if at_source else stream.target_sae
+        shared.peer_sae = stream.target_sae if at_source else stream.source_sae
+        whole = agent_pb2.Rule(rule_id=f"stream/{stream.name}", stream=shared)
+        neighbours = (
+            path.hops[0].to_node if at_source else path.hops[-1].from_node for path in accepted.values()
         )
-        draft = drafts[node]
-        draft.rules.append(agent_pb2.Rule(rule_id=f"stream/{stream.name}", stream=rule))
-        draft.carries.update(path.path_id for path in accepted)
-        draft.uses.update(path.path_id for path_set in usable for path in path_set.paths)
-        draft.peers.add(peer)
-        draft.peers.update(
-            neighbour
-            for path in accepted
-            for neighbour in (path.nodes[1] if path.nodes[0] == node else path.nodes[-2],)
-        )
+        peers = tuple({peer: None} | dict.fromkeys(neighbours))
+        found.append(_written(node, whole, peers, carries=tuple(accepted), uses=uses))
+    return found
 
 
-def _finish(draft: _Draft, snapshot: Snapshot) -> NodePolicy:
-    rules = list(draft.rules)
-    for peer in sorted(draft.peers):
-        # The address comes from intent alone, so that a restarted controller compiles the same bytes.
-        if _is_reachable(snapshot, peer):
-            address = snapshot.nodes[peer].key_plane_address
-            rule = agent_pb2.PeerRule(node=peer, key_plane_address=address)
-            rules.append(agent_pb2.Rule(rule_id=f"peer/{peer}", peer=rule))
-    serialized = {
-        rule.rule_id: rule.SerializeToString(deterministic=True)
-        for rule in sorted(rules, key=lambda rule: rule.rule_id)
-    }
-    return NodePolicy(
-        rules=serialized,
-        digest=combine(serialized_rule_digest(data) for data in serialized.values()),
-        carries=frozenset(draft.carries),
-        uses=frozenset(draft.uses),
-    )
-
-
-def _is_reachable(snapshot: Snapshot, node: NodeName) -> bool:
-    """Whether operators have said where the node's key plane is: agents refuse rules about others."""
-    known = snapshot.nodes.get(node)
-    return known is not None and bool(known.key_plane_address)
-
-
-def _budget_bps(stream: Stream | None, plan: StreamPlan | None) -> int:
-    """Sustained relayed secret bits a second for one path, both directions.
+def relay_limits(stream: Stream | None, plan: StreamPlan | None) -> RelayLimits:
+    """Sustained relayed secret bits a second for one path, and burst, both directions together.
 
     Any single path may have to carry the whole stream when its others fail, so each has the whole
-    stream's budget: the planned rate, at least the guaranteed one, at least the floor.
+    stream's budget: the planned rate, at least the guaranteed one, at least the floor. The burst refills
+    the buffers of both directions at once, after a failover or a restart.
     """
-    floor = BUDGET_FLOOR_KEYS_PER_SECOND * (stream.key_size_bits if stream else _DEFAULT_KEY_BITS)
+    key_bits = stream.key_size_bits if stream else _DEFAULT_KEY_BITS
     planned = plan.rate_bps if plan else 0.0
     guaranteed = stream.min_rate_bps if stream else 0.0
-    return int(max(planned, guaranteed, floor)) * DIRECTIONS
+    budget = int(max(planned, guaranteed, BUDGET_FLOOR_KEYS_PER_SECOND * key_bits)) * DIRECTIONS
+    step = 1 << max(0, budget.bit_length() - _BUDGET_DIGITS)
+    buffer_keys = stream.buffer_keys if stream else _DEFAULT_BUFFER_KEYS
+    return RelayLimits(-(-budget // step) * step, buffer_keys * key_bits * DIRECTIONS)
 
 
-def _burst_bits(stream: Stream | None) -> int:
-    """Enough to refill the buffers of both directions at once, after a failover or a restart."""
-    if stream is None:
-        return _DEFAULT_BUFFER_KEYS * _DEFAULT_KEY_BITS * DIRECTIONS
-    return stream.buffer_keys * stream.key_size_bits * DIRECTIONS
+def _written(
+    node: NodeName,
+    rule: agent_pb2.Rule,
+    peers: tuple[NodeName, ...] = (),
+    *,
+    carries: tuple[PathId, ...] = (),
+    uses: tuple[PathId, ...] = (),
+) -> NodeRule:
+    return NodeRule(node, rule.rule_id, rule.SerializeToString(deterministic=True), peers, carries, uses)
 
 
 def path_message(path: Path) -> types_pb2.Path:

@@ -1,72 +1,31 @@
 """Desired versus applied policy of every agent, and what follows from it for paths. Pure.
 
-At most one push per agent is outstanding; whatever changes meanwhile coalesces into the next. A push
-whose answer never came may or may not have been applied, so until the agent says which, it counts as
-carrying only the paths that both policies carry and as using those that either uses.
+At most one push per agent is outstanding; whatever changes meanwhile coalesces into the next.
 
 After a restart the controller knows from its store which paths were established. An agent that has not
 spoken yet is taken to carry exactly those, and to use, at the ends, any path the store knows:
 established paths leave a node's rules only after both ends have given them up, and the store learnt of
 each step before the agents did.
+
+Whatever happens is noted as streams, links, nodes and agents to look at, and `settle` looks at those
+only: an acknowledgement in a network of ten thousand streams costs what the streams it speaks of cost.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 
-from keyweave.common.names import NodeName, PathId, StreamName
+from keyweave.common.names import LinkName, NodeName, OrderId, PathId, StreamName
 from keyweave.common.policy_digest import combine
-from keyweave.controller.compile import NodePolicy, compile_policies
+from keyweave.controller.agent_sync import NO_PATHS, AgentSync
 from keyweave.controller.instructions import Confirm, Instruction, PersistRollout, Push, VersionedPolicy
-from keyweave.controller.rollout import RetiringSet, Rollout, RoutedPath, set_key
-from keyweave.controller.topology import Link, PathSet, Plan, Snapshot
+from keyweave.controller.policies import NodePolicy, Policies
+from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
+from keyweave.controller.topology import Path, PathSet, Plan, Snapshot, StreamPlan
 from keyweave.v1 import agent_pb2
 
-_NONE: frozenset[PathId] = frozenset()
 # What an agent is left with when its node is deleted while it is connected.
 NO_RULES = NodePolicy(rules={}, digest=combine(()))
 
-
-@dataclass(slots=True)
-class AgentSync:
-    """What one agent should have, has, and was last sent."""
-
-    assumed_carries: frozenset[PathId]
-    assumed_uses: frozenset[PathId]
-    connected: bool = False
-    # The agent has connected and waits to hear that what it has is right.
-    unconfirmed: bool = False
-    # Whether the agent has said what it runs by since this controller started.
-    heard: bool = False
-    desired: VersionedPolicy | None = None
-    # Applied and persisted by the agent; None while its content is not known.
-    applied: VersionedPolicy | None = None
-    # Sent, not answered (the connection may have gone meanwhile).
-    outstanding: VersionedPolicy | None = None
-    # Last refusal; it holds back this digest until the agent reconnects or something else is desired.
-    nacked_digest: bytes = b""
-    nacked_rules: tuple[agent_pb2.RuleStatus, ...] = ()
-
-    @property
-    def carries(self) -> frozenset[PathId]:
-        """Paths that the agent relays or accepts, whatever became of the last push."""
-        base = self.applied.policy.carries if self.applied else self.assumed_carries
-        return base & self.outstanding.policy.carries if self.outstanding else base
-
-    @property
-    def uses(self) -> frozenset[PathId]:
-        """Paths that the agent may be drawing keys over."""
-        base = self.applied.policy.uses if self.applied else self.assumed_uses
-        return base | self.outstanding.policy.uses if self.outstanding else base
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether the agent has applied what is desired of it."""
-        return (
-            self.applied is not None
-            and self.desired is not None
-            and self.outstanding is None
-            and self.applied.policy.digest == self.desired.policy.digest
-        )
+MayBeHeld = Callable[[StreamName, PathSet], bool]
 
 
 class Distribution:
@@ -74,103 +33,151 @@ class Distribution:
 
     def __init__(self, epoch: int, stored: Rollout) -> None:
         self.epoch = epoch
-        self.rollout = replace(stored, epoch=epoch)
+        self.plan = stored.plan
+        self.streams: dict[StreamName, StreamRollout] = dict(stored.streams)
         self._stored_epoch = stored.epoch
-        self._written: Rollout | None = None
         self._agents: dict[NodeName, AgentSync] = {}
         self._last_version = 0
-        # Nodes whose policy must be compiled anew; None stands for all.
-        self._stale: set[NodeName] | None = None
+        self._policies = Policies()
+        self._stream_of: dict[PathId, StreamName] = {}
+        # Streams whose paths an agent may have begun or ceased to carry or use.
+        self._moving: set[StreamName] = set(stored.streams)
+        # What the store has not been told; the first word is under which epoch this controller leads.
+        self._unwritten: set[StreamName] = set()
+        self._written = False
+        # What must be compiled anew (at first, everything); agents for which there may be something to do.
+        self._compiled = False
+        self._stale_nodes: set[NodeName] = set()
+        self._stale_links: set[LinkName] = set()
+        self._stale_streams: set[StreamName] = set()
+        self._stale_orders: set[OrderId] = set()
+        self._stirred: set[NodeName] = set()
+        # Agents that the last `settle` looked at.
+        self.stirred: tuple[NodeName, ...] = ()
         self._restored_carries: dict[NodeName, set[PathId]] = {}
         self._restored_uses: dict[NodeName, set[PathId]] = {}
-        for routed in stored.paths():
-            if routed.path.path_id in stored.established:
-                for node in routed.path.nodes:
-                    self._restored_carries.setdefault(node, set()).add(routed.path.path_id)
-            # Even one that is not established: an end away since before a node on it lost its disk uses it.
-            for node in _ends(routed):
-                self._restored_uses.setdefault(node, set()).add(routed.path.path_id)
+        for name, rollout in stored.streams.items():
+            for path in rollout.paths():
+                self._stream_of[path.path_id] = name
+                if path.path_id in rollout.established:
+                    for node in path.nodes:
+                        self._restored_carries.setdefault(node, set()).add(path.path_id)
+                # Even one that is not established: an end away since before a node on it lost its disk
+                # uses it.
+                for node in _ends(path):
+                    self._restored_uses.setdefault(node, set()).add(path.path_id)
 
     def agent(self, node: NodeName) -> AgentSync:
         """How `node` stands."""
         if node not in self._agents:
             self._agents[node] = AgentSync(
-                assumed_carries=frozenset(self._restored_carries.get(node, ())),
-                assumed_uses=frozenset(self._restored_uses.get(node, ())),
+                assumed_carries=frozenset(self._restored_carries.pop(node, ())),
+                assumed_uses=frozenset(self._restored_uses.pop(node, ())),
             )
         return self._agents[node]
 
-    # ---- what happened ---------------------------------------------------------------------------
-
-    def adopt(self, plan: Plan, may_be_held: Callable[[StreamName, PathSet], bool]) -> None:
-        """Follow `plan` from now on; sets that it no longer has begin to retire.
-
-        `may_be_held` says whether a stream may still use a set until its new paths are established.
-        """
-        former = [
-            (name, path_set)
-            for name in sorted(self.rollout.plan.streams)
-            for path_set in self.rollout.plan.streams[name].path_sets
-        ]
-        former += [(retiring.stream, retiring.path_set) for retiring in self.rollout.retiring]
-        seen = {set_key(path_set) for stream in plan.streams.values() for path_set in stream.path_sets}
-        retiring: list[RetiringSet] = []
-        for name, path_set in former:
-            if set_key(path_set) not in seen:
-                seen.add(set_key(path_set))
-                retiring.append(RetiringSet(name, path_set, may_be_held(name, path_set)))
-        self.rollout = replace(self.rollout, plan=plan, retiring=tuple(retiring))
-        self._stale = None
-
-    def intent_changed(self) -> None:
-        """Compile every policy anew at the next `settle`."""
-        self._stale = None
-
-    def suspicion_changed(self, link: Link) -> None:
-        """Compile anew what the link's ends are told."""
-        if self._stale is not None:
-            self._stale |= {link.a, link.b}
-
-    def orders_changed(self, nodes: Collection[NodeName]) -> None:
-        """Compile the policies of these nodes anew at the next `settle`."""
-        if self._stale is not None:
-            self._stale |= set(nodes)
+    @property
+    def rollout(self) -> Rollout:
+        """All of it, as a value."""
+        return Rollout(
+            self.plan.version, self.plan.snapshot_version, self.epoch, dict(sorted(self.streams.items()))
+        )
 
     def has_rule(self, node: NodeName, rule_id: str) -> bool:
         """Whether the agent has acknowledged a policy with this rule."""
         applied = self.agent(node).applied
         return applied is not None and rule_id in applied.policy.rules
 
+    # ---- what is wanted --------------------------------------------------------------------------
+
+    def adopt(self, plan: Plan, changed: Iterable[StreamName], may_be_held: MayBeHeld) -> None:
+        """Follow `plan` from now on; sets that it no longer has begin to retire.
+
+        It differs from the one before in the `changed` streams at most. `may_be_held` says whether a stream
+        may still use a set until its new paths are established; it is asked anew for all of these streams.
+        """
+        self.plan = plan
+        for name in changed:
+            self._follow(name, plan.streams.get(name), may_be_held)
+        self._written = False
+
+    def _follow(self, name: StreamName, plan: StreamPlan | None, may_be_held: MayBeHeld) -> None:
+        before = self.streams.get(name, StreamRollout(name))
+        after = before.following(plan, may_be_held)
+        if after != before:
+            self._put(after)
+            self._moving.add(name)
+
+    def nodes_changed(self, names: Iterable[NodeName]) -> None:
+        """Nodes came, went, or moved their key plane: so do the rules of all that has to do with them."""
+        for node in names:
+            self._stale_nodes.add(node)
+            self._stale_streams.update(self.streams_through(node))
+
+    def links_changed(self, names: Iterable[LinkName]) -> None:
+        """Compile anew what the ends of these links are told."""
+        self._stale_links.update(names)
+
+    def streams_changed(self, names: Iterable[StreamName]) -> None:
+        """Compile anew what the nodes of these streams are told."""
+        self._stale_streams.update(names)
+
+    def order_changed(self, order_id: OrderId) -> None:
+        """Compile anew what the nodes that the order is for are told."""
+        self._stale_orders.add(order_id)
+
+    def streams_through(self, node: NodeName) -> tuple[StreamName, ...]:
+        """Streams with a planned or retiring path that touches the node."""
+        return self._streams_with(lambda path: any(node in (h.from_node, h.to_node) for h in path.hops))
+
+    def streams_over(self, link: LinkName) -> tuple[StreamName, ...]:
+        """Streams with a planned or retiring path that crosses the link."""
+        return self._streams_with(lambda path: any(hop.link == link for hop in path.hops))
+
+    def _streams_with(self, touches: Callable[[Path], bool]) -> tuple[StreamName, ...]:
+        return tuple(name for name, one in self.streams.items() if any(map(touches, one.paths())))
+
+    # ---- what happened ---------------------------------------------------------------------------
+
     def connected(self, node: NodeName, have: agent_pb2.PolicyVersion) -> None:
         """An agent has connected and says what it runs by."""
         sync = self.agent(node)
+        carried, used = sync.carries, sync.uses
         known = (sync.outstanding, sync.applied, sync.desired)
         match = next((p for p in known if p is not None and p.policy.digest == have.digest), None)
         if match is None:
             if not have.digest:
-                sync.assumed_carries, sync.assumed_uses = _NONE, _NONE
+                sync.assumed_carries, sync.assumed_uses = NO_PATHS, NO_PATHS
             elif sync.heard or have.epoch > self._stored_epoch:
                 # Not a policy that follows from our store: relies on nothing, may use anything.
+                sync.assumed_carries = NO_PATHS
                 sync.assumed_uses = frozenset(
-                    routed.path.path_id for routed in self.rollout.paths() if node in _ends(routed)
+                    path.path_id
+                    for rollout in self.streams.values()
+                    for path in rollout.paths()
+                    if node in _ends(path)
                 )
-                sync.assumed_carries = _NONE
         sync.applied = match
         sync.outstanding = None
         sync.nacked_digest, sync.nacked_rules = b"", ()
         sync.connected = sync.heard = sync.unconfirmed = True
+        self._stirred.add(node)
+        self._look_at((carried ^ sync.carries) | (used ^ sync.uses))
 
     def disconnected(self, node: NodeName) -> None:
         """The agent's policy stream ended; what is outstanding stays in doubt."""
         self.agent(node).connected = False
+        self._stirred.add(node)
 
     def acked(self, node: NodeName, digest: bytes) -> bool:
         """The agent has applied a policy; whether that was the outstanding one."""
         sync = self.agent(node)
         if sync.outstanding is None or sync.outstanding.policy.digest != digest:
             return False
+        self._look_at(sync.in_doubt)
         sync.applied, sync.outstanding = sync.outstanding, None
         sync.nacked_digest, sync.nacked_rules = b"", ()
+        self._stirred.add(node)
         return True
 
     def nacked(self, node: NodeName, digest: bytes, rules: tuple[agent_pb2.RuleStatus, ...]) -> bool:
@@ -178,9 +185,14 @@ class Distribution:
         sync = self.agent(node)
         if sync.outstanding is None or sync.outstanding.policy.digest != digest:
             return False
+        self._look_at(sync.in_doubt)
         sync.outstanding = None
         sync.nacked_digest, sync.nacked_rules = digest, rules
+        self._stirred.add(node)
         return True
+
+    def _look_at(self, paths: Iterable[PathId]) -> None:
+        self._moving.update(self._stream_of[path] for path in paths if path in self._stream_of)
 
     # ---- what follows ----------------------------------------------------------------------------
 
@@ -191,55 +203,83 @@ class Distribution:
         """
         self._follow_paths()
         instructions: list[Instruction] = []
-        if self.rollout != self._written:
-            self._written = self.rollout
-            instructions.append(PersistRollout(self.rollout))
-        if self._stale is None or self._stale:
-            snapshot = snapshot_of()
-            for node, policy in compile_policies(snapshot, self.rollout, self._stale).items():
-                self._desire(node, policy)
-            for node in self._agents.keys() - snapshot.nodes.keys():
-                self._desire(node, NO_RULES)
-            self._stale = set()
-        for node in sorted(self._agents):
+        if self._unwritten or not self._written:
+            instructions.append(PersistRollout(self._change()))
+        stale = (self._stale_nodes, self._stale_links, self._stale_streams, self._stale_orders)
+        if not self._compiled or any(stale):
+            self._compile(snapshot_of())
+        self.stirred, self._stirred = tuple(sorted(self._stirred)), set()
+        for node in self.stirred:
             instruction = self._next_step(node, self._agents[node])
             if instruction is not None:
                 instructions.append(instruction)
         return instructions
 
     def _follow_paths(self) -> None:
-        """Bring `established` and `retiring` up to what agents have acknowledged."""
-        before = self.rollout
-        established = frozenset(r.path.path_id for r in before.paths() if self._is_carried(r))
-        current = replace(before, established=established)
-        planned = {routed.path.path_id for routed in Rollout(before.plan).paths()}
-        retiring = tuple(
-            r for r in before.retiring if current.is_held(r, r.stream) or self._drains(r, planned)
-        )
-        self.rollout = replace(current, retiring=retiring)
-        if self._stale is not None:
-            # Whether one path is established can change what all sets of its stream amount to.
-            left = {path.path_id for r in before.retiring if r not in retiring for path in r.path_set.paths}
-            changed = (before.established ^ established) | left
-            streams = {r.stream for r in before.paths() if r.path.path_id in changed}
-            self._stale |= {node for r in before.paths() if r.stream in streams for node in r.path.nodes}
+        """Bring streams up to what agents have acknowledged."""
+        moving, self._moving = sorted(self._moving), set()
+        for name in moving:
+            before = self.streams.get(name)
+            if before is not None:
+                after = before.caught_up(self._is_carried, self._is_used)
+                if after is not before:
+                    self._put(after)
 
-    def _drains(self, retiring: RetiringSet, planned: Collection[PathId]) -> bool:
-        """Whether an end may still be using a path that only this set keeps alive."""
-        return any(
-            path.path_id not in planned
-            and any(path.path_id in self.agent(end).uses for end in (path.nodes[0], path.nodes[-1]))
-            for path in retiring.path_set.paths
-        )
+    def _is_carried(self, path: Path) -> bool:
+        return all(self.agent(node).does_carry(path.path_id) for node in path.nodes)
 
-    def _is_carried(self, routed: RoutedPath) -> bool:
-        return all(routed.path.path_id in self.agent(node).carries for node in routed.path.nodes)
+    def _is_used(self, path: Path) -> bool:
+        return any(self.agent(end).may_use(path.path_id) for end in _ends(path))
+
+    def _put(self, after: StreamRollout) -> None:
+        name = after.stream
+        before = self.streams.pop(name, None)
+        for path in before.paths() if before is not None else ():
+            self._stream_of.pop(path.path_id, None)
+        if not after.is_over:
+            self.streams[name] = after
+            for path in after.paths():
+                self._stream_of[path.path_id] = name
+        self._unwritten.add(name)
+        self._stale_streams.add(name)
+
+    def _change(self) -> RolloutChange:
+        changed, self._unwritten, self._written = sorted(self._unwritten), set(), True
+        streams = {name: self.streams.get(name) for name in changed}
+        return RolloutChange(self.plan.version, self.plan.snapshot_version, self.epoch, streams)
+
+    def _compile(self, snapshot: Snapshot) -> None:
+        nodes, self._stale_nodes = self._stale_nodes, set()
+        if not self._compiled:
+            self._compiled = True
+            nodes |= snapshot.nodes.keys()
+            self._stale_streams |= self.streams.keys()
+            self._stale_orders |= snapshot.orders.keys()
+        if nodes:
+            self._policies.put_nodes(snapshot.nodes, nodes)
+            self._stale_links |= _links_at(snapshot, nodes)
+            self._stale_streams |= _streams_at(snapshot, nodes)
+            self._stale_orders |= snapshot.orders.keys()
+        for link in sorted(self._stale_links):
+            self._policies.put_link(link, snapshot.links.get(link))
+        for stream in sorted(self._stale_streams):
+            wanted, followed = snapshot.streams.get(stream), self.streams.get(stream)
+            self._policies.put_stream(stream, wanted, followed, whole=bool(nodes))
+        for order in sorted(self._stale_orders):
+            self._policies.put_order(order, snapshot.orders.get(order))
+        self._stale_links, self._stale_streams, self._stale_orders = set(), set(), set()
+        for node, policy in self._policies.take_changed().items():
+            if policy is not None:
+                self._desire(node, policy)
+            elif node in self._agents:
+                self._desire(node, NO_RULES)
 
     def _desire(self, node: NodeName, policy: NodePolicy) -> None:
         sync = self.agent(node)
         if sync.desired is None or sync.desired.policy.digest != policy.digest:
             self._last_version += 1
             sync.desired = VersionedPolicy(self._last_version, policy)
+            self._stirred.add(node)
 
     def _next_step(self, node: NodeName, sync: AgentSync) -> Instruction | None:
         desired = sync.desired
@@ -253,8 +293,17 @@ class Distribution:
         if sync.nacked_digest == desired.policy.digest:
             return None
         sync.outstanding, sync.unconfirmed = desired, False
+        self._look_at(sync.in_doubt)
         return Push(node, desired, sync.applied.policy if sync.applied else None)
 
 
-def _ends(routed: RoutedPath) -> tuple[NodeName, NodeName]:
-    return routed.path.nodes[0], routed.path.nodes[-1]
+def _ends(path: Path) -> tuple[NodeName, NodeName]:
+    return path.hops[0].from_node, path.hops[-1].to_node
+
+
+def _links_at(snapshot: Snapshot, nodes: set[NodeName]) -> set[LinkName]:
+    return {name for name, view in snapshot.links.items() if not nodes.isdisjoint((view.link.a, view.link.b))}
+
+
+def _streams_at(snapshot: Snapshot, nodes: set[NodeName]) -> set[StreamName]:
+    return {name for name, one in snapshot.streams.items() if not nodes.isdisjoint((one.source, one.target))}

@@ -7,9 +7,10 @@ must not know less about the paths in use than the agents do.
 from dataclasses import dataclass
 
 from keyweave.common.names import NodeName, OrderId
-from keyweave.controller.compile import NodePolicy
 from keyweave.controller.events import Event
-from keyweave.controller.rollout import Rollout
+from keyweave.controller.policies import NodePolicy
+from keyweave.controller.rollout import RolloutChange
+from keyweave.controller.topology import Plan, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,18 @@ class VersionedPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PersistRollout:
-    """Store the plan and how far it is in use."""
+    """Store what changed of the plan and of how far it is in use."""
 
-    rollout: Rollout
+    change: RolloutChange
+
+
+@dataclass(frozen=True, slots=True)
+class Optimise:
+    """Plan all streams in the background and answer with an `Optimised` of the same number."""
+
+    number: int
+    snapshot: Snapshot
+    previous: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +83,4 @@ class WakeAt:
     time: float
 
 
-Instruction = PersistRollout | ForgetOrder | Push | Confirm | FallSilent | Emit | WakeAt
+Instruction = PersistRollout | ForgetOrder | Optimise | Push | Confirm | FallSilent | Emit | WakeAt

@@ -256,7 +256,7 @@ class _State(Collector):
         retiring = _gauge(
             "keyweave_plan_retiring_path_sets", "Path sets that left the plan and may still be in use"
         )
-        retiring.add_metric((), len(core.distribution.rollout.retiring))
+        retiring.add_metric((), sum(len(one.retiring) for one in core.distribution.streams.values()))
         orders = _gauge("keyweave_orders_waiting", "Orders that not all have carried out, by kind", "kind")
         for kind in OrderKind:
             orders.add_metric((kind,), sum(order.kind is kind for order in core.orders))

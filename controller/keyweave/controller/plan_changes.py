@@ -1,7 +1,7 @@
 """From one plan to the next: what a change of intent leaves of it, and whether anything moved. Pure."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from keyweave.common.names import PathId, StreamName
 from keyweave.controller.topology import (
@@ -21,53 +21,53 @@ RATE_CHANGE_RATIO = 0.2
 # Rates in two plans that differ by less than this share are the same: estimates are no better.
 SAME_RATE_RATIO = 0.05
 
-
-@dataclass(frozen=True, slots=True)
-class PlannedOn:
-    """What a plan took a link to be."""
-
-    takes_paths: bool
-    keeps_paths: bool
-    usable_rate_bps: float
-
-    @classmethod
-    def of(cls, view: LinkView) -> "PlannedOn":
-        """From the link as it is now."""
-        return cls(view.takes_paths, view.keeps_paths, view.usable_rate_bps)
-
-    def rate_moved(self, view: LinkView) -> bool:
-        """Whether the usable rate is too far from what was planned on."""
-        return abs(view.usable_rate_bps - self.usable_rate_bps) > RATE_CHANGE_RATIO * self.usable_rate_bps
+# Whether a stream may use a path set; without one, whether it is wanted at all.
+MayUse = Callable[[StreamName, PathSet | None], bool]
 
 
-def pruned(plan: Plan, snapshot: Snapshot) -> Plan:
-    """`plan` without what operators have removed or forbidden since it was made."""
-    permitted = permits(snapshot)
-    return replace(
-        plan,
-        streams={
-            name: replace(
-                plan.streams[name],
-                path_sets=tuple(s for s in plan.streams[name].path_sets if permitted(name, s)),
-            )
-            for name in sorted(plan.streams.keys() & snapshot.streams.keys())
-        },
+def is_as_planned(view: LinkView, planned: LinkView) -> bool:
+    """Whether a link is still near enough to what a plan took it to be."""
+    return (
+        view.takes_paths == planned.takes_paths
+        and view.keeps_paths == planned.keeps_paths
+        and view.link == planned.link
+        and not rate_moved(view, planned)
     )
 
 
-def permits(snapshot: Snapshot) -> Callable[[StreamName, PathSet], bool]:
-    """Whether a stream may use a path set as far as operators are concerned.
+def rate_moved(view: LinkView, planned: LinkView) -> bool:
+    """Whether the usable rate is too far from what was planned on."""
+    return abs(view.usable_rate_bps - planned.usable_rate_bps) > RATE_CHANGE_RATIO * planned.usable_rate_bps
+
+
+def pruned(plan: Plan, names: Iterable[StreamName], permitted: MayUse) -> Plan:
+    """`plan` without what operators have removed or forbidden these streams since it was made."""
+    streams = dict(plan.streams)
+    for name in names:
+        before = streams.pop(name, None)
+        if before is None or not permitted(name, None):
+            continue
+        path_sets = tuple(s for s in before.path_sets if permitted(name, s))
+        same = len(path_sets) == len(before.path_sets)
+        streams[name] = before if same else replace(before, path_sets=path_sets)
+    return replace(plan, streams=dict(sorted(streams.items())))
+
+
+def permits(snapshot: Snapshot) -> MayUse:
+    """Whether a stream is wanted at all and may use a path set, as far as operators are concerned.
 
     A node or link in maintenance is no reason to stop at once: paths leave it when better ones are
     established. A link that is disabled is, and so is a node that a stream must avoid.
     """
 
-    def decide(name: StreamName, path_set: PathSet) -> bool:
+    def decide(name: StreamName, path_set: PathSet | None) -> bool:
         stream = snapshot.streams.get(name)
-        return (
-            stream is not None
-            and len(path_set.paths) >= stream.min_k
-            and all(_may_use(stream, path, snapshot) for path in path_set.paths)
+        return stream is not None and (
+            path_set is None
+            or (
+                len(path_set.paths) >= stream.min_k
+                and all(_may_use(stream, path, snapshot) for path in path_set.paths)
+            )
         )
 
     return decide
@@ -101,11 +101,42 @@ def _may_cross(hop: Hop, snapshot: Snapshot) -> bool:
     )
 
 
+def still_holds(
+    name: StreamName, planned: StreamPlan, basis: Snapshot, previous: Plan, snapshot: Snapshot, current: Plan
+) -> bool:
+    """Whether what was planned for a stream on an older snapshot may still be adopted.
+
+    Not if the operator changed the stream, or a repair moved it meanwhile: they know better. Nor if a link
+    has failed or been forbidden that it would run over.
+    """
+    permitted = permits(snapshot)
+    return (
+        snapshot.streams.get(name) is basis.streams.get(name)
+        and current.streams.get(name) is previous.streams.get(name)
+        and all(permitted(name, path_set) for path_set in planned.path_sets)
+        and all(
+            snapshot.links[link].keeps_paths
+            for path_set in planned.path_sets
+            for path in path_set.paths
+            for link in path.links
+        )
+    )
+
+
+def changed_streams(before: Plan, after: Plan) -> list[StreamName]:
+    """The streams of which the plans do not hold the very same, in order: a repair hands on the others."""
+    former = before.streams
+    changed = [name for name, plan in after.streams.items() if former.get(name) is not plan]
+    if len(former) + len(changed) > len(after.streams):
+        changed += [name for name in former if name not in after.streams]
+    return sorted(changed)
+
+
 def moved_streams(before: Plan, after: Plan) -> tuple[StreamName, ...]:
     """The streams whose paths or shortcomings differ, or whose rates do by more than is worth a push."""
     return tuple(
         name
-        for name in sorted(before.streams.keys() | after.streams.keys())
+        for name in changed_streams(before, after)
         if _has_moved(before.streams.get(name), after.streams.get(name))
     )
 

@@ -3,29 +3,28 @@
 No clock, transport or chance is in here: time comes with each stimulus, so a recorded list of stimuli
 and times replays to the same plans, policies and events.
 
-When to plan: a link that can no longer keep its paths is repaired at once; other changes of condition
-and of intent are planned after a moment, so that what comes together is planned together; rates that
-drift are planned every few seconds at most. Until every known link has reported, or the warm-up is
+When to plan (`planning`): a link that can no longer keep its paths is repaired at once; other changes of
+condition and of intent are planned after a moment, so that what comes together is planned together; rates
+that drift are planned every few seconds at most. Until every known link has reported, or the warm-up is
 over, the stored plan stands and nothing is withdrawn.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from keyweave.common.errors import describe_status
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.agent_events import end_event, event_of
 from keyweave.controller.compile import suspicion
 from keyweave.controller.distribution import Distribution
-from keyweave.controller.estimate import LinkLimits
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.instructions import Emit, FallSilent, ForgetOrder, Instruction, WakeAt
 from keyweave.controller.link_book import LinkBook, LinkChange
 from keyweave.controller.orders import Order, OrderBook, order_event
-from keyweave.controller.plan_changes import PlannedOn, moved_streams, permits, pruned
+from keyweave.controller.plan_changes import changed_streams, moved_streams, permits, pruned
+from keyweave.controller.planning import CoreSettings, Planner, Planning
 from keyweave.controller.reports import Reports
 from keyweave.controller.rollout import Rollout
+from keyweave.controller.snapshots import Snapshots
 from keyweave.controller.stimuli import (
     AgentHello,
     AgentReported,
@@ -35,6 +34,7 @@ from keyweave.controller.stimuli import (
     LinkPut,
     NodeDeleted,
     NodePut,
+    Optimised,
     OrderPut,
     PolicyAcked,
     PolicyConnected,
@@ -54,6 +54,8 @@ from keyweave.controller.stimuli import (
 from keyweave.controller.topology import Condition, Link, Node, Plan, Snapshot, Stream
 from keyweave.v1 import agent_pb2
 
+__all__ = ["Core", "CoreSettings", "Planner"]
+
 # A deadline is handled no earlier than this after it was asked for, so that rounding cannot spin.
 LEAST_WAIT_SECONDS = 0.01
 _NAMES_SHOWN = 8
@@ -68,40 +70,11 @@ _CONDITION_SEVERITY = {
 }
 
 
-class Planner(Protocol):
-    """Step 4; see `routing`."""
-
-    def plan_streams(self, snapshot: Snapshot, previous: Plan | None, version: int) -> Plan:
-        """Route all streams."""
-        ...
-
-    def repair(
-        self, snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName], version: int
-    ) -> Plan:
-        """Route anew what a change of these links touched."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class CoreSettings:
-    """Times that the core keeps."""
-
-    warmup_seconds: float = 20.0
-    # How long changes are gathered before they are planned together.
-    gather_seconds: float = 0.1
-    # After a repair, how long until everything is planned with the links that are left.
-    rebalance_seconds: float = 1.0
-    # Least time between plans for the sake of rates that drift.
-    drift_seconds: float = 5.0
-    links: LinkLimits = field(default_factory=LinkLimits)
-
-
 class Core:
     """The controller's state, and what follows from each thing that happens."""
 
     def __init__(self, *, settings: CoreSettings, planner: Planner, epoch: int, stored: Rollout) -> None:
         self._settings = settings
-        self._planner = planner
         self.epoch = epoch
         self.read_only = False
         self.warming_up = True
@@ -113,12 +86,11 @@ class Core:
         # When the plan in force was made by this controller; 0 while it is the stored one.
         self.planned_at = 0.0
         self.distribution = Distribution(epoch, stored)
-        self._snapshot: Snapshot | None = None
-        self._snapshot_version = 0
-        self._planned_on: dict[LinkName, PlannedOn] = {}
-        self._plan_at: float | None = None
-        self._repair: set[LinkName] = set()
+        self._snapshots = Snapshots(self.nodes, self.links, self.streams, self.orders)
+        self._planning = Planning(settings, planner, stored.version)
+        # Streams that cannot have what they require, and those of them that this was said of.
         self._unmet: set[StreamName] = set()
+        self._told_unmet: set[StreamName] = set()
         self._refused: set[tuple[NodeName, LinkName]] = set()
         self._warm_at = 0.0
         self._unsettled = True
@@ -129,20 +101,11 @@ class Core:
     @property
     def plan(self) -> Plan:
         """The plan in force."""
-        return self.distribution.rollout.plan
+        return self.distribution.plan
 
     def snapshot(self) -> Snapshot:
         """The network now; the same object until something changes."""
-        if self._snapshot is None:
-            self._snapshot_version += 1
-            self._snapshot = Snapshot(
-                version=self._snapshot_version,
-                nodes=dict(sorted(self.nodes.items())),
-                links=self.links.views(),
-                streams=dict(sorted(self.streams.items())),
-                orders=self.orders.rules(),
-            )
-        return self._snapshot
+        return self._snapshots.now()
 
     def start(
         self,
@@ -159,8 +122,10 @@ class Core:
             self.links.put(links[name], now)
         for order in orders:
             self.orders.put(order)
+        self._snapshots.intent_changed()
         self._warm_at = now + self._settings.warmup_seconds
-        self._prune()
+        self._planning.intent_changed(now)
+        self._prune(tuple(self.distribution.streams))
         return self._conclude(now)
 
     def handle(self, stimulus: Stimulus, now: float) -> list[Instruction]:
@@ -187,6 +152,8 @@ class Core:
                 self._out.append(Emit(order_event(order, "order_given", Severity.MINOR, said, now)))
             case PolicyConnected() | PolicyDisconnected() | PolicyAcked() | PolicyNacked():
                 self._take_policy(stimulus, now)
+            case Optimised(number, plan):
+                self._take_optimised(number, plan, now)
             case Tick():
                 pass  # what time has made due is looked at after every stimulus
             case _:
@@ -226,37 +193,63 @@ class Core:
         change: NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted,
         now: float,
     ) -> None:
+        self._snapshots.intent_changed()
+        self._planning.intent_changed(now)
         match change:
             case NodePut(node):
+                former = self.nodes.get(node.name)
                 self.nodes[node.name] = node
+                self._node_changed(former, node)
             case NodeDeleted(name):
-                self.nodes.pop(name, None)
+                self._node_changed(self.nodes.pop(name, None), None)
                 self.reports.agents.pop(name, None)
             case LinkPut(link):
-                self.links.put(link, now)
-                self._refused = {refused for refused in self._refused if refused[1] != link.name}
+                self._put_link(link, now)
             case LinkDeleted(name):
                 self.links.remove(name)
                 self.reports.held_bits.pop(name, None)
-                self._planned_on.pop(name, None)
+                self._planning.removed(name)
+                self.distribution.links_changed((name,))
+                self._prune(self.distribution.streams_over(name))
             case StreamPut(stream, warnings):
                 self.streams[stream.name] = stream
                 for warning in warnings:
                     message = f"stream '{stream.name}': {warning}"
                     self._emit("stream_warning", Severity.MINOR, message, now, stream=stream.name)
+                self.distribution.streams_changed((stream.name,))
+                self._prune((stream.name,))
             case StreamDeleted(name):
                 self.streams.pop(name, None)
                 self.reports.streams.pop(name, None)
-        self._snapshot = None
-        self._prune()
-        self._plan_by(now + self._settings.gather_seconds)
+                self._unmet.discard(name)
+                self._told_unmet.discard(name)
+                self.distribution.streams_changed((name,))
+                self._prune((name,))
 
-    def _prune(self) -> None:
-        """Drop from the plan what operators have removed, and compile every policy anew."""
-        plan = pruned(self.plan, self.snapshot())
-        if plan != self.plan:
-            self.distribution.adopt(plan, permits(self.snapshot()))
-        self.distribution.intent_changed()
+    def _node_changed(self, former: Node | None, node: Node | None) -> None:
+        known = node or former
+        if known is None or former == node:
+            return
+        if former is None or node is None or former.key_plane_address != node.key_plane_address:
+            self.distribution.nodes_changed((known.name,))
+        if former is None or node is None or former.trust_domain != node.trust_domain:
+            self._prune(self.distribution.streams_through(known.name))
+        self._unsettled = True
+
+    def _put_link(self, link: Link, now: float) -> None:
+        former = self.links[link.name].link if link.name in self.links else None
+        self.links.put(link, now)
+        self._refused = {refused for refused in self._refused if refused[1] != link.name}
+        self.distribution.links_changed((link.name,))
+        self._planning.judged(self.links[link.name].view, now)
+        if former is not None and (former.a, former.b, former.disabled) != (link.a, link.b, link.disabled):
+            self._prune(self.distribution.streams_over(link.name))
+        self._unsettled = True
+
+    def _prune(self, names: Collection[StreamName]) -> None:
+        """Take from these streams what operators have removed or forbidden."""
+        permitted = permits(self.snapshot())
+        self.distribution.adopt(pruned(self.plan, names, permitted), names, permitted)
         self._unsettled = True
 
     # ---- agents ------------------------------------------------------------------------------------
@@ -334,8 +327,8 @@ class Core:
     # ---- orders ------------------------------------------------------------------------------------
 
     def _orders_changed(self, order: Order) -> None:
-        self._snapshot = None
-        self.distribution.orders_changed(order.nodes)
+        self._snapshots.orders_changed()
+        self.distribution.order_changed(order.order_id)
         self._unsettled = True
 
     def _end_orders(self, now: float) -> None:
@@ -353,7 +346,7 @@ class Core:
     def _judge(self, change: LinkChange, now: float) -> None:
         name, before, after = change.link.name, change.before, change.after
         if before != after:
-            self._snapshot = None
+            self._snapshots.link_changed(name)
         if before.condition is not after.condition:
             message = f"link '{name}' went from {before.condition} to {after.condition}: {after.reason}"
             fields = {"old": before.condition, "new": after.condition, "reason": after.reason}
@@ -364,68 +357,66 @@ class Core:
             self._emit("ends_disagree", Severity.MAJOR, message, now, link=name)
         view = self.links[name].view
         if suspicion(view) != suspicion(before.view(change.link)):
-            self.distribution.suspicion_changed(change.link)
+            self.distribution.links_changed((name,))
             self._unsettled = True
-        planned_on = self._planned_on.get(name)
-        if planned_on is None or planned_on.takes_paths != view.takes_paths:
-            self._plan_by(now + self._settings.gather_seconds)
-        elif view.takes_paths and planned_on.rate_moved(view):
-            # A link without a rate carries nothing: its first one is worth more than a drifting one.
-            drifts = planned_on.usable_rate_bps > 0
-            self._plan_by(now + (self._settings.drift_seconds if drifts else self._settings.gather_seconds))
-        if not view.keeps_paths and (planned_on is None or planned_on.keeps_paths):
-            self._repair.add(name)
-
-    def _plan_by(self, time: float) -> None:
-        self._plan_at = time if self._plan_at is None else min(time, self._plan_at)
+        self._planning.judged(view, now)
 
     def _plan_if_due(self, now: float) -> None:
         if self.warming_up:
             if not self.links.all_reported() and now < self._warm_at:
                 return
             self.warming_up = False
-            self._plan_by(now)
+            self._planning.plan_by(now)
         if self.read_only:
             return
-        if self._plan_at is not None and self._plan_at <= now:
-            self._plan_at = None
-            self._repair.clear()
-            snapshot = self.snapshot()
-            plan = self._planner.plan_streams(snapshot, self.plan, self.plan.version + 1)
-            self._planned_on = {name: PlannedOn.of(view) for name, view in snapshot.links.items()}
-            self._adopt(plan, now)
-        elif self._repair:
-            broken = frozenset(self._repair)
-            self._repair.clear()
-            snapshot = self.snapshot()
-            plan = self._planner.repair(snapshot, self.plan, broken, self.plan.version + 1)
-            self._planned_on |= {name: PlannedOn.of(snapshot.links[name]) for name in broken}
-            self._plan_by(now + self._settings.rebalance_seconds)
-            self._adopt(plan, now)
+        # Where nothing is planned there is nothing to repair.
+        if self._planning.needs_repair and self.plan.streams:
+            plan = self._planning.repair(self._snapshots.over(self._planning.ground), self.plan, now)
+            moved = moved_streams(self.plan, plan)
+            if moved:
+                self._tell_of_plan(plan, moved, now)
+                self._adopt(plan, changed_streams(self.plan, plan), now)
+        step = self._planning.next_step(self.snapshot(), self.plan)
+        if step is not None:
+            self._adopt(step.plan, step.changed, now)
+        asked = self._planning.optimise_if_due(self.snapshot(), self.plan, now)
+        if asked is not None:
+            self._out.append(asked)
 
-    def _adopt(self, plan: Plan, now: float) -> None:
-        self._tell_unmet(plan, now)
-        moved = moved_streams(self.plan, plan)
-        if not moved:
-            return
+    def _take_optimised(self, number: int, plan: Plan, now: float) -> None:
+        moved = self._planning.optimised(number, plan, self.snapshot())
+        if moved and not self.read_only:
+            self._tell_of_plan(plan, moved, now)
+        self._tell_unmet(now)
+
+    def _tell_of_plan(self, plan: Plan, moved: Sequence[StreamName], now: float) -> None:
         shown = ", ".join(moved[:_NAMES_SHOWN]) + (", ..." if len(moved) > _NAMES_SHOWN else "")
         message = f"plan {plan.version} changes {len(moved)} of {len(plan.streams)} streams: {shown}"
         fields = {"version": str(plan.version), "streams": ",".join(moved[:_NAMES_SHOWN])}
         self._emit("plan_changed", Severity.INFO, message, now, fields=fields)
-        self.distribution.adopt(plan, permits(self.snapshot()))
+
+    def _adopt(self, plan: Plan, changed: Collection[StreamName], now: float) -> None:
+        for name in changed:
+            planned = plan.streams.get(name)
+            if planned is not None and planned.unmet:
+                self._unmet.add(name)
+            else:
+                self._unmet.discard(name)
+                self._told_unmet.discard(name)
+        self.distribution.adopt(plan, changed, permits(self.snapshot()))
         self.planned_at = now
         self._unsettled = True
+        self._tell_unmet(now)
 
-    def _tell_unmet(self, plan: Plan, now: float) -> None:
+    def _tell_unmet(self, now: float) -> None:
         """Say once which streams cannot have what they require; not before links have told what they can."""
-        unmet = {name: s.unmet for name, s in plan.streams.items() if s.unmet}
-        self._unmet &= unmet.keys()
-        if not self.links.all_reported():
+        untold = self._unmet - self._told_unmet
+        if not untold or not self.links.all_reported():
             return
-        for name in sorted(unmet.keys() - self._unmet):
-            message = f"stream '{name}' cannot have what it requires: {unmet[name]}"
+        for name in sorted(untold):
+            message = f"stream '{name}' cannot have what it requires: {self.plan.streams[name].unmet}"
             self._emit("stream_unmet", Severity.MAJOR, message, now, stream=name)
-        self._unmet |= unmet.keys()
+        self._told_unmet |= untold
 
     # ---- what follows ------------------------------------------------------------------------------
 
@@ -436,10 +427,11 @@ class Core:
         if self._unsettled and not self.read_only:
             self._out += self.distribution.settle(self.snapshot)
             self._unsettled = False
-            for node in self.nodes:
-                report = self.reports.agent(node)
-                in_sync = self.distribution.agent(node).in_sync
-                report.in_sync_since = (report.in_sync_since or now) if in_sync else 0.0
+            for node in self.distribution.stirred:
+                if node in self.nodes:
+                    report = self.reports.agent(node)
+                    in_sync = self.distribution.agent(node).in_sync
+                    report.in_sync_since = (report.in_sync_since or now) if in_sync else 0.0
         self._set_alarm(now)
         out, self._out = self._out, []
         return out
@@ -457,7 +449,7 @@ class Core:
             self._out.append(WakeAt(wake))
 
     def _next_wake(self) -> float | None:
-        times = [self.links.next_deadline(), self.orders.next_deadline(), self._plan_at]
+        times = [self.links.next_deadline(), self.orders.next_deadline(), self._planning.deadline]
         if self.warming_up:
             times = [*times[:2], self._warm_at]
         elif self.read_only:

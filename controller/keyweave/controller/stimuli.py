@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.orders import Order
 from keyweave.controller.samples import EndSamples
-from keyweave.controller.topology import Link, Node, Stream
+from keyweave.controller.topology import Link, Node, Plan, Stream
 from keyweave.v1 import agent_pb2
 
 # ---- what operators want: stored before it gets here ----------------------------------------------
@@ -200,5 +200,13 @@ class Tick:
     """A time that the core asked to be woken at has come."""
 
 
+@dataclass(frozen=True, slots=True)
+class Optimised:
+    """The plan that an `Optimise` asked for."""
+
+    number: int
+    plan: Plan
+
+
 PolicyStimulus = PolicyConnected | PolicyDisconnected | PolicyAcked | PolicyNacked
-Stimulus = IntentStimulus | OrderPut | Batch | TelemetryStimulus | PolicyStimulus | Tick
+Stimulus = IntentStimulus | OrderPut | Batch | TelemetryStimulus | PolicyStimulus | Tick | Optimised

@@ -37,7 +37,7 @@ from keyweave.common.names import OrderId
 from keyweave.controller.events import Event
 from keyweave.controller.intent import Intent, Spec, SpecType, kind_name
 from keyweave.controller.orders import Order
-from keyweave.controller.rollout import Rollout
+from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
 from keyweave.v1 import types_pb2
 
 EVENTS_KEPT = 100_000
@@ -56,8 +56,19 @@ _specs = {
     )
     for kind in _KINDS
 }
-_rollout = sa.Table(
-    "rollout", _metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("content", sa.Text)
+_rollout_head = sa.Table(
+    "rollout_head",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("version", sa.BigInteger),
+    sa.Column("snapshot_version", sa.BigInteger),
+    sa.Column("epoch", sa.BigInteger),
+)
+_stream_rollouts = sa.Table(
+    "stream_rollouts",
+    _metadata,
+    sa.Column("stream", sa.String(63), primary_key=True),
+    sa.Column("content", sa.Text),
 )
 _events = sa.Table(
     "events", _metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("content", sa.Text)
@@ -74,7 +85,7 @@ _lease = sa.Table(
     sa.Column("taken_at", sa.Float),
 )
 _ONLY_ROW = 1
-_rollout_json: TypeAdapter[Rollout] = TypeAdapter(Rollout)
+_rollout_json: TypeAdapter[StreamRollout] = TypeAdapter(StreamRollout)
 _event_json: TypeAdapter[Event] = TypeAdapter(Event)
 _order_json: TypeAdapter[Order] = TypeAdapter(Order)
 
@@ -231,18 +242,38 @@ class Store:
 
     # ---- the rollout -------------------------------------------------------------------------------
 
-    async def save_rollout(self, rollout: Rollout) -> None:
-        """Keep the plan and how far it is in use, instead of the one before."""
-        content = _rollout_json.dump_json(rollout).decode()
+    async def save_rollout(self, change: RolloutChange) -> None:
+        """Keep what changed of the plan and of how far it is in use; all of it or nothing."""
+        head = {
+            "version": change.version,
+            "snapshot_version": change.snapshot_version,
+            "epoch": change.epoch,
+        }
+        rows = [
+            {"stream": name, "content": _rollout_json.dump_json(rollout).decode()}
+            for name, rollout in change.streams.items()
+            if rollout is not None
+        ]
         async with self._fenced() as connection:
-            await connection.execute(sa.delete(_rollout))
-            await connection.execute(sa.insert(_rollout).values(id=_ONLY_ROW, content=content))
+            await connection.execute(sa.delete(_rollout_head))
+            await connection.execute(sa.insert(_rollout_head).values(id=_ONLY_ROW, **head))
+            if change.streams:
+                former = sa.delete(_stream_rollouts).where(_stream_rollouts.c.stream == sa.bindparam("name"))
+                await connection.execute(former, [{"name": name} for name in change.streams])
+            if rows:
+                await connection.execute(sa.insert(_stream_rollouts), rows)
 
     async def load_rollout(self) -> Rollout | None:
-        """The newest saved, or None."""
+        """What was saved, put together; None if nothing was."""
         async with self._engine.connect() as connection:
-            content = await connection.scalar(sa.select(_rollout.c.content))
-        return None if content is None else _rollout_json.validate_json(content)
+            head = (await connection.execute(sa.select(_rollout_head))).one_or_none()
+            query = sa.select(_stream_rollouts.c.content).order_by(_stream_rollouts.c.stream)
+            contents = (await connection.scalars(query)).all()
+        if head is None:
+            return None
+        streams = [_rollout_json.validate_json(content) for content in contents]
+        by_name = {one.stream: one for one in streams}
+        return Rollout(head.version, head.snapshot_version, head.epoch, by_name)
 
     # ---- events ------------------------------------------------------------------------------------
 
