@@ -183,6 +183,8 @@ def test_the_degraded_threshold_follows_the_abort_threshold() -> None:
     read = link_of(link(abort_qber_ratio=0.05))
     assert read.degraded_qber_ratio == pytest.approx(0.04)
     assert link_of(link()).abort_qber_ratio == 0.11
+    assert not link_of(link()).disabled
+    assert link_of(link(disabled=True)).disabled
 
 
 _small = st.integers(0, 8)
