@@ -2,19 +2,19 @@
 
 import sys
 
+from keyweave.agent.keyplane.aftermath import Aftermath
 from keyweave.agent.keyplane.linkend import LinkEnd
 from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
-from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.cli.main import main
 
-_link_verdict = KeyPlane._link_verdict
+_link_verdict = Aftermath.link_verdict
 _can_open = LinkEnd._can_open
 
 
-def _unpooled(plane: KeyPlane, link: LinkEnd, before: Verdict, after: Verdict) -> None:
+def _unpooled(aftermath: Aftermath, link: LinkEnd, before: Verdict, after: Verdict) -> None:
     if after.health is LinkHealth.NO_SIGNAL:
         link.destroy_keys("measuring: a failed link has nothing left", tell=False)
-    _link_verdict(plane, link, before, after)
+    _link_verdict(aftermath, link, before, after)
 
 
 def _may_open(link: LinkEnd) -> bool:
@@ -23,6 +23,6 @@ def _may_open(link: LinkEnd) -> bool:
 
 
 if __name__ == "__main__":
-    setattr(KeyPlane, "_link_verdict", _unpooled)  # noqa: B010
+    setattr(Aftermath, "link_verdict", _unpooled)  # noqa: B010
     setattr(LinkEnd, "_can_open", _may_open)  # noqa: B010
     sys.exit(main())

@@ -64,6 +64,7 @@ def uplink(path: Path) -> tuple[Uplink, PolicyStore]:
         observe=mock.Mock(),
         on_policy=mock.AsyncMock(),
         files=FileWatch(),
+        lookup=mock.AsyncMock(),
     )
     return made, policies
 

@@ -17,9 +17,11 @@ from keyweave.agent.keyplane.enrolment import Enrolment
 from keyweave.agent.keyplane.keystore import Protection
 from keyweave.agent.keyplane.near import proto_protection
 from keyweave.agent.keyplane.plane import KeyPlane
+from keyweave.agent.keyplane.recall import LedgerRecalls
 from keyweave.agent.keyplane.supply import Supply
 from keyweave.agent.keyplane.transport import KeyPlaneServicer
 from keyweave.agent.ledger.ledger import Ledger
+from keyweave.agent.lookup import Lookup
 from keyweave.agent.observer import Observer
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.uplink import Uplink, new_incarnation
@@ -54,6 +56,9 @@ class Agent:
         self.hello = agent_pb2.TelemetryHello(
             node=self.node, incarnation=incarnation, software_version=version("keyweave")
         )
+        self.ledger = Ledger(
+            config.state_dir / "ledger", self.node, keep=timedelta(days=config.ledger_keep_days)
+        )
         self.uplink = Uplink(
             self.node,
             config.controller.address,
@@ -64,10 +69,11 @@ class Agent:
             observe=self._observe,
             on_policy=self._policy_changed,
             files=self.files,
+            lookup=Lookup(self.ledger, self.hello).run,
         )
-        self.ledger = Ledger(
-            config.state_dir / "ledger", self.node, keep=timedelta(days=config.ledger_keep_days)
-        )
+        self.recalls = LedgerRecalls(self.ledger, self.uplink.event)
+        # Orders of the policy on disk were carried out, or a restart has done more than they ask for.
+        self._orders = self.policies.policy.orders
         self.plane = KeyPlane(
             self.node,
             incarnation,
@@ -78,6 +84,7 @@ class Agent:
             on_report=self.uplink.report,
             on_event=self.uplink.event,
             records=self.ledger,
+            recalls=self.recalls,
             quarantine_seconds=config.quarantine_hours * 3600,
         )
         self.supply = Supply(self.plane, observer, show_provenance=self._shows_provenance)
@@ -96,6 +103,9 @@ class Agent:
             node=self.node, epoch=policy.epoch, version=policy.version, digest=policy.digest
         )
         self.plane.apply(policy.rules.values())
+        before, self._orders = self._orders, policy.orders
+        for order_id in self._orders.keys() - before.keys():
+            self.plane.carry_out(self._orders[order_id])
         log.get().info("policy_applied", epoch=policy.epoch, version=policy.version, rules=len(policy.rules))
 
     async def _policy_changed(self) -> None:
@@ -147,7 +157,13 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
     await server.start()
     kme, kme_url = await _serve_kme(agent)
     collector = metrics.AgentCollector(
-        agent.plane, agent.supply.served, agent.policies, agent.uplink, agent.ledger, agent.trusts
+        agent.plane,
+        agent.supply.served,
+        agent.policies,
+        agent.uplink,
+        agent.ledger,
+        agent.recalls,
+        agent.trusts,
     )
     scraped, metrics_url = await _serve_metrics(collector, config.metrics_listen)
     agent.hello.key_plane_address = f"{host}:{port}"
@@ -157,6 +173,7 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
             running = [
                 group.create_task(agent.ledger.run(), name="ledger"),
                 group.create_task(agent.files.run(), name="file-watch"),
+                group.create_task(agent.recalls.run(), name="recalls"),
                 group.create_task(agent.plane.run(), name="key-plane"),
             ]
             await asyncio.sleep(0)  # the key plane owns its task group before policy starts tasks in it

@@ -16,6 +16,7 @@ from prometheus_client.utils import floatToGoString
 from keyweave.agent.keyplane.keystore import Protection
 from keyweave.agent.keyplane.near import BATCH_SECONDS
 from keyweave.agent.keyplane.plane import KeyPlane
+from keyweave.agent.keyplane.recall import LedgerRecalls
 from keyweave.agent.keyplane.supply import Served
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.policy import PolicyStore
@@ -43,6 +44,7 @@ class AgentCollector(Collector):
         policies: PolicyStore,
         uplink: UplinkState,
         ledger: Ledger,
+        recalls: LedgerRecalls,
         trusts: Sequence[Trust],
     ) -> None:
         self._plane = plane
@@ -50,6 +52,7 @@ class AgentCollector(Collector):
         self._policies = policies
         self._uplink = uplink
         self._ledger = ledger
+        self._recalls = recalls
         self._trusts = trusts
 
     def collect(self) -> Families:
@@ -159,6 +162,11 @@ class AgentCollector(Collector):
         )
         yield CounterMetricFamily(
             "keyweave_agent_ledger_errors", "Writes the ledger's disk refused.", value=ledger.errors_total
+        )
+        yield CounterMetricFamily(
+            "keyweave_agent_keys_recalled",
+            "Fetched keys that were built on a link under attack.",
+            value=self._recalls.recalled_total,
         )
         yield GaugeMetricFamily(
             "keyweave_agent_ledger_writable",

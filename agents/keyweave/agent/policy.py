@@ -32,6 +32,12 @@ class Policy:
     digest: bytes = b""
     rules: Mapping[str, agent_pb2.Rule] = field(default_factory=dict)
 
+    @property
+    def orders(self) -> dict[str, agent_pb2.OrderRule]:
+        """What is to be done once, by order ID."""
+        orders = [rule.order for rule in self.rules.values() if rule.WhichOneof("kind") == "order"]
+        return {order.order_id: order for order in orders}
+
     def as_version(self) -> agent_pb2.PolicyVersion:
         """For the wire."""
         return agent_pb2.PolicyVersion(epoch=self.epoch, version=self.version, digest=self.digest)

@@ -55,6 +55,10 @@ def _cross_violations(node: NodeName, rule: agent_pb2.Rule, peers: set[str]) -> 
             yield from _relay_violations(node, rule.relay, peers)
         case "stream":
             yield from _stream_violations(node, rule.stream, peers)
+        case "order":
+            about_link = rule.order.kind != types_pb2.ORDER_KIND_NODE_ZEROIZE
+            if about_link != is_name(rule.order.link):
+                yield Violation("order.link", f"is '{rule.order.link}'; LINK orders name a link, others none")
 
 
 def _relay_violations(node: NodeName, relay: agent_pb2.RelayRule, peers: set[str]) -> Iterable[Violation]:

@@ -20,6 +20,7 @@ class Ring:
         self.dropped_samples_total = 0
         self._max_batches = max_batches
         self._max_events = max_events
+        self._merge_above = max_events
         self._events: deque[agent_pb2.AgentEvent] = deque()
         self._batches: deque[agent_pb2.TelemetryBatch] = deque()
         self._sent: deque[agent_pb2.TelemetryRequest] = deque()
@@ -49,8 +50,10 @@ class Ring:
         """Queue an event; it goes before any samples and is never dropped."""
         event.occurrences = max(1, event.occurrences)
         self._events.append(event)
-        if len(self._events) > self._max_events:
+        if len(self._events) > self._merge_above:
             self._merge_events()
+            # Where little can be merged it is not tried again with every event.
+            self._merge_above = max(self._max_events, len(self._events) * 5 // 4)
 
     def next(self, credit_sequence: int) -> agent_pb2.TelemetryRequest | None:
         """The next message to send; None where there is nothing, or no credit for it."""
@@ -100,7 +103,8 @@ class Ring:
     def _merge_events(self) -> None:
         merged: dict[tuple[object, ...], agent_pb2.AgentEvent] = {}
         for event in self._events:
-            key = (event.kind, event.link, event.stream, event.peer_node)
+            # Key IDs are told once: an event that lists any is kept as it is.
+            key = (event.kind, event.link, event.stream, event.peer_node, *event.key_ids)
             before = merged.pop(key, None)
             if before is not None:
                 event.occurrences += before.occurrences

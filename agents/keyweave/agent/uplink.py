@@ -1,10 +1,10 @@
-"""The agent's two streams to the controller: telemetry up, policy down. The agent dials, and comes back."""
+"""The agent's streams to the controller: telemetry up, policy down, lookups. It dials, and comes back."""
 
 import asyncio
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING
 
 import grpc
@@ -57,6 +57,7 @@ class Uplink:
         observe: Callable[[agent_pb2.TelemetryBatch], None],
         on_policy: Callable[[], Awaitable[None]],
         files: FileWatch,
+        lookup: Callable[["agent_pb2_grpc.AgentServiceAsyncStub"], Coroutine[None, None, None]],
     ) -> None:
         self.ring = Ring()
         self.connected = False
@@ -70,6 +71,7 @@ class Uplink:
         self._observe = observe
         self._on_policy = on_policy
         self._files = files
+        self._lookup = lookup
         self._reports: dict[str, list[agent_pb2.LinkSamples]] = {}
         self._credit = 0
         self._work = asyncio.Event()
@@ -111,6 +113,7 @@ class Uplink:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._telemetry(stub), name="telemetry-stream")
                     group.create_task(self._until_renewed(), name="uplink-renewal")
+                    group.create_task(self._lookup(stub), name="lookup-stream")
                     # In the body, not a second task: see raise_if_cancelled.
                     await self._policy(stub)
         except* _StreamEndedError:

@@ -195,6 +195,10 @@ class KeyStore:
             self._slave.setdefault(key.key_id, {})[key.stream] = key
             self._slave_count[key.stream] += 1
 
+    def count(self) -> tuple[int, int]:
+        """Keys that could be drawn, and collected."""
+        return sum(map(len, self._ready.values())), sum(self._slave_count.values())
+
     def ready(self, stream: StreamName) -> int:
         """How many keys of a stream can be drawn."""
         return len(self._ready.get(stream, ()))

@@ -5,25 +5,25 @@ started, changed and stopped to match it.
 """
 
 import asyncio
-import random
+import os
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from keyweave.agent.drivers.base import DeviceReport, Driver, DriverUnavailableError, LinkEndInfo
+from keyweave.agent.drivers.base import DeviceReport, Driver
 from keyweave.agent.keyplane import kem
+from keyweave.agent.keyplane.aftermath import Aftermath
 from keyweave.agent.keyplane.budget import TokenBucket
+from keyweave.agent.keyplane.devices import check_link_end, follow
 from keyweave.agent.keyplane.enrolment import Enrolment
 from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
 from keyweave.agent.keyplane.far import FarEnd
 from keyweave.agent.keyplane.journal import Journal
-from keyweave.agent.keyplane.keystore import KeyStore, Provenance, Records, StoredKey
+from keyweave.agent.keyplane.keystore import KeyStore, Records
 from keyweave.agent.keyplane.linkend import LinkEnd
-from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
 from keyweave.agent.keyplane.near import NearEnd
-from keyweave.agent.keyplane.quarantine import QuarantineNotices
+from keyweave.agent.keyplane.recall import Recalls
 from keyweave.agent.keyplane.relay import Relays
 from keyweave.agent.keyplane.session import Peer
 from keyweave.agent.keyplane.terms import LinkPolicy, StreamTerms
@@ -31,13 +31,11 @@ from keyweave.agent.keyplane.transport import dial
 from keyweave.agent.keyplane.vouching import Vouching
 from keyweave.agent.observer import Observer
 from keyweave.common import log
-from keyweave.common.errors import InvalidInputError
 from keyweave.common.file_watch import FileWatch
-from keyweave.common.names import NAME_RULE, LinkName, NodeName, PathId, StreamName, is_name
-from keyweave.v1 import agent_pb2
+from keyweave.common.names import LinkName, NodeName, PathId, StreamName
+from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
-DEVICE_RETRY_CAP_SECONDS = 2.0
 EXPIRY_CHECK_SECONDS = 1.0
 # Quarantines, truncations and new pools that one peer may send.
 ALARMS_PER_SECOND = 20.0
@@ -74,6 +72,7 @@ class KeyPlane:
         on_report: Callable[[DeviceReport], None],
         on_event: Callable[[agent_pb2.AgentEvent], None],
         records: Records | None = None,
+        recalls: Recalls | None = None,
         quarantine_seconds: float = 24 * 3600.0,
     ) -> None:
         self.node = node
@@ -95,15 +94,18 @@ class KeyPlane:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._alarms: dict[NodeName, TokenBucket] = {}
-        self._notices = QuarantineNotices(self.peers)
         self.vouching = Vouching(enrolment, self.peers, self._peer_lost_trust, on_event)
+        self._rules: tuple[agent_pb2.Rule, ...] = ()
+        self.aftermath = Aftermath(
+            node, self.store, self.links, self.near, self.far, self.peers, self.relays, recalls, on_event
+        )
 
     # ---- life ---------------------------------------------------------------------------------
 
     async def add_driver(self, driver: Driver, state_dir: Path) -> None:
         """Take up the link ends that a driver serves."""
         for info in await driver.link_ends():
-            _check_link_end(info)
+            check_link_end(info)
             self.links[info.link] = LinkEnd(
                 self.node,
                 info,
@@ -111,7 +113,7 @@ class KeyPlane:
                 Journal(state_dir / "links" / f"{info.link}.json"),
                 self.observer,
                 on_report=self._on_report,
-                on_verdict=self._link_verdict,
+                on_verdict=self.aftermath.link_verdict,
                 on_event=self._on_event,
                 on_supply=self._wake_streams,
             )
@@ -122,8 +124,8 @@ class KeyPlane:
             self._group = group
             for link in self.links.values():
                 group.create_task(link.keep_open(), name=f"link-open-{link.name}")
-                group.create_task(_follow(link.take_blocks, link), name=f"link-blocks-{link.name}")
-                group.create_task(_follow(link.watch_device, link), name=f"link-watch-{link.name}")
+                group.create_task(follow(link.take_blocks, link), name=f"link-blocks-{link.name}")
+                group.create_task(follow(link.watch_device, link), name=f"link-watch-{link.name}")
             group.create_task(self._expire_keys(), name="expire-keys")
             group.create_task(self.vouching.watch(), name="peer-certificates")
 
@@ -137,13 +139,36 @@ class KeyPlane:
 
     def apply(self, rules: Iterable[agent_pb2.Rule]) -> None:
         """Bring sessions, links, streams and transit to what these rules say."""
-        rules = list(rules)
+        self._rules = rules = tuple(rules)
         self._apply_peers({NodeName(r.peer.node): r.peer.key_plane_address for r in _of("peer", rules)})
         self.relays.apply(rule.relay for rule in _of("relay", rules))
         streams = [StreamTerms.of(r.stream) for r in _of("stream", rules)]
         self._apply_streams({terms.stream: terms for terms in streams})
         # Last: a link that comes under suspicion quarantines what the rules above name.
         self._apply_links({LinkName(r.link.link): r.link for r in _of("link", rules)})
+
+    def zeroize(self, reason: str) -> None:
+        """Destroy all key material of this node and begin anew, for its peers as after a restart."""
+        rules, keys = self._rules, sum(self.store.count())
+        self.apply(())
+        for link in self.links.values():
+            link.destroy_keys(reason, tell=False)
+        self.store.destroy(lambda _key: True, reason)
+        # What peers share with this node they destroy when it comes back as another incarnation.
+        self._incarnation = os.urandom(16)
+        log.get().warning("zeroized", keys=keys, reason=reason)
+        self._on_event(
+            agent_pb2.AgentEvent(kind=agent_pb2.AGENT_EVENT_KIND_ZEROIZED, reason=reason, count=keys)
+        )
+        self.apply(rules)
+
+    def carry_out(self, order: agent_pb2.OrderRule) -> None:
+        """Do what an operator ordered; the order is new to this node."""
+        log.get().info("order_carried_out", order=order.order_id, by=order.ordered_by, link=order.link)
+        if order.kind == types_pb2.ORDER_KIND_NODE_ZEROIZE:
+            self.zeroize(f"ordered by {order.ordered_by or 'an operator'}")
+        else:
+            self.aftermath.carry_out(order)
 
     def _apply_peers(self, addresses: Mapping[NodeName, str]) -> None:
         self._addresses.update(addresses)
@@ -167,20 +192,20 @@ class KeyPlane:
     def _apply_streams(self, wanted: Mapping[StreamName, StreamTerms]) -> None:
         for name in self.near.keys() - wanted.keys():
             self._stop(f"stream-{name}")
-            del self.near[name]
+            self.near.pop(name).forget()
             self.far.pop(name).forget()
-            self._destroy_keys_of(name, "the stream is gone")
+            self.aftermath.destroy_keys_of(name, "the stream is gone")
         for name, terms in wanted.items():
             peer = self.peers[terms.peer_node]
             if name in self.near and _same_stream(self.near[name].terms, terms):
                 self.near[name].update(terms, peer)
                 self.far[name].terms = terms
-                self._destroy_keys_of(name, "no longer what the stream requires", spare=terms.allows)
+                self.aftermath.destroy_keys_of(name, "no longer what the stream requires", spare=terms.allows)
                 continue
             if name in self.near:
                 self._stop(f"stream-{name}")
                 self.far[name].forget()
-                self._destroy_keys_of(name, "the stream has changed")
+                self.aftermath.destroy_keys_of(name, "the stream has changed")
             near = NearEnd(
                 self.node,
                 terms,
@@ -220,10 +245,11 @@ class KeyPlane:
                 return None
             case "quarantine":
                 self._check_alarms(peer)
-                self._on_quarantine(peer, frame.quarantine)
+                self.aftermath.on_quarantine(peer, frame.quarantine)
                 return None
             case "withdraw":
-                return self._on_withdraw(peer, frame.withdraw)
+                stream = self._far_end(peer, frame.withdraw.stream).terms.stream
+                return self.aftermath.on_withdraw(peer, stream, frame.withdraw)
         raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, f"unexpected frame '{kind}'", node=self.node)
 
     def on_connected(self, peer: Peer, *, restarted: bool) -> None:
@@ -231,11 +257,13 @@ class KeyPlane:
         self.vouching.admitted(peer)
         log.get().info("session_up", peer=peer.node, restarted=restarted)
         if restarted:
-            self.destroy_keys(lambda key: key.peer_node == peer.node, f"agent {peer.node} has restarted")
+            self.aftermath.destroy_keys(
+                lambda key: key.peer_node == peer.node, f"agent {peer.node} has restarted"
+            )
         for link in self.links.values():
             if link.peer_node == peer.node:
                 link.session_up(restarted=restarted)
-        self._notices.repeat(peer)
+        self.aftermath.notices.repeat(peer)
         for name, near in self.near.items():
             if near.terms.peer_node == peer.node and restarted:
                 self.far[name].forget()
@@ -252,7 +280,7 @@ class KeyPlane:
 
     def _peer_lost_trust(self, node: NodeName, reason: str) -> None:
         """What is shared with a peer that is revoked, and not yet used, goes."""
-        self.destroy_keys(lambda key: key.peer_node == node, reason)
+        self.aftermath.destroy_keys(lambda key: key.peer_node == node, reason)
         for link in self.links.values():
             if link.peer_node == node:
                 link.destroy_keys(reason, tell=False)
@@ -310,16 +338,6 @@ class KeyPlane:
         if not bucket.take(1, now):
             raise KeyPlaneError(pb.FAILURE_CODE_OVER_BUDGET, "too many alarms", node=self.node)
 
-    def _on_withdraw(self, peer: Peer, withdraw: pb.Withdraw) -> pb.Frame:
-        stream = self._far_end(peer, withdraw.stream).terms.stream
-        ids = [uuid.UUID(bytes=key_id) for key_id in withdraw.key_ids if len(key_id) == 16]
-        drawable, collectable = self.store.withdraw(
-            stream, ids, f"withdrawn by {peer.node}: {withdraw.reason}"
-        )
-        if drawable:
-            self._keys_destroyed(stream, drawable, f"withdrawn by {peer.node}: {withdraw.reason}")
-        return pb.Frame(withdrawn=pb.Withdrawn(destroyed=drawable + collectable))
-
     def _bad_tag(self, peer: Peer, relay: pb.Relay) -> None:
         self._on_event(
             agent_pb2.AgentEvent(
@@ -344,105 +362,6 @@ class KeyPlane:
                 reason=reason,
             )
         )
-
-    # ---- links going bad ----------------------------------------------------------------------
-
-    def _link_verdict(self, link: LinkEnd, before: Verdict, after: Verdict) -> None:
-        """A link end's health changed: tell the controller, and quarantine where it was an abort."""
-        kinds = {
-            LinkHealth.NO_SIGNAL: agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL,
-            LinkHealth.FAULT: agent_pb2.AGENT_EVENT_KIND_LINK_DEVICE_FAULT,
-            LinkHealth.ABORTED: agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT,
-        }
-        kind = kinds.get(after.health)
-        by_device = LinkHealth.SUSPECT not in (before.health, after.health)
-        if by_device and (kind is not None or before.health in kinds):
-            self._on_event(
-                agent_pb2.AgentEvent(
-                    kind=kind or agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED,
-                    link=link.name,
-                    peer_node=link.peer_node,
-                    reason=after.reason[:1000],
-                    since_unix_nanos=int(after.since * 1e9),
-                )
-            )
-        if after.health in (LinkHealth.ABORTED, LinkHealth.SUSPECT):
-            self._quarantine(link.name, after.since, after.reason)
-        else:
-            for near in self.near.values():
-                near.path_back()
-
-    def _quarantine(self, link: LinkName, since: float, reason: str) -> None:
-        """Undelivered keys built on a link since a moment go, here and at the ends of what crosses here."""
-        self._on_event(
-            agent_pb2.AgentEvent(
-                kind=agent_pb2.AGENT_EVENT_KIND_QUARANTINED,
-                link=link,
-                reason=reason[:1000],
-                since_unix_nanos=int(since * 1e9),
-            )
-        )
-        self.store.quarantine(link, time.time())
-        self.destroy_keys(
-            lambda key: link in key.provenance.links and key.created >= since,
-            f"built on {link}: {reason}",
-            at_both_ends=True,
-        )
-        notice = pb.Quarantine(link=link, since_unix_nanos=int(since * 1e9), reason=reason[:300])
-        self._notices.spread(notice, self.relays.transits_over(link), None)
-
-    def _on_quarantine(self, peer: Peer, notice: pb.Quarantine) -> None:
-        since, link = notice.since_unix_nanos / 1e9, LinkName(notice.link)
-        if not is_name(link):
-            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, "link is not a name", node=self.node)
-        named = {StreamName(name) for name in notice.streams}
-        # Only a neighbour on a stream's way may have its keys destroyed.
-        ending = {
-            name
-            for name in named & self.far.keys()
-            for path in self.far[name].terms.accepted.values()
-            if link in path.links and path.first_node == peer.node
-        }
-        if ending:
-            self.store.quarantine(link, time.time(), ending)
-            self.destroy_keys(
-                lambda key: key.stream in ending and link in key.provenance.links and key.created >= since,
-                f"built on {link}: {notice.reason}"[:300],
-                at_both_ends=True,
-            )
-        self._notices.spread(notice, self.relays.transits_of(named), peer.node)
-
-    def withdraw(self, stream: StreamName, key_ids: Iterable[uuid.UUID], reason: str) -> None:
-        """Have the other end of a stream destroy its copies of keys that nobody gets here."""
-        far = self.far.get(stream)
-        if far is not None:
-            self._notices.withdraw(self.peers[far.terms.peer_node], stream, key_ids, reason)
-
-    def destroy_keys(
-        self, doomed: Callable[[StoredKey], bool], reason: str, *, at_both_ends: bool = False
-    ) -> None:
-        """Destroy undelivered keys of this node, if need be at the other ends too, and say so."""
-        for stream, ids in self.store.destroy(doomed, reason).items():
-            self._keys_destroyed(stream, len(ids), reason)
-            if at_both_ends:
-                self.withdraw(stream, ids, reason)
-
-    def _keys_destroyed(self, stream: StreamName, count: int, reason: str) -> None:
-        self._on_event(
-            agent_pb2.AgentEvent(
-                kind=agent_pb2.AGENT_EVENT_KIND_KEYS_DESTROYED,
-                stream=stream,
-                reason=reason[:1000],
-                count=count,
-            )
-        )
-        if stream in self.near:
-            self.near[stream].wake()
-
-    def _destroy_keys_of(
-        self, stream: StreamName, reason: str, spare: Callable[[Provenance], bool] = lambda _: False
-    ) -> None:
-        self.destroy_keys(lambda key: key.stream == stream and not spare(key.provenance), reason)
 
     def _address_of(self, node: NodeName) -> str:
         return self._addresses[node]
@@ -475,28 +394,6 @@ class KeyPlane:
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()
-
-
-async def _follow(read: Callable[[], Awaitable[None]], link: LinkEnd) -> None:
-    """Follow a device for ever; where it goes away, come back with full jitter."""
-    failures = 0
-    while True:
-        started = time.monotonic()
-        try:
-            await read()
-        except DriverUnavailableError as error:
-            link.device_lost(str(error))
-        failures = 0 if time.monotonic() - started > DEVICE_RETRY_CAP_SECONDS else failures + 1
-        await asyncio.sleep(random.uniform(0, min(DEVICE_RETRY_CAP_SECONDS, 0.05 * 2**failures)))  # noqa: S311
-
-
-def _check_link_end(info: LinkEndInfo) -> None:
-    if not is_name(info.link):
-        raise InvalidInputError.of("link", f"'{info.link[:80]}' of a device is no name: {NAME_RULE}")
-    if info.block_bytes < 2 or info.block_bytes % 2:
-        raise InvalidInputError.of(
-            "block_bytes", f"is {info.block_bytes} for link '{info.link}'; it must be even and positive"
-        )
 
 
 def _of(kind: str, rules: Iterable[agent_pb2.Rule]) -> list[agent_pb2.Rule]:

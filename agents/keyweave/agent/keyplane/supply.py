@@ -57,7 +57,7 @@ class Supply:
         self._plane = plane
         self._observer = observer
         self._show_provenance = show_provenance
-        self._assembler = Assembler(plane.node, plane.withdraw)
+        self._assembler = Assembler(plane.node, plane.aftermath.withdraw)
         self._found: dict[tuple[SaeId, SaeId], NearEnd] = {}
 
     def status(self, caller: SaeId, peer: SaeId) -> SupplyStatus:
