@@ -1,6 +1,6 @@
 """Orders: each is carried out once at each agent, whatever restarts, and none holds anything up for ever."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from google.rpc import code_pb2, status_pb2
@@ -16,6 +16,7 @@ from keyweave.controller.reconcile import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import (
     LinkDeleted,
+    LinkPut,
     NodeDeleted,
     OrderPut,
     PolicyAcked,
@@ -316,3 +317,56 @@ def test_an_order_about_what_is_gone_is_withdrawn(gone: LinkDeleted | NodeDelete
     world.handle(gone)
     assert world.orders == {}
     assert world.kinds() == ["order_given", "order_withdrawn"]
+
+
+def test_an_agent_that_refuses_its_policy_for_another_reason_still_gets_its_orders() -> None:
+    world = World()
+    world.calm()
+    kept = world.agents[A].rules
+    # An abort threshold that the node's guard does not allow, say.
+    world.handle(LinkPut(replace(NETWORK.links[AB].link, abort_qber_ratio=0.2)))
+    refused = world.sent.pop(A)
+    status = agent_pb2.RuleStatus(
+        rule_id="link/ab", status=status_pb2.Status(code=code_pb2.PERMISSION_DENIED)
+    )
+    world.handle(PolicyNacked(A, refused.target.policy.digest, (status,)))
+    assert A not in world.sent
+    world.give(order(1))
+    assert world.sent[A].target.policy.digest != refused.target.policy.digest
+    # With the order, what it refused comes first; then, refused again, the order alone.
+    world.handle(PolicyNacked(A, world.sent.pop(A).target.policy.digest, (status,)))
+    assert world.sent[A].target.version > refused.target.version
+    world.deliver(A)
+    assert world.agents[A].rules == kept | {order(1).rule_id}
+    assert not world.core.distribution.agent(A).in_sync
+    for _ in ("the link's new threshold", "the order"):
+        world.deliver(B)
+    assert world.orders == {}
+    # The rule is withdrawn in the same way.
+    world.handle(PolicyNacked(A, world.sent.pop(A).target.policy.digest, (status,)))
+    world.deliver(A)
+    assert world.agents[A].rules == kept
+    assert A not in world.sent
+    # What the agent refused can still be given to it, as the newest version.
+    applied = world.core.distribution.agent(A).applied
+    assert applied is not None
+    world.disconnect(A)
+    world.connect(A)
+    assert world.sent[A].target.version > applied.version
+    world.calm()
+    assert world.core.distribution.agent(A).in_sync
+
+
+def test_orders_that_are_refused_with_everything_else_are_not_sent_for_ever() -> None:
+    world = World()
+    world.calm()
+    world.handle(LinkPut(replace(NETWORK.links[AB].link, abort_qber_ratio=0.2)))
+    world.give(order(1))
+    for _ in range(10):
+        push = world.sent.pop(A, None)
+        if push is None:
+            break
+        world.handle(PolicyNacked(A, push.target.policy.digest, (agent_pb2.RuleStatus(),)))
+    else:
+        pytest.fail("the agent is sent what it refused, again and again")
+    assert world.orders

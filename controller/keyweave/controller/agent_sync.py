@@ -32,6 +32,10 @@ class AgentSync:
     # Last refusal; it holds back this digest until the agent reconnects or something else is desired.
     nacked_digest: bytes = b""
     nacked_rules: tuple[agent_pb2.RuleStatus, ...] = ()
+    # Whether what was last sent is what the agent has with other orders, because it refuses what is desired,
+    # and the last of these that it refused as well.
+    orders_alone: bool = False
+    nacked_orders_digest: bytes = b""
 
     def does_carry(self, path: PathId) -> bool:
         """Whether the agent relays or accepts the path, whatever became of the last push."""

@@ -17,7 +17,7 @@ from keyweave.common.names import LinkName, NodeName, OrderId, PathId, StreamNam
 from keyweave.common.policy_digest import combine
 from keyweave.controller.agent_sync import NO_PATHS, AgentSync
 from keyweave.controller.instructions import Confirm, Instruction, PersistRollout, Push, VersionedPolicy
-from keyweave.controller.policies import NodePolicy, Policies
+from keyweave.controller.policies import NodePolicy, Policies, with_orders_of
 from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
 from keyweave.controller.topology import Path, PathSet, Plan, Snapshot, StreamPlan
 from keyweave.v1 import agent_pb2
@@ -159,7 +159,7 @@ class Distribution:
                 )
         sync.applied = match
         sync.outstanding = None
-        sync.nacked_digest, sync.nacked_rules = b"", ()
+        sync.nacked_digest, sync.nacked_orders_digest, sync.nacked_rules = b"", b"", ()
         sync.connected = sync.heard = sync.unconfirmed = True
         self._stirred.add(node)
         self._look_at((carried ^ sync.carries) | (used ^ sync.uses))
@@ -176,7 +176,8 @@ class Distribution:
             return False
         self._look_at(sync.in_doubt)
         sync.applied, sync.outstanding = sync.outstanding, None
-        sync.nacked_digest, sync.nacked_rules = b"", ()
+        if not sync.orders_alone:
+            sync.nacked_digest, sync.nacked_rules = b"", ()
         self._stirred.add(node)
         return True
 
@@ -187,7 +188,10 @@ class Distribution:
             return False
         self._look_at(sync.in_doubt)
         sync.outstanding = None
-        sync.nacked_digest, sync.nacked_rules = digest, rules
+        if sync.orders_alone:
+            sync.nacked_orders_digest = digest
+        else:
+            sync.nacked_digest, sync.nacked_rules = digest, rules
         self._stirred.add(node)
         return True
 
@@ -291,10 +295,24 @@ class Distribution:
             sync.applied, sync.unconfirmed = desired, False
             return Confirm(node, desired.version, desired.policy.digest)
         if sync.nacked_digest == desired.policy.digest:
-            return None
-        sync.outstanding, sync.unconfirmed = desired, False
+            return self._orders_alone(node, sync, desired)
+        sync.outstanding, sync.unconfirmed, sync.orders_alone = desired, False, False
         self._look_at(sync.in_doubt)
         return Push(node, desired, sync.applied.policy if sync.applied else None)
+
+    def _orders_alone(self, node: NodeName, sync: AgentSync, desired: VersionedPolicy) -> Push | None:
+        """Orders do not wait for the rest to be accepted: what the agent has, and they."""
+        if sync.applied is None:
+            return None
+        policy = with_orders_of(desired.policy, sync.applied.policy)
+        if policy.digest in (sync.applied.policy.digest, sync.nacked_orders_digest):
+            return None
+        sync.outstanding = VersionedPolicy(self._last_version + 1, policy)
+        # Versions rise: what is desired stays the newest, for when the agent accepts it after all.
+        self._last_version += 2
+        sync.desired = VersionedPolicy(self._last_version, desired.policy)
+        sync.unconfirmed, sync.orders_alone = False, True
+        return Push(node, sync.outstanding, sync.applied.policy)
 
 
 def _ends(path: Path) -> tuple[NodeName, NodeName]:

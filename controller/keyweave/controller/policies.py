@@ -8,7 +8,7 @@ everything is held by tests.
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keyweave.common.names import LinkName, NodeName, OrderId, PathId, StreamName
 from keyweave.common.policy_digest import combine, serialized_rule_digest
@@ -24,7 +24,7 @@ from keyweave.controller.compile import (
     relay_limits,
     relay_rules,
 )
-from keyweave.controller.orders import Order
+from keyweave.controller.orders import RULE_PREFIX, Order
 from keyweave.controller.rollout import StreamRollout
 from keyweave.controller.topology import LinkView, Stream
 
@@ -39,6 +39,13 @@ class NodePolicy:
     # Paths this node relays or accepts under the policy, and paths it may draw keys over.
     carries: frozenset[PathId] = frozenset()
     uses: frozenset[PathId] = frozenset()
+
+
+def with_orders_of(wanted: NodePolicy, base: NodePolicy) -> NodePolicy:
+    """`base` with the orders of `wanted` instead of its own."""
+    rules = {rule_id: data for rule_id, data in base.rules.items() if not rule_id.startswith(RULE_PREFIX)}
+    rules |= {rule_id: data for rule_id, data in wanted.rules.items() if rule_id.startswith(RULE_PREFIX)}
+    return replace(base, rules=rules, digest=combine(map(serialized_rule_digest, rules.values())))
 
 
 @dataclass(slots=True)
