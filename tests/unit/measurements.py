@@ -58,8 +58,14 @@ class Optics:
     counts_hz: float = 50_000.0
     dark_counts_hz: float = 400.0
     status: Status = Status.ACTIVE
-    # What end b adds to its QBER: a device that misreports.
+    # What end b adds to its QBER, and by what it multiplies its rate: a device that misreports.
     b_adds_qber: float = 0.0
+    b_claims: float = 1.0
+    # What arrives in both pools, in whole blocks; None where agents say nothing of pools. And by what end b
+    # multiplies that.
+    arriving_bps: float | None = None
+    block_bits: int = 2048
+    b_counts: float = 1.0
 
 
 @dataclass
@@ -78,6 +84,7 @@ class Bench:
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
         self.track = estimate.fresh(LINK, A, B, self.now)
+        self._arrived_bits = 0.0
         self.assess()
 
     @property
@@ -113,6 +120,7 @@ class Bench:
             for message in self._measured():
                 if message.node in ends:
                     self.track = estimate.observe(self.track, message, self.limits, self.now)
+                    self._report_pool(message.node)
                     self.assess()
                     if self.condition is not before:
                         changes.append((self.now, self.condition))
@@ -121,6 +129,17 @@ class Bench:
                 break
             self.now += self.rows * self.interval
         return changes
+
+    def _report_pool(self, node: NodeName) -> None:
+        optics = self.optics
+        if optics.arriving_bps is None:
+            return
+        if node == A and optics.status is Status.ACTIVE:
+            self._arrived_bits += optics.arriving_bps * self.rows * self.interval
+        blocks = int(self._arrived_bits * (optics.b_counts if node == B else 1.0) / optics.block_bits)
+        self.track = estimate.pool_reported(
+            self.track, node, usable_bits=0, intake_bits_total=blocks * optics.block_bits
+        )
 
     def _measured(self) -> Iterator[EndSamples]:
         """Both ends count the same errors; each reads loss and detectors by itself."""
@@ -133,7 +152,14 @@ class Bench:
         for node in (A, B):
             shown = qber + np.float32(optics.b_adds_qber if node == B else 0.0)
             yield replace(
-                samples(node, start=self.now, interval=self.interval, rows=rows, qber=shown, skr=skr),
+                samples(
+                    node,
+                    start=self.now,
+                    interval=self.interval,
+                    rows=rows,
+                    qber=shown,
+                    skr=skr * np.float32(optics.b_claims if node == B else 1.0),
+                ),
                 sifted_rate_bps=(sifted / self.interval).astype(np.float32),
                 loss_db=random.normal(optics.loss_db, 0.05, rows).astype(np.float32),
                 detectors=(self._detector(),) if node == B else (),

@@ -230,6 +230,15 @@ def test_an_agent_cannot_speak_for_a_link_or_stream_of_others(running: Run) -> N
     assert not running.core.reports.stream(S).ends
 
 
+def test_a_fault_that_an_agent_reports_twice_is_told_once_until_it_is_over(running: Run) -> None:
+    def told(kind: agent_pb2.AgentEventKind) -> int:
+        return len(events(running.handle(reported(A, kind, link="a-p")), "link_qber_abort"))
+
+    aborted = agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT
+    restored = agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED
+    assert [told(kind) for kind in (aborted, aborted, restored, aborted)] == [1, 0, 0, 1]
+
+
 def test_a_failover_is_an_event_with_its_duration(running: Run) -> None:
     failover = reported(
         A,

@@ -53,8 +53,8 @@ class Intake(NamedTuple):
     # Whether anything was taken in since the older mark was set. What waited for the pool to open comes
     # in at once and is no rate, so measuring begins after it.
     begun: bool = False
-    # The smallest gain between two reports: at least one device block. Blocks come whole, so over any time
-    # one may be missing.
+    # The smallest gain between two reports: at least one device block; 0 until there was one. Blocks come
+    # whole, so over any time one may be missing.
     block_bits: int = 0
     # None until it has been measured; stays while it is being measured anew.
     rate_bps: float | None = None
@@ -72,6 +72,8 @@ class Intake(NamedTuple):
             return self._replace(last=mark, rate_bps=0.0 if waited else self.rate_bps)
         block = min(gained, self.block_bits or gained) if gained else self.block_bits
         rate, seconds = self.rate_bps, mark.time - older.time
+        if not block:
+            return self._replace(last=mark, rate_bps=0.0 if seconds >= PATIENCE_SECONDS else rate)
         if seconds >= INTAKE_WINDOW_SECONDS:
             rate = (mark.bits - older.bits + block) / seconds
         if mark.time - newer.time >= INTAKE_WINDOW_SECONDS:

@@ -141,6 +141,10 @@ class LinkBook:
         entry.track = estimate.report(entry.track, kind, node, reason, now)
         entry.reported = True
 
+    def fault_at(self, name: LinkName, node: NodeName) -> EndEvent | None:
+        """The fault that the agent at `node` reported of its end and that is not over."""
+        return self._entries[name].track.end(node).fault
+
     def pool(self, node: NodeName, level: agent_pb2.PoolLevel, now: float) -> bool:
         """An end reported how full its pool is. Whether the link should be judged now."""
         entry = self._entries[LinkName(level.link)]

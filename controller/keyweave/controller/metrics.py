@@ -151,7 +151,7 @@ class _State(Collector):
         skr = _gauge("keyweave_link_secret_key_rate_bps", "Secret key rate, the lower of both ends", "link")
         usable = _gauge(
             "keyweave_link_usable_rate_bps",
-            "Lower confidence bound of the secret key rate: what is planned on",
+            "Lower confidence bound of the secret key rate, at most what pools take in: what is planned on",
             "link",
         )
         planned = _gauge(

@@ -277,10 +277,13 @@ class Core:
         event = event_of(node, report, now)
         if event is None:
             return
-        self._out.append(Emit(event))
         link, stream = LinkName(report.link), StreamName(report.stream)
         kind = end_event(report.kind)
-        if kind is not None and self._may_speak(node, link, now):
+        ends_there = kind is not None and self._may_speak(node, link, now)
+        # An agent whose peer aborts as well says so once more; that is no news.
+        if not ends_there or self.links.fault_at(link, node) is not kind:
+            self._out.append(Emit(event))
+        if kind is not None and ends_there:
             self.links.report(link, kind, node, report.reason, now)
             touched.add(link)
         if event.kind == "stream_failover" and self._stream_ends_at(stream, node):
