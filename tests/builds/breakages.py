@@ -42,9 +42,11 @@ def stale_epoch() -> None:
     """An agent takes policy of any epoch and version (invariant 5)."""
     honest = policy.next_policy
 
-    def next_policy(node: Any, current: policy.Policy, highest_epoch: int, push: Any) -> policy.Policy:
+    def next_policy(
+        node: Any, current: policy.Policy, highest_epoch: int, push: Any, guard: Any
+    ) -> policy.Policy:
         del highest_epoch
-        return honest(node, replace(current, epoch=0, version=0), 0, push)
+        return honest(node, replace(current, epoch=0, version=0), 0, push, guard)
 
     from keyweave.agent import uplink  # noqa: PLC0415  # patched where it is used
 

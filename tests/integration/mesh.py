@@ -22,6 +22,7 @@ from keyweave.agent import app
 from keyweave.agent.app import Agent
 from keyweave.agent.config import AgentConfig
 from keyweave.agent.drivers.emulator import EMULATOR
+from keyweave.agent.guard import Guard
 from keyweave.agent.observer import Observer, PadUse
 from keyweave.agent.policy import Policy, PolicyStore
 from keyweave.common.identity import Identity, Plane, Role
@@ -31,6 +32,7 @@ from keyweave.common.tls import SigningFiles, TlsFiles, secure_channel
 from keyweave.emulator import app as emulator_app
 from keyweave.emulator.config import EmulatorConfig
 from keyweave.v1 import agent_pb2, emulator_pb2, emulator_pb2_grpc
+from tests import guards
 from tests.integration.mesh_policy import MeshStream, relay_rule, sae, stream_rule
 from tests.integration.wire_between import Wire
 
@@ -132,6 +134,8 @@ class Mesh:
     wires: Mapping[tuple[str, str], Wire]
     recording: Recording
     agents: dict[str, Running] = field(default_factory=dict)
+    # What each node's owner allows: everything, unless a test says otherwise before a start.
+    guards: dict[str, Guard] = field(default_factory=dict)
     # Everything that the agents reported, by node, also before a restart.
     events: dict[str, list[agent_pb2.AgentEvent]] = field(default_factory=dict)
     emulator: str = ""
@@ -241,6 +245,7 @@ class Mesh:
                         "settings": {"address": self.emulator, "tls": control.model_dump(mode="json")},
                     }
                 ],
+                "guard": guards.write(self.guards[node], self.directory / node / "guard.yaml"),
                 "ready_file": ready,
                 "log_level": "error",
             }
@@ -350,6 +355,7 @@ async def running(
     *streams: MeshStream,
     skr_bps: int = 100_000,
     wired: tuple[tuple[str, str], ...] = (),
+    guarded: Mapping[str, Guard] | None = None,
 ) -> AsyncIterator[Mesh]:
     """A mesh whose links are named after their ends ("a-b"), all agents up.
 
@@ -365,6 +371,7 @@ async def running(
         signing = Authority.create(Plane.KEY, signing=True)
         recording = Recording(directory)
         mesh = Mesh(directory, links, streams, authorities, signing, ports, wires, recording)
+        mesh.guards = {node: guards.open_guard(node, mesh.nodes) for node in mesh.nodes} | dict(guarded or {})
         stack.enter_context(mock.patch.object(app, "Agent", mesh.make_agent))
         for plane, authority in authorities.items():
             mesh.trust_anchor(plane).write_bytes(authority.credential.certificate)

@@ -24,6 +24,7 @@ from keyweave.controller.app import serve
 from keyweave.controller.config import ControllerConfig
 from keyweave.controller.store import Store
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, agent_pb2, agent_pb2_grpc, types_pb2
+from tests.guards import open_guard
 
 CONTROLLER = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
 OPERATOR = Identity(Plane.CONTROL, Role.OPERATOR, "olga")
@@ -67,7 +68,8 @@ class Agent:
         )
         await call.write(agent_pb2.PolicyRequest(hello=hello))
         async for push in call:
-            self.policy = next_policy(NodeName(self.name), self.policy, self.policy.epoch, push)
+            guard = open_guard(self.name, "abmn")
+            self.policy = next_policy(NodeName(self.name), self.policy, self.policy.epoch, push, guard)
             kind = push.WhichOneof("kind")
             self.received.append(str(kind))
             if kind != "heartbeat":

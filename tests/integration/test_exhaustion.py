@@ -18,7 +18,7 @@ def apply(running: Mesh, *, paths: bool) -> None:
             if copy.HasField("stream") and not paths:
                 copy.stream.ClearField("path_sets")
             rules.append(copy)
-        agent.plane.apply(rules)
+        agent.plane.apply(rules, agent.guardian.guard)
 
 
 async def test_its_buffered_keys_are_destroyed_as_soon_as_policy_knows_no_path_and_come_back_with_one(

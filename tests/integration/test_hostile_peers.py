@@ -232,9 +232,10 @@ async def test_a_peer_that_policy_drops_and_takes_back_is_heard_again(tmp_path: 
         await running.supplied()
         plane = running.plane("b")  # the dialled side: nobody there would dial again
         rules = list(running.agents["b"].agent.policies.policy.rules.values())
-        plane.apply([])
+        guard = running.agents["b"].agent.guardian.guard
+        plane.apply([], guard)
         assert running.ready_keys("b") == 0
-        plane.apply(rules)
+        plane.apply(rules, guard)
         await running.supplied()
         drawn = await running.enc_keys("b", "a")
         assert drawn.status_code == 200, drawn.text

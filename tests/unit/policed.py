@@ -14,6 +14,7 @@ from keyweave.controller.rollout import Rollout
 from keyweave.controller.routing.network import path_id
 from keyweave.controller.topology import Hop, Path, PathSet, Plan, Snapshot, StreamPlan
 from keyweave.v1 import agent_pb2
+from tests.guards import open_guard
 
 
 def path(stream: str, *nodes: str) -> Path:
@@ -168,8 +169,9 @@ class Network:
             ),
         )
         fill(message, push.base, push.target.policy)
+        guard = open_guard(name, self.agents)
         try:
-            agent.policy = next_policy(agent.node, agent.policy, agent.policy.epoch, message)
+            agent.policy = next_policy(agent.node, agent.policy, agent.policy.epoch, message, guard)
         except PolicyRefusedError as error:
             raise AssertionError(f"{name} refuses {push.target.version}: {error}") from error
         agent.forgetful = False

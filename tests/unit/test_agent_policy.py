@@ -16,8 +16,10 @@ from keyweave.common.errors import describe_status
 from keyweave.common.names import NodeName
 from keyweave.common.policy_digest import policy_digest
 from keyweave.v1 import agent_pb2, types_pb2
+from tests.guards import open_guard
 
 NODE = NodeName("a")
+GUARD = open_guard("a", "abcde")
 
 
 def peer(node: str, address: str = "127.0.0.1:1") -> agent_pb2.Rule:
@@ -124,7 +126,7 @@ def refusal(
     """(code, text) by rule_id; empty rule_id for the policy as a whole."""
     before = dict(current.rules)
     with pytest.raises(PolicyRefusedError) as refused:
-        next_policy(NODE, current, highest_epoch, message)
+        next_policy(NODE, current, highest_epoch, message, GUARD)
     assert dict(current.rules) == before, "what was in force is not touched"
     return {r.rule_id: (r.status.code, describe_status(r.status)) for r in refused.value.rules}
 
@@ -134,28 +136,28 @@ def refusal(
 
 def test_a_snapshot_replaces_everything() -> None:
     rules = [*PEERS, stream()]
-    assert next_policy(NODE, policy(), 5, push(rules)) == policy(rules, version=8)
+    assert next_policy(NODE, policy(), 5, push(rules), GUARD) == policy(rules, version=8)
 
 
 def test_the_first_policy_ever_may_have_any_epoch() -> None:
-    assert next_policy(NODE, Policy(), 0, push(GOOD, epoch=123_456)).epoch == 123_456
+    assert next_policy(NODE, Policy(), 0, push(GOOD, epoch=123_456), GUARD).epoch == 123_456
 
 
 def test_a_policy_without_rules_is_a_policy() -> None:
-    assert next_policy(NODE, policy(), 5, push([])).rules == {}
+    assert next_policy(NODE, policy(), 5, push([]), GUARD).rules == {}
 
 
 def test_a_delta_changes_adds_and_removes() -> None:
     current = policy()
     changed, after = link(0.08), [*PEERS, link(0.08), relay()]
     message = delta(after, base=current.digest, upserts=[changed], removed=["stream/s"])
-    assert next_policy(NODE, current, 5, message) == policy(after, version=8)
+    assert next_policy(NODE, current, 5, message, GUARD) == policy(after, version=8)
 
 
 def test_a_heartbeat_confirms_the_policy_in_force() -> None:
     current = policy()
     message = agent_pb2.PolicyResponse(version=current.as_version(), heartbeat=agent_pb2.PolicyHeartbeat())
-    assert next_policy(NODE, current, 5, message) == current
+    assert next_policy(NODE, current, 5, message, GUARD) == current
 
 
 def test_a_heartbeat_for_another_policy_is_refused() -> None:
@@ -166,7 +168,7 @@ def test_a_heartbeat_for_another_policy_is_refused() -> None:
 
 
 def test_a_new_controller_may_begin_its_epoch_with_any_version() -> None:
-    assert next_policy(NODE, policy(version=900), 5, push(GOOD, epoch=6, version=1)).epoch == 6
+    assert next_policy(NODE, policy(version=900), 5, push(GOOD, epoch=6, version=1), GUARD).epoch == 6
 
 
 # ---- what is refused as a whole -----------------------------------------------------------------
@@ -186,7 +188,7 @@ def test_an_older_epoch_is_refused_in_whatever_form(kind: str) -> None:
 
 
 def test_an_epoch_may_jump_by_a_thousand_and_no_further() -> None:
-    assert next_policy(NODE, policy(), 5, push(GOOD, epoch=5 + MAX_EPOCH_JUMP)).epoch == 1005
+    assert next_policy(NODE, policy(), 5, push(GOOD, epoch=5 + MAX_EPOCH_JUMP), GUARD).epoch == 1005
     code, text = refusal(push(GOOD, epoch=6 + MAX_EPOCH_JUMP), policy())[""]
     assert code == code_pb2.OUT_OF_RANGE
     assert "epoch 1006 jumps more than 1000 above 5" in text

@@ -564,7 +564,7 @@ def test_a_quarantine_comes_to_rest_though_a_streams_paths_form_a_circle() -> No
             wire.post.side_effect = partial(posted, name, other)
             each.peers[NodeName(other)] = wire
         one, other = others
-        each.relays.apply([crossing("1", one, name, other), crossing("2", other, name, one)])
+        each.relays.apply([crossing("1", one, name, other), crossing("2", other, name, one)], None)
 
     first = pb.Quarantine(link="l", streams=[STREAM], since_unix_nanos=123_456_789_012_345_678)
     on_the_way.append(("y", "x", first))
@@ -585,7 +585,7 @@ def test_a_quarantine_that_found_no_session_is_sent_when_there_is_one() -> None:
     there.post.return_value = False
     sender = mock.Mock(node=NodeName("y"))
     here.peers.update({NodeName("y"): sender, NodeName("z"): there})
-    here.relays.apply([crossing("1", "y", "x", "z")])
+    here.relays.apply([crossing("1", "y", "x", "z")], None)
     notice = pb.Quarantine(link="l", streams=[STREAM], since_unix_nanos=5)
     here.on_frame(sender, pb.Frame(quarantine=notice))
     there.post.return_value = True

@@ -16,7 +16,7 @@ from keyweave.common.names import NodeName
 from keyweave.common.policy_digest import policy_digest
 from keyweave.common.tls import TlsFiles
 from keyweave.v1 import agent_pb2
-from tests.unit.test_agent_policy import GOOD, PEERS, link, policy, push, refusal, relay, stream
+from tests.unit.test_agent_policy import GOOD, GUARD, PEERS, link, policy, push, refusal, relay, stream
 
 
 def renamed(rule: agent_pb2.Rule, rule_id: str) -> agent_pb2.Rule:
@@ -65,6 +65,7 @@ def uplink(path: Path) -> tuple[Uplink, PolicyStore]:
         on_policy=mock.AsyncMock(),
         files=FileWatch(),
         lookup=mock.AsyncMock(),
+        guard=lambda: GUARD,
     )
     return made, policies
 

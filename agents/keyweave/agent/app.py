@@ -13,6 +13,7 @@ from keyweave.agent.config import AgentConfig, DriverSection
 from keyweave.agent.drivers import base
 from keyweave.agent.etsi014 import face
 from keyweave.agent.etsi014.callers import SaeIdFrom
+from keyweave.agent.guardian import Guardian
 from keyweave.agent.keyplane.enrolment import Enrolment
 from keyweave.agent.keyplane.keystore import Protection
 from keyweave.agent.keyplane.near import proto_protection
@@ -70,7 +71,11 @@ class Agent:
             on_policy=self._policy_changed,
             files=self.files,
             lookup=Lookup(self.ledger, self.hello).run,
+            guard=lambda: self.guardian.guard,
         )
+        self.guardian = Guardian(config.guard, self.node, self.uplink.event)
+        self.hello.guard_digest = self.guardian.guard.digest
+        self.files.on_hangup(self.reload_guard)
         self.recalls = LedgerRecalls(self.ledger, self.uplink.event)
         # Orders of the policy on disk were carried out, or a restart has done more than they ask for.
         self._orders = self.policies.policy.orders
@@ -102,11 +107,20 @@ class Agent:
         self.observer.policy_applied(
             node=self.node, epoch=policy.epoch, version=policy.version, digest=policy.digest
         )
-        self.plane.apply(policy.rules.values())
+        allowed = self.guardian.permitted(policy.rules)
+        self.plane.apply(allowed.values(), self.guardian.guard)
         before, self._orders = self._orders, policy.orders
         for order_id in self._orders.keys() - before.keys():
-            self.plane.carry_out(self._orders[order_id])
+            if f"order/{order_id}" in allowed:
+                self.plane.carry_out(self._orders[order_id])
         log.get().info("policy_applied", epoch=policy.epoch, version=policy.version, rules=len(policy.rules))
+
+    def reload_guard(self) -> None:
+        """The owner has changed the guard file: hold what is in force against it at once."""
+        if self.guardian.reload():
+            self.hello.guard_digest = self.guardian.guard.digest
+            self.apply_policy()
+            self.uplink.say_hello_again()
 
     async def _policy_changed(self) -> None:
         self.apply_policy()
@@ -164,6 +178,7 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
         agent.ledger,
         agent.recalls,
         agent.trusts,
+        agent.guardian,
     )
     scraped, metrics_url = await _serve_metrics(collector, config.metrics_listen)
     agent.hello.key_plane_address = f"{host}:{port}"

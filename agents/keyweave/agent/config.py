@@ -62,6 +62,8 @@ class AgentConfig(_Section):
     key_plane: KeyPlaneSection
     kme: KmeSection
     metrics_listen: HostPort = "127.0.0.1:0"
+    # What this node's owner allows; policy can only tighten it. See docs/operations.md.
+    guard: Path
     drivers: Annotated[tuple[DriverSection, ...], Field(min_length=1)]
     # How long blocks of a link under suspicion are held for an operator to decide; then they are destroyed.
     quarantine_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24

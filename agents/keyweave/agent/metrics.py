@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from keyweave.agent.guardian import Guardian
 from keyweave.agent.keyplane.keystore import Protection
 from keyweave.agent.keyplane.near import BATCH_SECONDS
 from keyweave.agent.keyplane.plane import KeyPlane
@@ -31,6 +32,7 @@ class UplinkState(Protocol):
 
     connected: bool
     lease_ends: float
+    policies_refused_total: int
     ring: Ring
 
 
@@ -46,6 +48,7 @@ class AgentCollector(Collector):
         ledger: Ledger,
         recalls: LedgerRecalls,
         trusts: Sequence[Trust],
+        guardian: Guardian,
     ) -> None:
         self._plane = plane
         self._served = served
@@ -54,6 +57,7 @@ class AgentCollector(Collector):
         self._ledger = ledger
         self._recalls = recalls
         self._trusts = trusts
+        self._guardian = guardian
 
     def collect(self) -> Families:
         """All families."""
@@ -62,6 +66,7 @@ class AgentCollector(Collector):
         yield from self._controller()
         yield from self._records()
         yield from self._trust()
+        yield from self._guard()
         sessions = GaugeMetricFamily(
             "keyweave_agent_session_up", "Whether the session with a peer agent is up.", labels=["peer"]
         )
@@ -196,6 +201,26 @@ class AgentCollector(Collector):
             "Samples thinned out while the controller was away.",
             value=uplink.ring.dropped_samples_total,
         )
+
+    def _guard(self) -> Families:
+        yield CounterMetricFamily(
+            "keyweave_agent_policies_refused",
+            "Policies refused whole: of an older epoch, malformed, or against the guard.",
+            value=self._uplink.policies_refused_total,
+        )
+        yield GaugeMetricFamily(
+            "keyweave_agent_guard_withheld_rules",
+            "Rules of the policy in force that the guard does not let run.",
+            value=len(self._guardian.withheld),
+        )
+        refused = CounterMetricFamily(
+            "keyweave_agent_relays_refused",
+            "Relayed shares refused: over the guard's rate for a peer, or meant for other hops.",
+            labels=["reason"],
+        )
+        refused.add_metric(["guard_rate"], self._plane.relays.over_guard_total)
+        refused.add_metric(["other_path"], self._plane.relays.other_path_total)
+        yield refused
 
 
 def registry(collector: Collector) -> CollectorRegistry:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from google.rpc import code_pb2, status_pb2
 
+from keyweave.agent.guard import Guard
+from keyweave.agent.guard_checks import refusals
 from keyweave.agent.policy_checks import check_rules
 from keyweave.common.names import NodeName
 from keyweave.common.policy_digest import policy_digest
@@ -54,7 +56,7 @@ class PolicyRefusedError(Exception):
 
 
 def next_policy(
-    node: NodeName, current: Policy, highest_epoch: int, push: agent_pb2.PolicyResponse
+    node: NodeName, current: Policy, highest_epoch: int, push: agent_pb2.PolicyResponse, guard: Guard
 ) -> Policy:
     """What the agent would run by after `push`; PolicyRefusedError where it must not."""
     wanted = push.version
@@ -84,6 +86,9 @@ def next_policy(
             f"version {wanted.version} of epoch {wanted.epoch} is in force here with another digest",
         )
     problems = check_rules(node, rules)
+    # A heartbeat changes nothing: what the guard has forbidden since is not run by (`guard_checks.lawful`).
+    if not problems and push.WhichOneof("kind") != "heartbeat":
+        problems = refusals(guard, rules)
     if problems:
         raise PolicyRefusedError(problems)
     return Policy(wanted.epoch, wanted.version, wanted.digest, rules)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from keyweave.agent.drivers.base import DeviceReport
+from keyweave.agent.guard import Guard
 from keyweave.agent.policy import PolicyRefusedError, PolicyStore, next_policy
 from keyweave.agent.ring import Ring
 from keyweave.common import log
@@ -58,10 +59,12 @@ class Uplink:
         on_policy: Callable[[], Awaitable[None]],
         files: FileWatch,
         lookup: Callable[["agent_pb2_grpc.AgentServiceAsyncStub"], Coroutine[None, None, None]],
+        guard: Callable[[], Guard],
     ) -> None:
         self.ring = Ring()
         self.connected = False
         self.lease_ends = 0.0
+        self.policies_refused_total = 0
         self._node = node
         self._address = address
         self._tls = tls
@@ -72,6 +75,8 @@ class Uplink:
         self._on_policy = on_policy
         self._files = files
         self._lookup = lookup
+        self._guard = guard
+        self._hello_is_old = False
         self._reports: dict[str, list[agent_pb2.LinkSamples]] = {}
         self._credit = 0
         self._work = asyncio.Event()
@@ -86,6 +91,11 @@ class Uplink:
         if not event.time_unix_nanos:
             event.time_unix_nanos = time.time_ns()
         self.ring.add_event(event)
+        self._work.set()
+
+    def say_hello_again(self) -> None:
+        """What the hello says has changed: begin the streams anew."""
+        self._hello_is_old = True
         self._work.set()
 
     async def run(self) -> None:
@@ -155,6 +165,7 @@ class Uplink:
         self.ring.rewind()
         # A controller that has just started knows no sequence: the first message tells it, without credit.
         self._credit = self.ring.first_sequence
+        self._hello_is_old = False
         await call.write(agent_pb2.TelemetryRequest(hello=self._hello))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send(call), name="telemetry-send")
@@ -171,6 +182,8 @@ class Uplink:
             self._work.clear()
             while (request := self.ring.next(self._credit)) is not None:
                 await call.write(request)
+            if self._hello_is_old:
+                raise _StreamEndedError
             await self._work.wait()
 
     # ---- policy -------------------------------------------------------------------------------
@@ -195,8 +208,9 @@ class Uplink:
         """Apply a push, durably and whole, or refuse it."""
         current = self._policies.policy
         try:
-            policy = next_policy(self._node, current, self._policies.highest_epoch, push)
+            policy = next_policy(self._node, current, self._policies.highest_epoch, push, self._guard())
         except PolicyRefusedError as error:
+            self.policies_refused_total += 1
             log.get().warning("policy_refused", epoch=push.version.epoch, reason=str(error))
             await self._policies.note_epoch(push.version.epoch)
             self.event(

@@ -34,10 +34,15 @@ class FileWatch:
     def __init__(self) -> None:
         self._watched: list[_Watched] = []
         self._hangup = asyncio.Event()
+        self._on_hangup: list[Callable[[], None]] = []
 
     def on_change(self, paths: Iterable[Path], act: Callable[[], None]) -> None:
         """Call `act` whenever one of `paths` was replaced."""
         self._watched.append(_Watched(tuple(paths), act))
+
+    def on_hangup(self, act: Callable[[], None]) -> None:
+        """Call `act` on SIGHUP only: for a file that is in force when its owner says so."""
+        self._on_hangup.append(act)
 
     async def changed(self, paths: Iterable[Path]) -> None:
         """Return once one of `paths` was replaced."""
@@ -58,8 +63,11 @@ class FileWatch:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._hangup.wait()
+                hung_up = self._hangup.is_set()
                 self._hangup.clear()
                 self.look()
+                for act in self._on_hangup if hung_up else ():
+                    act()
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
 

@@ -1,6 +1,6 @@
 """From a scenario to everything its processes need: ports, certificates, configuration files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import yaml
 
 from keyweave.cli import ports
 from keyweave.cli.credentials import Credentials
+from keyweave.cli.lab_guards import write_guard
 from keyweave.cli.state_dir import Endpoints, StateDir
 from keyweave.common.errors import InvalidInputError, Violation
 from keyweave.common.identity import Identity, Plane, Role
@@ -31,6 +32,8 @@ class Layout:
     scenario: Scenario
     state: StateDir
     ports: dict[str, int]
+    # Nodes whose guards somebody has edited: they are left as they are.
+    edited_guards: tuple[str, ...] = ()
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -76,7 +79,10 @@ def lay_out(scenario: Scenario, scenario_file: Path, root: Path) -> Layout:
     _write(state, EMULATOR, _emulator_config(layout, credentials, scenario_file.resolve()))
     for node in scenario.nodes:
         _write(state, agent_process(node.name), _agent_config(layout, credentials, node))
-    return layout
+    edited = [
+        n.name for n in scenario.nodes if not write_guard(state.guard(agent_process(n.name)), scenario, n)
+    ]
+    return replace(layout, edited_guards=tuple(edited))
 
 
 def _check_saes(scenario: Scenario) -> None:
@@ -127,6 +133,7 @@ def _agent_config(layout: Layout, credentials: Credentials, node: NodeSpec) -> d
         },
         "kme": {"listen": layout.address(f"{node.name} kme"), "tls": _tls(kme), "sae_id_from": "uri"},
         "metrics_listen": layout.address(f"{node.name} metrics"),
+        "guard": str(layout.state.guard(process)),
         "drivers": [
             {
                 "driver": "emulator",

@@ -66,6 +66,10 @@ class StateDir:
         """A process's configuration."""
         return self.root / process / "config.yaml"
 
+    def guard(self, process: str) -> Path:
+        """What the owner of an agent's node allows."""
+        return self.root / process / "guard.yaml"
+
     def ready(self, process: str) -> Path:
         """Written by a process once it listens."""
         return self.root / process / "ready.json"

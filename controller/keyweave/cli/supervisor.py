@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keyweave.cli.child import Child, describe
 from keyweave.cli.connection import Network
-from keyweave.cli.layout import CONTROLLER, EMULATOR, Layout, lay_out
+from keyweave.cli.layout import CONTROLLER, EMULATOR, Layout, agent_process, lay_out
 from keyweave.cli.state_dir import StateDir
 from keyweave.cli.wishes import create_network
 from keyweave.common.errors import InvalidInputError, PreconditionError
@@ -58,6 +58,10 @@ class Supervisor:
         with _held(StateDir(self._root)):
             layout = lay_out(scenario, self._scenario_file, self._root)
             layout.state.endpoints_file.unlink(missing_ok=True)
+            for node in layout.edited_guards:
+                self._tell(
+                    f"guard of {node}: edited, left as it is ({layout.state.guard(agent_process(node))})"
+                )
             async with asyncio.TaskGroup() as keepers:
                 work = asyncio.create_task(self._work(layout, keepers, when_up), name="work")
                 stopped = asyncio.create_task(stop.wait(), name="stop")

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from keyweave.agent.drivers.base import DeviceReport, Driver
+from keyweave.agent.guard import Guard
+from keyweave.agent.guard_checks import tightened, tightened_link
 from keyweave.agent.keyplane import kem
 from keyweave.agent.keyplane.aftermath import Aftermath
 from keyweave.agent.keyplane.budget import TokenBucket
@@ -95,7 +97,8 @@ class KeyPlane:
         self._group: asyncio.TaskGroup | None = None
         self._alarms: dict[NodeName, TokenBucket] = {}
         self.vouching = Vouching(enrolment, self.peers, self._peer_lost_trust, on_event)
-        self._rules: tuple[agent_pb2.Rule, ...] = ()
+        # What is run by; nothing before the first policy.
+        self._in_force: tuple[tuple[agent_pb2.Rule, ...], Guard] | None = None
         self.aftermath = Aftermath(
             node, self.store, self.links, self.near, self.far, self.peers, self.relays, recalls, on_event
         )
@@ -137,20 +140,23 @@ class KeyPlane:
 
     # ---- policy -------------------------------------------------------------------------------
 
-    def apply(self, rules: Iterable[agent_pb2.Rule]) -> None:
-        """Bring sessions, links, streams and transit to what these rules say."""
-        self._rules = rules = tuple(rules)
+    def apply(self, rules: Iterable[agent_pb2.Rule], guard: Guard) -> None:
+        """Bring sessions, links, streams and transit to what these rules say, within the guard."""
+        rules = tuple(rules)
+        self._in_force = rules, guard
         self._apply_peers({NodeName(r.peer.node): r.peer.key_plane_address for r in _of("peer", rules)})
-        self.relays.apply(rule.relay for rule in _of("relay", rules))
-        streams = [StreamTerms.of(r.stream) for r in _of("stream", rules)]
+        self.relays.apply((rule.relay for rule in _of("relay", rules)), guard.transit)
+        streams = [tightened(guard, StreamTerms.of(r.stream)) for r in _of("stream", rules)]
         self._apply_streams({terms.stream: terms for terms in streams})
         # Last: a link that comes under suspicion quarantines what the rules above name.
-        self._apply_links({LinkName(r.link.link): r.link for r in _of("link", rules)})
+        links = [(LinkName(r.link.link), LinkPolicy.of(r.link)) for r in _of("link", rules)]
+        self._apply_links({name: tightened_link(guard, name, policy) for name, policy in links})
 
     def zeroize(self, reason: str) -> None:
         """Destroy all key material of this node and begin anew, for its peers as after a restart."""
-        rules, keys = self._rules, sum(self.store.count())
-        self.apply(())
+        in_force, keys = self._in_force, sum(self.store.count())
+        if in_force is not None:
+            self.apply((), in_force[1])
         for link in self.links.values():
             link.destroy_keys(reason, tell=False)
         self.store.destroy(lambda _key: True, reason)
@@ -160,7 +166,8 @@ class KeyPlane:
         self._on_event(
             agent_pb2.AgentEvent(kind=agent_pb2.AGENT_EVENT_KIND_ZEROIZED, reason=reason, count=keys)
         )
-        self.apply(rules)
+        if in_force is not None:
+            self.apply(*in_force)
 
     def carry_out(self, order: agent_pb2.OrderRule) -> None:
         """Do what an operator ordered; the order is new to this node."""
@@ -181,12 +188,11 @@ class KeyPlane:
                 dialling = dial(peer, partial(self._address_of, node), self._enrolment, self._files)
                 self._start(f"session-{node}", dialling)
 
-    def _apply_links(self, rules: Mapping[LinkName, agent_pb2.LinkRule]) -> None:
+    def _apply_links(self, policies: Mapping[LinkName, LinkPolicy]) -> None:
         for name, link in self.links.items():
-            rule = rules.get(name)
-            policy = None
-            if rule is not None and rule.peer_node == link.peer_node:
-                policy = LinkPolicy.of(rule)
+            policy = policies.get(name)
+            if policy is not None and policy.peer_node != link.peer_node:
+                policy = None
             link.bind(self.peers.get(link.peer_node), policy)
 
     def _apply_streams(self, wanted: Mapping[StreamName, StreamTerms]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from keyweave.agent import memory
+from keyweave.agent.guard import TransitGuard
 from keyweave.agent.keyplane import wire
 from keyweave.agent.keyplane.budget import TokenBucket
 from keyweave.agent.keyplane.failure import KeyPlaneError
@@ -25,6 +26,8 @@ from keyweave.v1 import keyplane_pb2 as pb
 RELAY_TIMEOUT_SECONDS = 1.0
 # What a reply may say of the way beyond; each hop adds its own to it.
 MAX_LINKS = 64
+# What a peer has not sent, within the guard's rate, it may send later: for refilled buffers and failovers.
+PEER_BURST_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,14 @@ class Relays:
         self._on_other_path = on_other_path
         self._transits: dict[tuple[StreamName, PathId], Transit] = {}
         self._budgets: dict[tuple[StreamName, PathId], TokenBucket] = {}
+        self._guard: TransitGuard | None = None
+        self._peer_budgets: dict[NodeName, TokenBucket] = {}
+        # Shares refused since the agent started because a peer sent more than the guard lets it.
+        self.over_guard_total = 0
+        # Likewise because its sender was told other hops.
+        self.other_path_total = 0
 
-    def apply(self, rules: Iterable[agent_pb2.RelayRule]) -> None:
+    def apply(self, rules: Iterable[agent_pb2.RelayRule], guard: TransitGuard | None) -> None:
         """Transit only what these rules name; budgets that go on keep what they have left."""
         now = time.monotonic()
         transits = [Transit.of(rule, self._node) for rule in rules]
@@ -70,6 +79,9 @@ class Relays:
             bucket.resize(transit.budget_bps, transit.burst_bits, now)
             kept[key] = bucket
         self._budgets = kept
+        self._guard = guard
+        for peer, budget in self._peer_budgets.items():
+            budget.resize(*_peer_terms(guard, peer), now)
 
     def transits_over(self, link: LinkName) -> list[Transit]:
         """The paths through this node that use a link."""
@@ -134,6 +146,7 @@ class Relays:
     def check_path(self, peer: Peer, relay: pb.Relay, digest: bytes) -> None:
         """KeyPlaneError unless the share is to take the path that this node was told of, hop for hop."""
         if relay.path_digest != digest:
+            self.other_path_total += 1
             self._on_other_path(peer, relay)
             raise self._not_allowed(f"path '{relay.path_id}' has other hops here than at its sender")
 
@@ -151,14 +164,24 @@ class Relays:
                 f"path '{relay.path_id}' does not come over '{relay.link}' from {peer.node}"
             )
         self.check_path(peer, relay, transit.digest)
-        if not self._budgets[key].take(len(relay.ciphertext) * 8, time.monotonic()):
-            raise KeyPlaneError(
-                pb.FAILURE_CODE_OVER_BUDGET,
-                f"stream '{relay.stream}' has used its budget of {transit.budget_bps} bit/s",
-                node=self._node,
-                link=relay.link,
-            )
+        self._charge(peer, relay, transit)
         return there
+
+    def _charge(self, peer: Peer, relay: pb.Relay, transit: Transit) -> None:
+        """Take a share from its stream's budget and from what the guard lets this peer send; both or none."""
+        now, bits = time.monotonic(), len(relay.ciphertext) * 8
+        of_peer = self._peer_budgets.get(peer.node)
+        if of_peer is None:
+            of_peer = self._peer_budgets[peer.node] = TokenBucket(*_peer_terms(self._guard, peer.node), now)
+        if of_peer.available(now) < bits:
+            self.over_guard_total += 1
+            reason = f"{peer.node} has used the {of_peer.rate:g} bit/s that the guard lets it send"
+        elif not self._budgets[transit.stream, transit.path_id].take(bits, now):
+            reason = f"stream '{relay.stream}' has used its budget of {transit.budget_bps} bit/s"
+        else:
+            of_peer.take(bits, now)
+            return
+        raise KeyPlaneError(pb.FAILURE_CODE_OVER_BUDGET, reason, node=self._node, link=relay.link)
 
     async def forward(self, relay: pb.Relay, secret: bytearray, onward: Side) -> pb.Frame:
         """Send a share in transit on; the reply goes back with the link it came over."""
@@ -178,3 +201,9 @@ class Relays:
 
     def _not_allowed(self, reason: str) -> KeyPlaneError:
         return KeyPlaneError(pb.FAILURE_CODE_NOT_ALLOWED, reason, node=self._node)
+
+
+def _peer_terms(guard: TransitGuard | None, peer: NodeName) -> tuple[float, float]:
+    """Rate (bit/s) and burst (bits) of what a peer may send through this node; one message always fits."""
+    rate = guard.bps_from(peer) if guard else 0
+    return float(rate), float(max(rate * PEER_BURST_SECONDS, wire.MAX_SECRET_BYTES * 8)) if rate else 0.0

@@ -81,10 +81,13 @@ class StreamTerms:
     rate_bps: float
     path_sets: tuple[PathSetTerms, ...]
     accepted: dict[PathId, RelayPath]
+    # Whether bits that an emulator made count as QKD: the guard says so, policy cannot.
+    accept_emulated: bool = False
 
     def allows(self, provenance: Provenance) -> bool:
         """Whether a key made so meets what the stream requires: fail closed."""
         with_qkd, with_pqc = provenance.protection.with_qkd, provenance.protection.with_pqc
+        with_qkd = with_qkd and (self.accept_emulated or not provenance.emulated)
         if not (with_qkd or with_pqc):
             return False
         if self.require_qkd and not with_qkd:
