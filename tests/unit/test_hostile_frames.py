@@ -352,6 +352,13 @@ def test_what_the_peer_no_longer_trusts_is_dated_by_when_it_was_produced(tmp_pat
         pb.Frame(pool_truncate=pb.PoolTruncate(link="a-b", pool_id=POOL, from_block=0)),
         pb.Frame(pool_destroy=pb.PoolDestroy(link="a-b")),
         pb.Frame(pool_opened=pb.PoolOpened(link="a-b")),
+        pb.Frame(pool_opened=pb.PoolOpened(link="a-b", pool_id=POOL, end_block=2**64 - 1)),
+        pb.Frame(
+            pool_open=pb.PoolOpen(
+                link="a-b", pool_id=b"released-pool-id", first_block=1, end_block=2**64 - 1, block_bytes=64
+            )
+        ),
+        pb.Frame(pool_open=pb.PoolOpen(link="a-b", pool_id=POOL, first_block=9, end_block=1, block_bytes=64)),
     ],
 )
 def test_any_two_pool_frames_leave_the_link_end_standing(tmp_path: Path, frame: pb.Frame) -> None:

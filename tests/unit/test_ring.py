@@ -174,3 +174,17 @@ def test_an_event_that_was_sent_is_not_merged_any_more() -> None:
     assert sent is not None
     assert sent.event.occurrences == 1
     assert [request.event.occurrences for request in send_all(ring)] == [3]
+
+
+def test_recalls_are_never_merged_since_each_lists_other_keys() -> None:
+    ring = Ring(max_events=3)
+    recalls = [
+        agent_pb2.AgentEvent(
+            kind=agent_pb2.AGENT_EVENT_KIND_KEYS_RECALLED, link="a-b", stream="s", key_ids=[str(number)]
+        )
+        for number in range(50)
+    ]
+    for recall in recalls:
+        ring.add_event(recall)
+    sent = [request.event for request in send_all(ring)]
+    assert [list(recall.key_ids) for recall in sent] == [[str(number)] for number in range(50)]
