@@ -61,7 +61,7 @@ def share(
         rates[demand.stream] = _few(rates[demand.stream])
     _pour(placeable, rates, residual)
     for demand in placeable:
-        rates[demand.stream] = _without_crumbs(rates[demand.stream])
+        rates[demand.stream] = without_crumbs(rates[demand.stream])
     return {demand.stream: rates.get(demand.stream, ()) for demand in demands}
 
 
@@ -186,7 +186,8 @@ def _few(rates: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(rate if i in largest and rate >= floor else 0.0 for i, rate in enumerate(rates))
 
 
-def _without_crumbs(rates: tuple[float, ...]) -> tuple[float, ...]:
+def without_crumbs(rates: tuple[float, ...]) -> tuple[float, ...]:
+    """The rates without sets that carry too little of them to be worth having."""
     if sum(rates) < MIN_RATE_BPS:
         return (0.0,) * len(rates)
     while any(0 < rate < MIN_SHARE * sum(rates) for rate in rates):

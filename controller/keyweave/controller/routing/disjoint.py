@@ -201,6 +201,9 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
     one element suffices, all that would do are named, in order from the source: each of them has to be
     doubled before there are two.
     """
+    exists = len(min_cost_disjoint(terrain, scope, 2, terrain.length_cost))
+    if exists < 2:
+        return exists, _single_cuts(terrain, scope) if exists else ()
     network: nx.DiGraph[str] = nx.DiGraph()
     ends = (scope.source, scope.target)
     open_nodes = [node for node in terrain.hops if node not in scope.barred]
@@ -219,20 +222,41 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
         for one, other, data in network.edges(data=True)
         if one in near and other not in near
     }
-    return int(value), _single_cuts(terrain, scope) if value == 1 else tuple(sorted(cut))
+    return int(value), tuple(sorted(cut))
 
 
 def _single_cuts(terrain: Terrain, scope: Scope) -> tuple[str, ...]:
-    """Every link and node between the ends without which they are apart, in order from the source."""
+    """Every link and node between the ends without which they are apart, in order from the source.
+
+    One sweep along a route: what the nodes so far reach around it, directly or over others, is no cut.
+    """
     unlimited = replace(scope, max_hops=len(terrain.hops), limited=False)
-    cost = terrain.length_cost
-    route = cheapest_route(terrain, unlimited, cost) or ()
+    route = cheapest_route(terrain, unlimited, terrain.length_cost) or ()
+    place = {scope.source: 0, **{hop.to_node: i for i, hop in enumerate(route, start=1)}}
+    on_route = {hop.link for hop in route}
+    seen: set[NodeName] = set()
     cut: list[str] = []
-    for hop in route:
-        others = {link: value for link, value in cost.items() if link != hop.link}
-        if cheapest_route(terrain, unlimited, others) is None:
-            cut.append(f"link {hop.link}")
-        around = replace(unlimited, barred=unlimited.barred | {hop.to_node})
-        if hop.to_node != scope.target and cheapest_route(terrain, around, cost) is None:
-            cut.append(f"node {hop.to_node}")
+    reach = left_behind = 0
+    frontier = [scope.source]
+    while left_behind < len(route):
+        while frontier:
+            for hop in terrain.hops[frontier.pop()]:
+                if hop.link in on_route or hop.to_node in scope.barred:
+                    continue
+                if hop.to_node in place:
+                    reach = max(reach, place[hop.to_node])
+                elif hop.to_node not in seen:
+                    seen.add(hop.to_node)
+                    frontier.append(hop.to_node)
+        if reach > left_behind + 1:
+            # Everything up to the one before the farthest is gone around.
+            frontier = [hop.to_node for hop in route[left_behind : reach - 1]]
+            left_behind = reach - 1
+            continue
+        if reach == left_behind:
+            cut.append(f"link {route[left_behind].link}")
+        reach = left_behind = left_behind + 1
+        if left_behind < len(route):
+            cut.append(f"node {route[left_behind - 1].to_node}")
+            frontier = [route[left_behind - 1].to_node]
     return tuple(cut)

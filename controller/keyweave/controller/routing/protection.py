@@ -53,27 +53,6 @@ def backups(
     )
 
 
-def standing(
-    snapshot: Snapshot,
-    terrain: Terrain,
-    scope: Scope,
-    stream: Stream,
-    primary: Sequence[Candidate],
-    in_force: Sequence[PathSet],
-) -> tuple[PathSet, ...]:
-    """The backups in force that are still of use, without a search for better ones."""
-    sizes = range(stream.min_k, stream.k + 1)
-    kept: list[Candidate] = []
-    for path_set in in_force:
-        one = surviving(snapshot, terrain, scope, path_set, sizes)
-        if one is not None and _adds_to((*primary, *kept), one):
-            kept.append(one)
-    return tuple(
-        PathSet(rank, 0.0, one.paths(stream.name), reasons.backup(terrain, stream, primary, one))
-        for rank, one in enumerate(kept, start=1)
-    )
-
-
 def _choose(terrain: Terrain, scope: Scope, stream: Stream, primary: Sequence[Candidate]) -> list[Candidate]:
     size = len(primary[0].routes)
     last_size = min(size, stream.min_k)

@@ -2,27 +2,39 @@
 
 Only streams that use a changed link are looked at; the others keep their plan to the letter, and their share
 of links whatever their priority: taking from them is left to `plan_streams`. A stream goes to what it has
-left of its sets and to its backups, which its agents hold already; only where these give little is searched.
+left of its sets and to its backups, which its agents hold already; others are searched only for those that
+have nothing so or miss their minimum rate. New backups wait for the next plan.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from keyweave.common.names import LinkName, StreamName
-from keyweave.controller.routing.allocate import share
+from keyweave.controller.routing import reasons
+from keyweave.controller.routing.allocate import without_crumbs
 from keyweave.controller.routing.disjoint import Finder
-from keyweave.controller.routing.grants import Grant, Request, demand_of, granted, in_use, stream_plan, take
-from keyweave.controller.routing.network import Candidate, Terrain, scope, surviving, terrain
+from keyweave.controller.routing.filling import Filling
+from keyweave.controller.routing.grants import in_use
+from keyweave.controller.routing.network import (
+    RATE_TOLERANCE,
+    Candidate,
+    Terrain,
+    scope,
+    surviving,
+    terrain,
+)
 from keyweave.controller.routing.plan import plan_streams
 from keyweave.controller.routing.pricing import Pricing, Seeker
-from keyweave.controller.routing.program import width
-from keyweave.controller.routing.protection import backups, standing
+from keyweave.controller.routing.program import Demand, width
 from keyweave.controller.routing.trees import Trees
-from keyweave.controller.topology import Plan, Snapshot, Stream, StreamPlan
+from keyweave.controller.topology import PathSet, Plan, Snapshot, Stream, StreamPlan
 
-# A stream that its backups give less than this share of what it had looks for other ways.
-ENOUGH_RATIO = 0.5
+# A stream that its foremost sets give this share of what it had needs no others until the next plan.
+ENOUGH_RATIO = 0.8
+# Less than this share of a link is no room for a path.
+_DUST_RATIO = 1e-3
+_FILLING_PASSES = 3
 # Loads are counted in whole millionths of a bit/s, so that sums do not depend on their order.
 _COUNTS_PER_BPS = 1_000_000
 
@@ -45,17 +57,39 @@ class Book:
         members: dict[LinkName, set[StreamName]] = {}
         for sign, changed in ((-1, old), (1, new)):
             for one in changed:
-                for path_set in in_use(one):
-                    load = sign * round(path_set.rate_bps * _COUNTS_PER_BPS)
-                    for link in (link for path in path_set.paths for link in path.links):
-                        counts[link] = counts.get(link, 0) + load
-                        on_link = members.setdefault(link, set(self.users.get(link, ())))
-                        (on_link.add if sign > 0 else on_link.discard)(one.stream)
+                for link, load in _loads(one):
+                    counts[link] = counts.get(link, 0) + sign * load
+                    on_link = members.setdefault(link, set(self.users.get(link, ())))
+                    (on_link.add if sign > 0 else on_link.discard)(one.stream)
         users = {**self.users, **{link: frozenset(names) for link, names in members.items()}}
         return Book(plan.streams, users, counts)
 
 
+def _loads(plan: StreamPlan) -> Iterator[tuple[LinkName, int]]:
+    for path_set in in_use(plan):
+        load = round(path_set.rate_bps * _COUNTS_PER_BPS)
+        for path in path_set.paths:
+            for hop in path.hops:
+                yield hop.link, load
+
+
 NO_BOOK = Book({}, {}, {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A stream whose link failed, and the sets that it may use: of one size, what agents hold first."""
+
+    stream: Stream
+    before: StreamPlan
+    options: tuple[tuple[PathSet, Candidate], ...]
+    # Sets that stand, in use or not before; whether anything is left on them or not.
+    standing: tuple[PathSet, ...]
+
+    @property
+    def size(self) -> int:
+        """How many disjoint paths each option has."""
+        return len(self.options[0][0].paths) if self.options else self.stream.k
 
 
 def repair(
@@ -72,131 +106,188 @@ def repair(
     """
     book = book.following(previous)
     names = set().union(*(book.users.get(link, frozenset()) for link in changed_links))
+    plans = dict(previous.streams)
+    if plans.keys() != snapshot.streams.keys():
+        plans = {name: one for name, one in plans.items() if name in snapshot.streams}
     touched = sorted(
         (snapshot.streams[name] for name in names if name in snapshot.streams),
         key=lambda stream: (-stream.priority, stream.name),
     )
-    plans = dict(previous.streams)
-    if len(plans) != len(snapshot.streams):
-        plans = {name: one for name, one in plans.items() if name in snapshot.streams}
     if touched:
         ground = terrain(snapshot)
         left = _left(ground, book, names)
+        why = f"link {reasons.listing(changed_links)} changed"
         for _, members in groupby(touched, key=lambda stream: stream.priority):
-            plans.update(_place(snapshot, ground, previous, list(members), left))
+            cases = [_case(snapshot, ground, one, previous.streams[one.name], left) for one in members]
+            for planned in _place(ground, cases, left, why):
+                plans[planned.stream] = planned
     return Plan(version, snapshot.version, plans)
 
 
 def _left(ground: Terrain, book: Book, released: Iterable[StreamName]) -> dict[LinkName, float]:
     freed: dict[LinkName, int] = {}
     for name in released:
-        for path_set in in_use(book.plans[name]):
-            for link in (link for path in path_set.paths for link in path.links):
-                freed[link] = freed.get(link, 0) + round(path_set.rate_bps * _COUNTS_PER_BPS)
+        for link, load in _loads(book.plans[name]):
+            freed[link] = freed.get(link, 0) + load
     left: dict[LinkName, float] = {}
-    for link, capacity in ground.capacity.items():
+    for link, capacity in sorted(ground.capacity.items()):
         rest = capacity - (book.counts.get(link, 0) - freed.get(link, 0)) / _COUNTS_PER_BPS
-        left[link] = rest if rest > capacity * 1e-3 else 0.0
+        left[link] = rest if rest > capacity * _DUST_RATIO else 0.0
     return left
 
 
-def _place(
-    snapshot: Snapshot,
-    ground: Terrain,
-    previous: Plan,
-    streams: list[Stream],
-    left: dict[LinkName, float],
-) -> dict[StreamName, StreamPlan]:
-    """Plans of streams of one priority; takes what they use from `left`."""
-    requests = [_request(snapshot, ground, stream, previous.streams[stream.name], left) for stream in streams]
-    demands = [demand_of(request, request.options) for request in requests]
-    found = granted(requests, demands, share(demands, left))
-    poor = {
-        grant.request.stream.name
-        for grant in found
-        if grant.rate_bps
-        < min(
-            ENOUGH_RATIO * previous.streams[grant.request.stream.name].rate_bps,
-            grant.request.stream.max_rate_bps,
-        )
-        or grant.rate_bps < grant.request.stream.min_rate_bps
-    }
-    if poor:
-        requests = _with_searches(ground, requests, poor, previous, left)
-        demands = [demand_of(request, request.options) for request in requests]
-        found = granted(requests, demands, share(demands, left))
-    for grant in found:
-        take(ground, left, grant)
-    return {
-        grant.request.stream.name: _plan(snapshot, ground, left, grant, previous.streams) for grant in found
-    }
-
-
-def _request(
+def _case(
     snapshot: Snapshot, ground: Terrain, stream: Stream, before: StreamPlan, left: Mapping[LinkName, float]
-) -> Request:
-    """The most disjoint of the sets that the agents hold already."""
-    limits = scope(ground, stream)
-    sizes = range(max(1, stream.min_k), stream.k + 1)
-    known = [(one.rank, surviving(snapshot, ground, limits, one, sizes)) for one in before.path_sets]
-    open_sets = [(rank, one) for rank, one in known if one is not None and width(one, left) > 0]
-    size = max((len(one.routes) for _, one in open_sets), default=stream.k)
-    options = tuple(one for _, one in open_sets if len(one.routes) == size)
-    kept = tuple(one for rank, one in open_sets if rank == 0 and len(one.routes) == size)
-    return Request(stream, Finder(ground, limits, size), options, kept)
+) -> _Case:
+    standing: list[tuple[PathSet, Candidate]] = []
+    for path_set in before.path_sets:
+        if len(path_set.paths) >= stream.min_k:
+            one = _standing(snapshot, ground, stream, path_set)
+            if one is not None:
+                standing.append((path_set, one))
+    open_sets = [(path_set, one) for path_set, one in standing if width(one, left) > 0]
+    size = max((len(path_set.paths) for path_set, _ in open_sets), default=0)
+    return _Case(
+        stream,
+        before,
+        tuple(option for option in open_sets if len(option[0].paths) == size),
+        tuple(path_set for path_set, _ in standing),
+    )
+
+
+def _standing(snapshot: Snapshot, ground: Terrain, stream: Stream, path_set: PathSet) -> Candidate | None:
+    stale = False
+    for path in path_set.paths:
+        for hop in path.hops:
+            if hop.link not in ground.capacity:
+                view = snapshot.links.get(hop.link)
+                if view is None or not view.keeps_paths:
+                    return None
+                stale = True
+    if stale:
+        sizes = range(len(path_set.paths), len(path_set.paths) + 1)
+        return surviving(snapshot, ground, scope(ground, stream), path_set, sizes)
+    # The plan was made for this stream's limits: what they allowed then they allow now.
+    routes = tuple(path.hops for path in path_set.paths)
+    links = tuple([hop.link for route in routes for hop in route])
+    return Candidate(routes, links, present_bps=path_set.rate_bps)
+
+
+def _place(ground: Terrain, cases: list[_Case], left: dict[LinkName, float], why: str) -> list[StreamPlan]:
+    """Plans of streams of one priority; takes what they use from `left`."""
+    narrow = [replace(case, options=_foremost(case.options)) for case in cases]
+    rates = _rates(narrow, left)
+    cases = [
+        few if sum(found) >= ENOUGH_RATIO * min(case.before.rate_bps, case.stream.max_rate_bps) else case
+        for case, few, found in zip(cases, narrow, rates, strict=True)
+    ]
+    if any(len(case.options) > len(few.options) for case, few in zip(cases, narrow, strict=True)):
+        rates = _rates(cases, left)
+    lacking = [
+        case.stream.name
+        for case, found in zip(cases, rates, strict=True)
+        if not case.options or sum(found) < case.stream.min_rate_bps * (1 - RATE_TOLERANCE)
+    ]
+    if lacking:
+        cases = _with_searches(ground, cases, frozenset(lacking), left)
+        rates = _rates(cases, left)
+    for case, found in zip(cases, rates, strict=True):
+        for (_, one), rate in zip(case.options, found, strict=True):
+            for link in one.links:
+                if rate and link in left:
+                    rest = left[link] - rate
+                    left[link] = rest if rest > ground.capacity[link] * _DUST_RATIO else 0.0
+    return [_plan(case, found, why) for case, found in zip(cases, rates, strict=True)]
+
+
+def _foremost(options: tuple[tuple[PathSet, Candidate], ...]) -> tuple[tuple[PathSet, Candidate], ...]:
+    """The sets in use, or else the first backup."""
+    return tuple(option for option in options if option[0].rank == 0) or options[:1]
+
+
+def _rates(cases: list[_Case], left: Mapping[LinkName, float]) -> list[tuple[float, ...]]:
+    demands = [
+        Demand(c.stream.name, c.stream.min_rate_bps, c.stream.max_rate_bps, [one for _, one in c.options])
+        for c in cases
+        if c.options
+    ]
+    filled = Filling(demands, left).fill(_FILLING_PASSES).rates if demands else {}
+    return [without_crumbs(filled.get(case.stream.name, ())) for case in cases]
 
 
 def _with_searches(
-    ground: Terrain,
-    requests: list[Request],
-    poor: set[StreamName],
-    previous: Plan,
-    left: Mapping[LinkName, float],
-) -> list[Request]:
-    """The requests, with the widest short way as one more option for those that are poor."""
-    typical = sum(previous.streams[name].rate_bps for name in poor) / len(poor)
-    weight = {
-        link: cost * (1 + typical / left[link]) for link, cost in ground.length_cost.items() if left[link] > 0
-    }
+    ground: Terrain, cases: list[_Case], lacking: frozenset[StreamName], left: Mapping[LinkName, float]
+) -> list[_Case]:
+    """The cases, with the shortest way over what is left as one more option for those that lack."""
+    weight = {link: cost for link, cost in ground.length_cost.items() if left[link] > 0}
     trees = Trees(ground)
-    searching = {request.stream.name: request for request in requests if request.stream.name in poor}
-    found: dict[StreamName, Request] = {}
+    searching = {
+        case.stream.name: (case, Finder(ground, scope(ground, case.stream), case.size))
+        for case in cases
+        if case.stream.name in lacking
+    }
+    found: dict[StreamName, _Case] = {}
     while searching:
-        seekers = [Seeker(name, request.finder) for name, request in searching.items()]
+        seekers = [Seeker(name, finder) for name, (_, finder) in searching.items()]
         cheapest = Pricing(trees, ground.length_cost, seekers).cheapest(weight)
-        smaller: dict[StreamName, Request] = {}
-        for name, request in searching.items():
-            size = request.finder.k
+        smaller: dict[StreamName, tuple[_Case, Finder]] = {}
+        for name, (case, finder) in searching.items():
             if name in cheapest:
-                found[name] = _with_option(request, cheapest[name])
-            elif not request.options and size > max(1, request.stream.min_k):
-                finder = Finder(ground, request.finder.scope, size - 1)
-                smaller[name] = replace(request, finder=finder)
+                found[name] = _with_option(case, cheapest[name])
+            elif not case.options and finder.k > max(1, case.stream.min_k):
+                smaller[name] = case, Finder(ground, finder.scope, finder.k - 1)
         searching = smaller
-    return [found.get(request.stream.name, request) for request in requests]
+    return [found.get(case.stream.name, case) for case in cases]
 
 
-def _with_option(request: Request, one: Candidate) -> Request:
-    if any(one.links == known.links for known in request.options):
-        return request
-    return replace(request, options=(*request.options, one))
+def _with_option(case: _Case, one: Candidate) -> _Case:
+    if any(one.links == known.links for _, known in case.options):
+        return case
+    path_set = PathSet(0, 0.0, one.paths(case.stream.name), "")
+    return replace(case, options=(*case.options, (path_set, one)))
 
 
-def _plan(
-    snapshot: Snapshot,
-    ground: Terrain,
-    left: Mapping[LinkName, float],
-    grant: Grant,
-    earlier: Mapping[StreamName, StreamPlan],
-) -> StreamPlan:
-    stream, limits = grant.request.stream, grant.request.finder.scope
-    in_force = earlier[stream.name].path_sets
-    used = [one for one, _ in grant.sets]
-    # Where nothing is left for it, a stream keeps its backups: its agents share what the pools hold.
-    spare = standing(snapshot, ground, limits, stream, used, in_force)
-    if used and not spare:
-        spare = backups(snapshot, ground, limits, stream, used, ())
-    return stream_plan(snapshot, ground, left, grant, spare)
+def _plan(case: _Case, rates: tuple[float, ...], why: str) -> StreamPlan:
+    stream, total = case.stream, sum(rates)
+    chosen = sorted(
+        ((rate, path_set) for rate, (path_set, _) in zip(rates, case.options, strict=True) if rate > 0),
+        key=lambda item: (-item[0], item[1].paths[0].path_id),
+    )
+    used = tuple(PathSet(0, rate, path_set.paths, f"{why}; {_origin(path_set)}") for rate, path_set in chosen)
+    # Where nothing is left for it, a stream keeps what stands: its agents share what the pools hold.
+    idle = [path_set for path_set in case.standing if all(path_set is not one for _, one in chosen)]
+    spare = tuple(
+        PathSet(rank, 0.0, path_set.paths, "stood before the change; the next plan looks for better ones")
+        for rank, path_set in enumerate(idle, start=1)
+    )
+    ways = " and ".join(
+        f"{reasons.nodes(path.hops for path in one.paths)} at {reasons.bps(one.rate_bps)}" for one in used
+    )
+    reason = f"{why}: {f'uses {ways}' if used else 'nothing is left for it'} until the next plan"
+    return StreamPlan(stream.name, total, (*used, *spare), reason, _unmet(stream, total, used, why))
+
+
+def _origin(path_set: PathSet) -> str:
+    if path_set.rank > 0:
+        return f"was backup {path_set.rank}"
+    return "was in use" if path_set.rate_bps > 0 else "found over what other streams left"
+
+
+def _unmet(stream: Stream, rate: float, used: tuple[PathSet, ...], why: str) -> str:
+    if not used:
+        asks = stream.require_qkd or stream.k > 1 or stream.min_rate_bps > 0
+        return (
+            f"{why}, and other streams leave nothing on any path: the next plan shares anew" if asks else ""
+        )
+    parts: list[str] = []
+    size = len(used[0].paths)
+    if size < stream.k:
+        parts.append(f"{why}: goes on with {size} of k={stream.k} paths, which min_k={stream.min_k} allows")
+    if rate < stream.min_rate_bps * (1 - RATE_TOLERANCE):
+        parts.append(
+            f"min_rate_bps {stream.min_rate_bps:.0f} exceeds the {reasons.bps(rate)} left after {why}"
+        )
+    return "; ".join(parts)
 
 
 class Planner:
