@@ -11,7 +11,8 @@ from pathlib import Path
 
 from keyweave.common import log
 
-_MCL_CURRENT, _MCL_FUTURE = 1, 2  # mlockall(2)
+# mlockall(2). On fault: pages as they come into use, or every thread's whole stack would be resident.
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _CAP_IPC_LOCK = 14  # capabilities(7)
 
 
@@ -24,7 +25,7 @@ def lock_all() -> bool:
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     try:
         unlimited = limit == resource.RLIM_INFINITY or _has_capability(_CAP_IPC_LOCK)
-        return unlimited and _libc().mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0
+        return unlimited and _libc().mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0
     except (OSError, AttributeError):
         return False
 
