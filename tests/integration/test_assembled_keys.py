@@ -1,6 +1,7 @@
 """Keys of other sizes and for several slaves: made of confirmed keys, proved by every KME before the 200."""
 
 import base64
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from keyweave.agent.keyplane import batch
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.far import FarEnd
+from keyweave.common.names import SaeId
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.integration import mesh
@@ -254,3 +256,116 @@ async def test_one_slaves_stream_that_lacks_what_anothers_requires_makes_no_comm
         assert response.status_code == 503
         # By itself it does: only what all ways have in common counts.
         assert extension_of(await draw(running, "a", "c", size=512))["keyweave_protection"] == "hybrid"
+
+
+# ---- links that go bad, agents that restart -------------------------------------------------------
+
+
+async def test_a_link_that_goes_bad_takes_every_slaves_copy_with_it_also_where_it_does_not_lead(
+    tmp_path: Path,
+) -> None:
+    async with mesh.running(tmp_path, STAR, TO_C, TO_D) as running:
+        await full(running, TO_C, TO_D)
+        drawn = keys_of(await draw(running, "a", "c", additional_slave_SAE_IDs=[sae("d")]))
+        # Not on the way to d: only the master's node knows that d's key crossed it too.
+        running.plane("b").aftermath._quarantine("b-c", 0.0, "somebody listens")
+        for slave in ("c", "d"):
+            key_id = next(iter(drawn))
+            await wait_until(
+                lambda slave=slave, key_id=key_id: (  # type: ignore[misc]
+                    uuid.UUID(key_id) not in running.plane(slave).store._slave
+                ),
+                5,
+                f"{slave} has no copy",
+            )
+            assert (await running.dec_keys(slave, "a", drawn)).status_code == 400
+
+
+async def test_a_link_that_goes_bad_while_a_key_is_assembled_leaves_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = FarEnd.assemble
+
+    async with mesh.running(tmp_path, LINE, TO_C) as running:
+
+        def overheard(self: FarEnd, request: pb.Assemble) -> pb.Frame:
+            answer = honest(self, request)
+            # The news reaches the master's node before the answer does.
+            running.plane("a").aftermath._quarantine("a-b", 0.0, "somebody listens")
+            return answer
+
+        await full(running, TO_C)
+        monkeypatch.setattr(FarEnd, "assemble", overheard)
+        response = await draw(running, "a", "c", size=512)
+        assert response.status_code == 503
+        assert not running.plane("a").store._aside
+
+
+async def test_a_restarted_slaves_agent_has_no_key_that_was_assembled_before(tmp_path: Path) -> None:
+    async with mesh.running(tmp_path, LINE, TO_C) as running:
+        await full(running, TO_C)
+        drawn = keys_of(await draw(running, "a", "c", size=512))
+        await running.stop("c")
+        await running.start("c")
+        await full(running, TO_C)
+        assert (await running.dec_keys("c", "a", drawn)).status_code == 400
+        again = keys_of(await draw(running, "a", "c", size=512))
+        assert keys_of(await running.dec_keys("c", "a", again)) == again
+
+
+# ---- extension parameters --------------------------------------------------------------------------
+
+
+async def test_mandatory_extensions_choose_among_ready_keys_and_are_refused_where_none_is_so(
+    tmp_path: Path,
+) -> None:
+    async with mesh.running(tmp_path, LINE, TO_C) as running:
+        await full(running, TO_C)
+        for demand in ({"keyweave_require_protection": "hybrid"}, {"keyweave_min_shares": 1}):
+            for size in (256, 512):
+                response = await draw(running, "a", "c", size=size, extension_mandatory=[demand])
+                assert extension_of(response)["keyweave_protection"] == "hybrid"
+        await full(running, TO_C)
+        impossible: list[dict[str, float]] = [{"keyweave_min_shares": 2}, {"keyweave_max_age_seconds": 1e-6}]
+        for wish in impossible:
+            for size in (256, 512):
+                response = await draw(running, "a", "c", size=size, extension_mandatory=[wish])
+                assert response.status_code == 400
+                assert response.json() == {
+                    "message": "not all extension_mandatory request options could be met",
+                    "details": [{"detail": name} for name in wish],
+                }
+        assert running.ready_keys("a") == TO_C.buffer_keys
+
+
+async def test_optional_extensions_that_no_ready_key_meets_are_named_beside_the_keys(tmp_path: Path) -> None:
+    async with mesh.running(tmp_path, LINE, TO_C) as running:
+        await full(running, TO_C)
+        wishes = [{"keyweave_min_shares": 2}, {"abc_route": 1}, {"keyweave_require_protection": "qkd"}]
+        response = await draw(running, "a", "c", extension_optional=wishes)
+        assert response.json()["key_container_extension"] == {
+            "keyweave_message": "not all extension_optional request options handled",
+            "keyweave_extension_optional_unhandled": ["abc_route", "keyweave_min_shares"],
+        }
+        met = await draw(running, "a", "c", extension_optional=wishes[2:])
+        assert "key_container_extension" not in met.json()
+
+
+async def test_status_states_what_can_be_asked_for(tmp_path: Path) -> None:
+    async with mesh.running(tmp_path, LINE, TO_C) as running:
+        await full(running, TO_C)
+        status = (await running._ask("a", f"{sae('c')}/status", {})).status_code
+        assert status == 405, "status is for GET"
+        supply = running.agents["a"].agent.supply.status(SaeId(sae("a")), SaeId(sae("c")))
+        assert (supply.min_key_size, supply.key_size, supply.max_key_size) == (64, 256, 16 * 256)
+        assert supply.max_sae_id_count == 16
+        assert supply.extension == {
+            "keyweave_extensions": (
+                "keyweave_require_protection",
+                "keyweave_min_shares",
+                "keyweave_max_age_seconds",
+            ),
+            "keyweave_stream": "s",
+            "keyweave_protection": "hybrid",
+            "keyweave_paths": ("s:a-b-c",),
+        }

@@ -86,7 +86,7 @@ def test_extensions_of_ours_are_read(field: str, parameter: Any, demand: Demand)
         {"keyweave_min_shares": 0},
         {"keyweave_min_shares": 9},
         {"keyweave_min_shares": True},
-        {"keyweave_min_shares": 2.0},
+        {"keyweave_min_shares": 2.5},
         {"keyweave_max_age_seconds": 0},
         {"keyweave_max_age_seconds": -1},
         {"keyweave_max_age_seconds": 1e300},
@@ -109,6 +109,12 @@ def test_what_python_takes_for_json_and_json_is_not_is_refused(constant: bytes) 
     request = b'{"extension_optional": [{"keyweave_max_age_seconds": ' + constant + b"}]}"
     with pytest.raises(InvalidInputError, match="is not JSON"):
         messages.key_request_from_body(request)
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    request = b'{"number": 2.0, "size": 5.12e2, "extension_mandatory": [{"keyweave_min_shares": 2.0}]}'
+    read = messages.key_request_from_body(request)
+    assert (read.number, read.size, read.mandatory[0].min_shares) == (2, 512, 2)
 
 
 def test_query_and_body_ask_for_the_same() -> None:
@@ -166,10 +172,11 @@ def test_further_slaves_are_ordered_as_named() -> None:
         ({"number": 0}, "number"),
         ({"number": -1}, "number"),
         ({"number": "1"}, "number"),
-        ({"number": 1.0}, "number"),
+        ({"number": 1.5}, "number"),
         ({"number": True}, "number"),
         ({"number": None}, "number"),
         ({"number": 10**30}, "number"),
+        ({"number": 1e300}, "number"),
         ({"size": 0}, "size"),
         ({"size": -8}, "size"),
         ({"size": "256"}, "size"),

@@ -237,7 +237,7 @@ async def _driver(agent: Agent, section: DriverSection, stop: asyncio.Event) -> 
     return driver
 
 
-async def _serve_kme(agent: Agent) -> tuple[web.AppRunner, str]:
+async def _serve_kme(agent: Agent) -> tuple[face.Serving, str]:
     section = agent.config.kme
     app = face.create_app(agent.supply, SaeIdFrom(section.sae_id_from), agent.node, trust=agent.sae_trust)
     host, _, port = section.listen.rpartition(":")

@@ -35,6 +35,13 @@ def read(field: str, parameters: Iterable[Mapping[str, Any]]) -> tuple[tuple[Dem
     return tuple(demands), tuple(unknown)
 
 
+def whole(value: Any) -> int | None:
+    """A JSON number without a fraction, which may be written 1.0 too; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        return None
+    return int(value)
+
+
 def _require_protection(path: str, value: Any) -> Demand:
     if not isinstance(value, str) or value not in _COMPONENTS:
         raise InvalidInputError.of(path, f"must be one of {', '.join(_COMPONENTS)}, not {_short(value)}")
@@ -43,9 +50,10 @@ def _require_protection(path: str, value: Any) -> Demand:
 
 
 def _min_shares(path: str, value: Any) -> Demand:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_SHARES:
+    shares = whole(value)
+    if shares is None or not 1 <= shares <= MOST_SHARES:
         raise InvalidInputError.of(path, f"must be an integer from 1 to {MOST_SHARES}, not {_short(value)}")
-    return Demand(MIN_SHARES, with_qkd=True, min_shares=value)
+    return Demand(MIN_SHARES, with_qkd=True, min_shares=shares)
 
 
 def _max_age(path: str, value: Any) -> Demand:

@@ -5,9 +5,12 @@ and refused before anything is drawn. Keys are burned before the answer is writt
 before it has read its answer has lost them, and must draw again.
 """
 
+import asyncio
 import ssl
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -30,6 +33,14 @@ BASE_PATH = "/api/v1/keys"
 TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 SHUTDOWN_SECONDS = 5.0
 RETRY_AFTER_SECONDS = 1
+# Connections with a TLS handshake behind them; one more is told 503, and closed.
+MAX_CONNECTIONS = 1024
+HANDSHAKE_SECONDS = 5.0
+# Requests in hand, of everybody and of one SAE; more get 503. What they hold is bounded by this.
+MAX_REQUESTS = 256
+MAX_REQUESTS_OF_ONE = 64
+# A body that trickles in must not hold one of those places for ever.
+BODY_SECONDS = 10.0
 
 _HEADERS = {
     "Content-Type": "application/json",
@@ -82,9 +93,35 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+class Serving:
+    """The face as it listens."""
+
+    def __init__(self, runner: web.AppRunner, listener: asyncio.Server) -> None:
+        self._runner = runner
+        self._listener = listener
+
+    async def cleanup(self) -> None:
+        """Take no more connections, finish what is in hand, close."""
+        self._listener.close()
+        await self._runner.cleanup()
+
+
+class _Full(asyncio.Protocol):
+    """What a connection gets when there are enough."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Answer whatever will be asked, and hang up."""
+        assert isinstance(transport, asyncio.Transport)
+        body = messages.error_body(f"this KME has {MAX_CONNECTIONS} connections; come back later")
+        headers = {**_HEADERS, "Retry-After": str(RETRY_AFTER_SECONDS), "Connection": "close"}
+        lines = [f"{name}: {value}" for name, value in (headers | {"Content-Length": str(len(body))}).items()]
+        transport.write("\r\n".join(("HTTP/1.1 503 Service Unavailable", *lines, "", "")).encode() + body)
+        transport.close()
+
+
 async def serve(
     app: web.Application, files: TlsFiles, host: str, port: int, *, watch: FileWatch | None = None
-) -> tuple[web.AppRunner, str]:
+) -> tuple[Serving, str]:
     """Serve `app` at host:port (0: a free one); returns what to clean up, and the base URL.
 
     Where `watch` says that the files were replaced, new connections get the new certificate.
@@ -97,13 +134,22 @@ async def serve(
         app, access_log=None, handler_cancellation=False, shutdown_timeout=SHUTDOWN_SECONDS
     )
     await runner.setup()
+    server = runner.server
+    assert server is not None
+
+    def protocol() -> asyncio.Protocol:
+        return server() if len(server.connections) < MAX_CONNECTIONS else _Full()
+
     try:
-        await web.TCPSite(runner, host, port, ssl_context=context).start()
+        listener = await asyncio.get_running_loop().create_server(
+            protocol, host, port, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+        )
     except OSError:
         await runner.cleanup()
         raise
-    bound_host, bound_port = runner.addresses[0][:2]
-    return runner, f"https://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
+    bound_host, bound_port = listener.sockets[0].getsockname()[:2]
+    url = f"https://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
+    return Serving(runner, listener), url
 
 
 def _renew(context: ssl.SSLContext, files: TlsFiles) -> None:
@@ -126,6 +172,8 @@ class _Face:
         self._callers = callers
         self._kme_id = kme_id
         self._extensions_shown = extensions_shown
+        self._in_hand = 0
+        self._in_hand_of: Counter[SaeId] = Counter()
 
     async def status(self, request: web.Request) -> web.Response:
         """5.1 Get status."""
@@ -143,7 +191,7 @@ class _Face:
             wanted = messages.key_request_from_query(query)
         else:
             messages.no_query(query)
-            wanted = messages.key_request_from_body(await request.read())
+            wanted = messages.key_request_from_body(await _body(request))
             # The body may have taken a while to arrive; the limits are those of now.
             status = self._supply.status(caller, peer)
         drawn = await self._supply.draw(caller, peer, messages.order_within(wanted, status))
@@ -160,16 +208,32 @@ class _Face:
             key_ids = messages.key_ids_from_query(query)
         else:
             messages.no_query(query)
-            key_ids = messages.key_ids_from_body(await request.read())
+            key_ids = messages.key_ids_from_body(await _body(request))
         keys = await self._supply.collect(caller, peer, key_ids)
         return _json(200, messages.container_body(keys, extensions_shown=self._extensions_shown))
+
+    @contextmanager
+    def _place_of(self, caller: SaeId) -> Iterator[None]:
+        """A place among the requests in hand; SupplyError where there is none."""
+        if self._in_hand >= MAX_REQUESTS or self._in_hand_of[caller] >= MAX_REQUESTS_OF_ONE:
+            raise SupplyError(Refusal.UNAVAILABLE, "this KME has too many requests in hand")
+        self._in_hand += 1
+        self._in_hand_of[caller] += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+            self._in_hand_of[caller] -= 1
+            if not self._in_hand_of[caller]:
+                del self._in_hand_of[caller]
 
     def guarded(self, handler: _Handler) -> _Handler:
         """`handler` with every refusal turned into the standard's Error."""
 
         async def guard(request: web.Request) -> web.Response:
             try:
-                return await handler(request)
+                with self._place_of(self._callers.of(request)):
+                    return await handler(request)
             except SupplyError as error:
                 return _refused(error)
             except InvalidInputError as error:
@@ -197,6 +261,14 @@ class _Face:
 
     def _ends(self, request: web.Request) -> tuple[SaeId, SaeId]:
         return self._callers.of(request), SaeId(request.match_info["sae_id"])
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise InvalidInputError.of("body", f"was not whole after {BODY_SECONDS:g} s") from None
 
 
 def _refused(error: SupplyError) -> web.Response:

@@ -245,9 +245,10 @@ def _extension_object(field: str, extension: Any) -> None:
 
 
 def _integer(field: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**_MAX_DIGITS:
+    number = extensions.whole(value)
+    if number is None or not 0 < number < 10**_MAX_DIGITS:
         raise InvalidInputError.of(field, f"must be a positive integer, not {_echo(value)}")
-    return value
+    return number
 
 
 def _digits(field: str, text: str) -> int:

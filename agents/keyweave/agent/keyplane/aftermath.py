@@ -120,7 +120,7 @@ class Aftermath:
             lambda key: (
                 link in key.provenance.links
                 and key.created >= since
-                and (streams is None or key.stream in streams)
+                and (streams is None or key.went_over(streams))
             ),
             f"built on {link}: {reason}"[:300],
             at_both_ends=True,

@@ -51,12 +51,19 @@ class Assembled:
     key: StoredKey
     copies: tuple[_Copy, ...]
 
-    def recorded(self) -> list[StoredKey]:
-        """The key as the ledger has it: a line for every stream that it went over."""
+    def by_stream(self) -> list[StoredKey]:
+        """The key as each stream has it: what the ledger says of it, and what is called back."""
         ends = [copy.way.terms for copy in self.copies]
+        streams = frozenset(end.stream for end in ends)
         return [
-            replace(self.key, stream=each.stream, peer_node=each.peer_node, slave_sae=each.peer_sae)
-            for each in ends
+            replace(
+                self.key,
+                stream=end.stream,
+                peer_node=end.peer_node,
+                slave_sae=end.peer_sae,
+                beside=streams - {end.stream},
+            )
+            for end in ends
         ]
 
 

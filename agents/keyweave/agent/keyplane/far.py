@@ -194,6 +194,9 @@ class FarEnd:
             provenance=provenance,
             created=min(part.created for part in parts),
             expires=min(part.expires for part in parts),
+            beside=frozenset(
+                StreamName(entry.stream) for entry in request.made_from if entry.stream != terms.stream
+            ),
         )
         self._store.assemble_slave(key, part_ids)
         return tag

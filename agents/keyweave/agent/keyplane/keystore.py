@@ -1,9 +1,9 @@
 """Confirmed keys that wait to be fetched: in memory only, each handed out at most once at each end."""
 
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice, product
 from math import inf
@@ -18,6 +18,8 @@ from keyweave.v1 import keyplane_pb2 as pb
 BATCH_LIFETIME_SECONDS = 6.0
 # Keys of one stream that wait for the local SAE as slave. An SAE that fetches none stops its stream there.
 MAX_SLAVE_KEYS = 100_000
+# Copies at other nodes of keys for several slaves, remembered to be called back; the oldest are forgotten.
+MAX_COPIES = 10_000
 
 
 class Protection(StrEnum):
@@ -107,6 +109,12 @@ class StoredKey:
     provenance: Provenance
     created: float  # seconds since the Unix epoch
     expires: float
+    # Other streams over which copies of this key went: what befalls one of them befalls this.
+    beside: frozenset[StreamName] = frozenset()
+
+    def went_over(self, streams: Collection[StreamName]) -> bool:
+        """Whether it, or a copy, went over any of these."""
+        return self.stream in streams or not self.beside.isdisjoint(streams)
 
 
 class Records(Protocol):
@@ -144,6 +152,8 @@ class KeyStore:
         # One key may have copies for several SAEs of this node, each over a stream of its own.
         self._slave: dict[uuid.UUID, dict[StreamName, StoredKey]] = {}
         self._slave_count: Counter[StreamName] = Counter()
+        # Of delivered keys with several slaves, what their copies elsewhere are like; without the key.
+        self._copies: OrderedDict[tuple[uuid.UUID, StreamName], StoredKey] = OrderedDict()
         # By link and stream; None stands for every stream.
         self._quarantined_at: dict[tuple[LinkName, StreamName | None], float] = {}
 
@@ -260,6 +270,13 @@ class KeyStore:
         self._drop(left, Outcome.DESTROYED, reason, is_master=True)
         return len(left) == len(listed)
 
+    def remember_copies(self, copies: Iterable[StoredKey]) -> None:
+        """Copies that other nodes hold of a key delivered here: `destroy` names them when they have to go."""
+        for copy in copies:
+            self._copies[copy.key_id, copy.stream] = replace(copy, key=bytearray())
+        while len(self._copies) > MAX_COPIES:
+            self._copies.popitem(last=False)
+
     def _choose(
         self,
         stream: StreamName,
@@ -337,7 +354,8 @@ class KeyStore:
     ) -> dict[StreamName, list[uuid.UUID]]:
         masters = [key for ready in self._ready.values() for key in ready.values() if doomed(key)]
         aside = [key for key in self._aside.values() if doomed(key)]
-        slaves = [key for copies in self._slave.values() for key in copies.values() if doomed(key)]
+        copies = [place for place, copy in self._copies.items() if doomed(copy)]
+        slaves = [key for by_stream in self._slave.values() for key in by_stream.values() if doomed(key)]
         for key in masters:
             self._pop_ready(key.stream, key.key_id)
         for key in aside:
@@ -349,6 +367,9 @@ class KeyStore:
         gone: dict[StreamName, list[uuid.UUID]] = {}
         for key in (*masters, *aside, *slaves):
             gone.setdefault(key.stream, []).append(key.key_id)
+        for key_id, stream in copies:
+            del self._copies[key_id, stream]
+            gone.setdefault(stream, []).append(key_id)
         return gone
 
     def _drop(self, keys: Sequence[StoredKey], outcome: Outcome, reason: str, *, is_master: bool) -> None:

@@ -191,13 +191,14 @@ class Supply:
         if not (good and all(whole)):
             raise SupplyError(Refusal.UNAVAILABLE, "not every KME confirmed the keys", (reason,))
         try:
+            copies = [copy for each in assembled for copy in each.by_stream()]
             with _recorded():
-                self._plane.store.records.deliver(
-                    [copy for each in assembled for copy in each.recorded()], is_master=True
-                )
+                self._plane.store.records.deliver(copies, is_master=True)
         except SupplyError as error:
             self._assembler.undo(assembled, error.message)
             raise
+        if len(ends) > 1:
+            self._plane.store.remember_copies(copies)
         return tuple(each.key for each in assembled)
 
     def _still_good(self, ends: Sequence[NearEnd], provenance: Provenance) -> bool:
