@@ -60,7 +60,7 @@ async def test_the_standards_status_tells_what_can_be_had(tokyo: Live) -> None:
     assert status["target_KME_ID"] == spec.target_node
     assert (status["master_SAE_ID"], status["slave_SAE_ID"]) == (spec.source_sae, spec.target_sae)
     assert 0 < status["stored_key_count"] <= status["max_key_count"]
-    assert status["max_SAE_ID_count"] == 0
+    assert status["max_SAE_ID_count"] == 16
 
 
 @pytest.mark.parametrize("link", LINKS)

@@ -112,7 +112,8 @@ def _named(rule: agent_pb2.StreamRule, name: str) -> agent_pb2.StreamRule:
 
 
 def _order(kind: types_pb2.OrderKind) -> agent_pb2.Rule:
-    order = agent_pb2.OrderRule(order_id="0" * 32, kind=kind, link="a-b")
+    about = "" if kind == types_pb2.ORDER_KIND_NODE_ZEROIZE else "a-b"
+    order = agent_pb2.OrderRule(order_id="0" * 32, kind=kind, link=about)
     return agent_pb2.Rule(rule_id=f"order/{order.order_id}", order=order)
 
 
@@ -371,3 +372,13 @@ def test_what_is_not_said_is_the_strict_case() -> None:
     assert (least.other_saes, least.transit, least.accept_emulated) == ("refuse", None, False)
     assert not least.may_clear_quarantine
     assert len(refusals(least, by_id(GOOD))) == len(GOOD)
+
+
+def test_what_was_in_force_before_the_guard_was_tightened_holds_no_later_policy_back() -> None:
+    tighter, current = with_sharing(min_k=3), policy(LAWFUL)
+    later = [*LAWFUL, _order(types_pb2.ORDER_KIND_NODE_ZEROIZE)]
+    assert next_policy(NODE, current, 5, push(later), tighter).rules == by_id(later)
+    assert "stream/s" not in lawful(tighter, by_id(later))[0], "and is not run by"
+    again = changed(lambda s: setattr(s, "buffer_keys", 9))
+    with pytest.raises(PolicyRefusedError, match="stream/s"):
+        next_policy(NODE, current, 5, push([*PEERS, link(), again, relay()]), tighter)

@@ -45,11 +45,12 @@ class Policy:
         return agent_pb2.PolicyVersion(epoch=self.epoch, version=self.version, digest=self.digest)
 
 
-@dataclass(frozen=True, slots=True)
 class PolicyRefusedError(Exception):
     """The policy cannot be applied; what was there stays, whole."""
 
-    rules: tuple[agent_pb2.RuleStatus, ...]
+    def __init__(self, rules: tuple[agent_pb2.RuleStatus, ...]) -> None:
+        super().__init__(rules)
+        self.rules = rules
 
     def __str__(self) -> str:
         return "; ".join(f"{rule.rule_id or 'policy'}: {rule.status.message}" for rule in self.rules)
@@ -86,9 +87,11 @@ def next_policy(
             f"version {wanted.version} of epoch {wanted.epoch} is in force here with another digest",
         )
     problems = check_rules(node, rules)
-    # A heartbeat changes nothing: what the guard has forbidden since is not run by (`guard_checks.lawful`).
-    if not problems and push.WhichOneof("kind") != "heartbeat":
-        problems = refusals(guard, rules)
+    if not problems:
+        # What is in force and forbidden since is not run by (`guard_checks.lawful`): it need not hold back
+        # the rest, orders least of all.
+        before = current.rules
+        problems = refusals(guard, {name: rule for name, rule in rules.items() if before.get(name) != rule})
     if problems:
         raise PolicyRefusedError(problems)
     return Policy(wanted.epoch, wanted.version, wanted.digest, rules)

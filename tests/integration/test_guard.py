@@ -1,0 +1,95 @@
+"""What a guard does to a running agent: real agents, real TLS, real pools."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keyweave.agent.guard import Guard, Sharing, TransitGuard
+from keyweave.agent.keyplane.failure import KeyPlaneError
+from keyweave.agent.keyplane.far import FarEnd
+from keyweave.v1 import agent_pb2, types_pb2
+from keyweave.v1 import keyplane_pb2 as pb
+from tests.guards import open_guard, write
+from tests.integration import mesh
+from tests.integration.mesh import wait_until
+from tests.integration.mesh_policy import MeshStream
+
+LINE = ("a-b", "b-c")
+OVER_B = MeshStream(path_sets=((("a", "b", "c"),),), on_exhaustion=types_pb2.ON_EXHAUSTION_WAIT)
+REFUSED = agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED
+
+
+def guarded(node: str, **changes: object) -> Guard:
+    return open_guard(node, "abc").model_copy(update=changes)
+
+
+async def test_where_emulated_bits_do_not_count_a_stream_that_needs_qkd_has_no_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    honest = FarEnd.confirm
+
+    def confirm(self: FarEnd, offer: pb.Offer) -> pb.Frame:
+        try:
+            return honest(self, offer)
+        except KeyPlaneError as error:
+            told.append(str(error))
+            raise
+
+    monkeypatch.setattr(FarEnd, "confirm", confirm)
+    needs_qkd = replace(OVER_B, require_qkd=True)
+    real_only = {"c": guarded("c", accept_emulated=False)}
+    async with mesh.running(tmp_path, LINE, needs_qkd, guarded=real_only) as running:
+        await wait_until(lambda: told, 15, "the far end refuses what the near end would accept")
+        assert all("the offer lacks what the stream requires" in each for each in told)
+        assert running.ready_keys("a") == running.ready_keys("c") == 0
+        assert (await running.enc_keys("a", "c")).status_code == 503
+
+
+async def test_a_peer_relays_no_more_through_a_node_than_its_owner_lets_it(tmp_path: Path) -> None:
+    little = TransitGuard(for_nodes=("a", "b", "c"), max_bps=10**12, max_bps_from={"a": 0})
+    async with mesh.running(tmp_path, LINE, OVER_B, guarded={"b": guarded("b", transit=little)}) as running:
+        relays = running.plane("b").relays
+        await wait_until(lambda: relays.over_guard_total > 0, 15, "b refuses shares of a")
+        await wait_until(lambda: running.ready_keys("c") >= 4, 15, "c, whom the guard lets, has keys")
+        assert running.ready_keys("a") == 0
+
+
+async def test_a_policy_on_disk_that_the_guard_forbids_is_not_run_by_and_it_is_told(tmp_path: Path) -> None:
+    strict = Sharing(peer_sae="sae-c", peer_node="c", require_qkd=True, require_pqc=True)
+    owners = {"a": guarded("a", saes={"sae-a": (strict,)})}
+    async with mesh.running(tmp_path, LINE, OVER_B, guarded=owners) as running:
+        await wait_until(lambda: running.events_of(REFUSED, "a"), 10, "a says what it does not run by")
+        (event,) = running.events_of(REFUSED, "a")
+        assert event.stream == "s"
+        assert "stream.require_qkd: is false; this node's guard allows true only" in event.reason
+        assert "s" not in running.plane("a").near
+        assert (await running.enc_keys("a", "c")).status_code == 401
+
+
+async def test_a_guard_read_again_stops_and_starts_streams_and_its_digest_goes_to_the_controller(
+    tmp_path: Path,
+) -> None:
+    async with mesh.running(tmp_path, LINE, OVER_B) as running:
+        await running.supplied()
+        agent, path = running.agents["a"].agent, tmp_path / "a" / "guard.yaml"
+        before = agent.guardian.guard
+        assert agent.hello.guard_digest == before.digest
+        strict = Sharing(peer_sae="sae-c", peer_node="c", require_qkd=True, require_pqc=True)
+
+        write(guarded("a", saes={"sae-a": (strict,)}), path)
+        agent.reload_guard()
+        assert "s" not in running.plane("a").near
+        assert running.ready_keys("a") == 0, "what was made before is gone with the stream"
+        assert agent.hello.guard_digest == agent.guardian.guard.digest != before.digest
+
+        path.write_text("node: b\n", encoding="utf-8")
+        agent.reload_guard()
+        assert "s" not in running.plane("a").near, "a file that is no guard changes nothing"
+        assert "not valid" in running.events_of(REFUSED, "a")[-1].reason
+
+        write(before, path)
+        agent.reload_guard()
+        await running.supplied()
+        assert agent.hello.guard_digest == before.digest
