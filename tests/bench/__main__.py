@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import batch, etsi014, heal, ingest, planning, relay, start
+from tests.bench import batch, etsi014, heal, ingest, planning, relay, repair, start
 from tests.bench.report import Result, table, to_json
 
 PARTS: dict[str, Callable[[], list[Result]]] = {
@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[], list[Result]]] = {
     "ingest": ingest.run,
     "planning": planning.run,
     "relay": relay.run,
+    "repair": repair.run,
     "start": start.run,
 }
 OUTPUT = Path("bench.json")

@@ -60,6 +60,8 @@ def test_agents_accept_what_is_compiled_from_any_plan(seed: int, k: int) -> None
     for node, policy in compile_policies(network, rollout).items():
         assert check_rules(node, rules(policy)) == ()
         assert policy.digest == policy_digest(rules(policy).values())
+        for data in policy.rules.values():
+            assert agent_pb2.Rule.FromString(data).SerializeToString(deterministic=True) == data
 
 
 @settings(max_examples=20, deadline=None)

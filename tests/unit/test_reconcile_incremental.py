@@ -131,6 +131,7 @@ class Reality(RuleBasedStateMachine):
                     self.asked = instruction
                 case Push(name, _, _):
                     assert name not in self.sent, "one push at a time"
+                    check_changes(instruction)
                     self.sent[name] = instruction
                 case Confirm(name, _, digest):
                     assert self.has[name] == digest
@@ -248,6 +249,13 @@ class Reality(RuleBasedStateMachine):
                 view = self.core.links[name].view
                 assert view.condition is not Condition.DOWN, f"{plan.stream} over {name}"
                 assert not view.link.disabled, f"{plan.stream} over {name}"
+
+
+def check_changes(push: Push) -> None:
+    """What a push says has changed makes of the base what is desired."""
+    if push.base is not None:
+        rules = {**push.base.rules, **push.target.policy.changes_from(push.base)}
+        assert {name: data for name, data in rules.items() if data is not None} == push.target.policy.rules
 
 
 def links_in_use(plan: StreamPlan) -> set[LinkName]:

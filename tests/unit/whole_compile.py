@@ -10,6 +10,7 @@ from keyweave.controller.compile import (
     is_reachable,
     link_rules,
     order_rules,
+    path_bytes,
     peer_rule,
     relay_limits,
     relay_rules,
@@ -45,7 +46,9 @@ def compile_policies(snapshot: Snapshot, rollout: Rollout) -> dict[NodeName, Nod
         for path in followed.paths():
             rules += relay_rules(followed, path, limits, snapshot.nodes)
     for name, stream in snapshot.streams.items():
-        rules += end_rules(stream, rollout.streams.get(name, StreamRollout(name)), snapshot.nodes)
+        followed = rollout.streams.get(name, StreamRollout(name))
+        written = {path.path_id: path_bytes(path) for path in followed.paths()}
+        rules += end_rules(stream, followed, snapshot.nodes, written)
     return {
         node: _policy(node, [rule for rule in rules if rule.node == node], snapshot)
         for node in snapshot.nodes

@@ -90,18 +90,19 @@ class _MeasuredPlanner:
 
     def __init__(self, metrics: ControllerMetrics) -> None:
         self._durations = metrics.planning_duration_seconds
+        self._planner = routing.Planner()
 
     def plan(self, asked: Optimise) -> Plan:
         """Route all streams."""
         with self._durations.labels("plan").time():
-            return routing.plan_streams(asked.snapshot, asked.previous, asked.previous.version + 1)
+            return self._planner.plan_streams(asked.snapshot, asked.previous, asked.previous.version + 1)
 
     def repair(
         self, snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName], version: int
     ) -> Plan:
         """Route anew what a change of these links touched."""
         with self._durations.labels("repair").time():
-            return routing.repair(snapshot, previous, changed_links, version)
+            return self._planner.repair(snapshot, previous, changed_links, version)
 
 
 class Controller:

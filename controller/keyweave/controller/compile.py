@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyweave.common.names import NodeName, PathId
+from keyweave.controller import wire
 from keyweave.controller.agent_events import NANOS
 from keyweave.controller.orders import Order, OrderKind
 from keyweave.controller.rollout import StreamRollout
@@ -50,6 +51,12 @@ ORDER_KINDS = {
     OrderKind.LINK_DESTROY: types_pb2.ORDER_KIND_LINK_DESTROY,
     OrderKind.NODE_ZEROIZE: types_pb2.ORDER_KIND_NODE_ZEROIZE,
 }
+
+# Fields that come last, or last but for the revision, in the messages that hold them.
+_STREAM = agent_pb2.Rule.STREAM_FIELD_NUMBER
+_PATH_SETS = agent_pb2.StreamRule.PATH_SETS_FIELD_NUMBER
+_ACCEPTED_PATHS = agent_pb2.StreamRule.ACCEPTED_PATHS_FIELD_NUMBER
+_PATHS = types_pb2.PathSet.PATHS_FIELD_NUMBER
 
 Nodes = Mapping[NodeName, Node]
 
@@ -155,8 +162,14 @@ def relay_rules(rollout: StreamRollout, path: Path, limits: RelayLimits, nodes: 
     return found
 
 
-def end_rules(stream: Stream, rollout: StreamRollout, nodes: Nodes) -> list[NodeRule]:
-    """The rule of a stream at either end."""
+def end_rules(
+    stream: Stream, rollout: StreamRollout, nodes: Nodes, written: Mapping[PathId, bytes]
+) -> list[NodeRule]:
+    """The rule of a stream at either end; `written` holds each of its paths as `path_bytes`.
+
+    Put together from bytes: most of a rule is paths, which are in two fields at two ends and stay as they
+    are when a stream moves. The outcome is the rule's deterministic serialization all the same.
+    """
     # Paths from before the operator moved an end of the stream only drain, at the nodes they cross.
     accepted = {
         path.path_id: path
@@ -165,48 +178,57 @@ def end_rules(stream: Stream, rollout: StreamRollout, nodes: Nodes) -> list[Node
         and all(is_reachable(nodes, node) for node in path.nodes)
     }
     usable = [s for s in rollout.usable_sets() if all(path.path_id in accepted for path in s.paths)]
-    messages = {path_id: path_message(path) for path_id, path in accepted.items()}
-    shared = agent_pb2.StreamRule(
-        stream=stream.name,
-        key_size_bits=stream.key_size_bits,
-        require_qkd=stream.require_qkd,
-        require_pqc=stream.require_pqc,
-        k=stream.k,
-        min_k=stream.min_k,
-        on_exhaustion=_ON_EXHAUSTION[stream.on_exhaustion],
-        refresh_seconds=stream.refresh_seconds,
-        key_ttl_seconds=stream.key_ttl_seconds,
-        buffer_keys=stream.buffer_keys,
-        rate_bps=int(rollout.plan.rate_bps) if rollout.plan else 0,
-        path_sets=[
-            # Without the planner's words: their figures would change the digest with every plan.
-            types_pb2.PathSet(
-                rank=path_set.rank,
-                rate_bps=int(path_set.rate_bps),
-                paths=[messages[path.path_id] for path in path_set.paths],
-            )
-            for path_set in usable
-        ],
-        accepted_paths=messages.values(),
-        revision=stream.revision,
+    ways = b"".join(
+        (
+            *(wire.field(_PATH_SETS, _path_set_bytes(path_set, written)) for path_set in usable),
+            *(wire.field(_ACCEPTED_PATHS, written[path_id]) for path_id in accepted),
+            agent_pb2.StreamRule(revision=stream.revision).SerializeToString(deterministic=True),
+        )
     )
     uses = tuple({path.path_id: None for path_set in usable for path in path_set.paths})
+    rule_id = f"stream/{stream.name}"
     found = []
     for node, peer in ((stream.source, stream.target), (stream.target, stream.source)):
         if node not in nodes or not is_reachable(nodes, peer):
             continue
         at_source = node == stream.source
-        shared.is_source = at_source
-        shared.peer_node = peer
-        shared.local_sae = stream.source_sae if at_source else stream.target_sae
-        shared.peer_sae = stream.target_sae if at_source else stream.source_sae
-        whole = agent_pb2.Rule(rule_id=f"stream/{stream.name}", stream=shared)
+        rule = agent_pb2.StreamRule(
+            stream=stream.name,
+            is_source=at_source,
+            peer_node=peer,
+            local_sae=stream.source_sae if at_source else stream.target_sae,
+            peer_sae=stream.target_sae if at_source else stream.source_sae,
+            key_size_bits=stream.key_size_bits,
+            require_qkd=stream.require_qkd,
+            require_pqc=stream.require_pqc,
+            k=stream.k,
+            min_k=stream.min_k,
+            on_exhaustion=_ON_EXHAUSTION[stream.on_exhaustion],
+            refresh_seconds=stream.refresh_seconds,
+            key_ttl_seconds=stream.key_ttl_seconds,
+            buffer_keys=stream.buffer_keys,
+            rate_bps=int(rollout.plan.rate_bps) if rollout.plan else 0,
+        )
+        whole = wire.field(_STREAM, rule.SerializeToString(deterministic=True) + ways)
+        data = agent_pb2.Rule(rule_id=rule_id).SerializeToString(deterministic=True) + whole
         neighbours = (
             path.hops[0].to_node if at_source else path.hops[-1].from_node for path in accepted.values()
         )
         peers = tuple({peer: None} | dict.fromkeys(neighbours))
-        found.append(_written(node, whole, peers, carries=tuple(accepted), uses=uses))
+        found.append(NodeRule(node, rule_id, data, peers, tuple(accepted), uses))
     return found
+
+
+def _path_set_bytes(path_set: PathSet, written: Mapping[PathId, bytes]) -> bytes:
+    # Without the planner's words: their figures would change the digest with every plan.
+    head = types_pb2.PathSet(rank=path_set.rank, rate_bps=int(path_set.rate_bps))
+    paths = (wire.field(_PATHS, written[path.path_id]) for path in path_set.paths)
+    return b"".join((head.SerializeToString(deterministic=True), *paths))
+
+
+def path_bytes(path: Path) -> bytes:
+    """A path's deterministic serialization."""
+    return path_message(path).SerializeToString(deterministic=True)
 
 
 def relay_limits(stream: Stream | None, plan: StreamPlan | None) -> RelayLimits:

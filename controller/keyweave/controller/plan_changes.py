@@ -107,7 +107,7 @@ def still_holds(
     """Whether what was planned for a stream on an older snapshot may still be adopted.
 
     Not if the operator changed the stream, or a repair moved it meanwhile: they know better. Nor if a link
-    has failed or been forbidden that it would run over.
+    has been forbidden, or one has failed that it would run over; a backup may as well be broken as another.
     """
     permitted = permits(snapshot)
     return (
@@ -117,6 +117,7 @@ def still_holds(
         and all(
             snapshot.links[link].keeps_paths
             for path_set in planned.path_sets
+            if path_set.rank == 0
             for path in path_set.paths
             for link in path.links
         )

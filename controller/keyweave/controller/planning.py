@@ -8,14 +8,13 @@ neither its work nor its result ever holds up a repair.
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.estimate import LinkLimits
 from keyweave.controller.instructions import Optimise
 from keyweave.controller.plan_changes import (
-    SAME_RATE_RATIO,
     is_as_planned,
     moved_streams,
     rate_moved,
@@ -82,9 +81,7 @@ class Planning:
         # Links as the plan in force took them to be.
         self._planned_on: dict[LinkName, LinkView] = {}
         # Links as a repair takes them to be: as planned on, where they are still near enough to it, so that
-        # estimates that breathe make no link look overbooked. A plan that kept rates which differ by less
-        # than SAME_RATE_RATIO may have booked that much more.
-        self._booked: dict[LinkName, LinkView] = {}
+        # estimates that breathe make no link look overbooked.
         self._ground: dict[LinkName, LinkView] = {}
         self._optimising: _Optimising | None = None
         self._number = 0
@@ -111,13 +108,13 @@ class Planning:
             self.plan_by(now + (self._settings.drift_seconds if drifts else self._settings.gather_seconds))
         if not view.keeps_paths and (planned is None or planned.keeps_paths):
             self._broken.add(name)
-        near = planned is not None and is_as_planned(view, planned)
-        self._ground[name] = self._booked[name] if near else view
+        is_near = planned is not None and is_as_planned(view, planned)
+        self._ground[name] = planned if planned is not None and is_near else view
 
     def removed(self, name: LinkName) -> None:
         """A link is gone; streams that ran over it have been pruned."""
         self._broken.discard(name)
-        for links in (self._planned_on, self._booked, self._ground):
+        for links in (self._planned_on, self._ground):
             links.pop(name, None)
 
     @property
@@ -144,7 +141,7 @@ class Planning:
         broken = frozenset(self._broken)
         self._broken.clear()
         for name in broken:
-            self._planned_on[name] = self._booked[name] = ground.links[name]
+            self._planned_on[name] = ground.links[name]
         if self._optimising is not None:
             self._optimising.broken |= broken
         self.plan_by(now + self._settings.rebalance_seconds)
@@ -174,9 +171,7 @@ class Planning:
             present = snapshot.links.get(name)
             if present is not None and name not in under_way.broken:
                 self._planned_on[name] = view
-                self._booked[name] = _overbooked(view)
-                near = is_as_planned(present, view)
-                self._ground[name] = self._booked[name] if near else present
+                self._ground[name] = view if is_as_planned(present, view) else present
         return moved
 
     def next_step(self, snapshot: Snapshot, current: Plan) -> Step | None:
@@ -207,7 +202,3 @@ class Planning:
     def _next_version(self, plan: Plan) -> int:
         self._version = max(self._version, plan.version) + 1
         return self._version
-
-
-def _overbooked(view: LinkView) -> LinkView:
-    return replace(view, usable_rate_bps=view.usable_rate_bps * (1 + SAME_RATE_RATIO))

@@ -20,6 +20,7 @@ from keyweave.controller.compile import (
     is_reachable,
     link_rules,
     order_rules,
+    path_bytes,
     peer_rule,
     relay_limits,
     relay_rules,
@@ -39,6 +40,17 @@ class NodePolicy:
     # Paths this node relays or accepts under the policy, and paths it may draw keys over.
     carries: frozenset[PathId] = frozenset()
     uses: frozenset[PathId] = frozenset()
+    # What is other than under the policy with that digest, None for a rule that is gone: a push to an agent
+    # that has it need not compare the rest.
+    since: bytes = field(default=b"", compare=False)
+    changes: Mapping[str, bytes | None] = field(default_factory=dict, compare=False)
+
+    def changes_from(self, base: "NodePolicy") -> Mapping[str, bytes | None]:
+        """The rules that are other than in `base`, None for those that it has and this has not."""
+        if base.digest == self.since:
+            return self.changes
+        gone = dict.fromkeys(base.rules.keys() - self.rules.keys())
+        return gone | {name: data for name, data in self.rules.items() if base.rules.get(name) != data}
 
 
 def with_orders_of(wanted: NodePolicy, base: NodePolicy) -> NodePolicy:
@@ -55,6 +67,9 @@ class _NodeRules:
     rules: dict[str, bytes] = field(default_factory=dict)
     # Sorted, as the policy's digest combines them.
     digests: list[bytes] = field(default_factory=list)
+    # The rules as of the policy last put together, as far as they have been touched since, and its digest.
+    former: dict[str, bytes | None] = field(default_factory=dict)
+    since: bytes = b""
     # How many rules call for each peer.
     peers: Counter[NodeName] = field(default_factory=Counter)
     carries: set[PathId] = field(default_factory=set)
@@ -67,13 +82,19 @@ class _NodeRules:
 
     def erase(self, rule_id: str) -> None:
         data = self.rules.pop(rule_id, None)
+        self.former.setdefault(rule_id, data)
         if data is not None:
             del self.digests[bisect_left(self.digests, serialized_rule_digest(data))]
 
     def policy(self) -> NodePolicy:
-        return NodePolicy(
-            dict(self.rules), combine(self.digests), frozenset(self.carries), frozenset(self.uses)
-        )
+        changes = {
+            rule_id: self.rules.get(rule_id)
+            for rule_id, former in self.former.items()
+            if self.rules.get(rule_id) != former
+        }
+        since, self.since, self.former = self.since, combine(self.digests), {}
+        carries, uses = frozenset(self.carries), frozenset(self.uses)
+        return NodePolicy(dict(self.rules), self.since, carries, uses, since, changes)
 
 
 @dataclass(slots=True)
@@ -81,6 +102,7 @@ class _StreamRules:
     """What one stream contributes: by path at the trusted nodes, and at its ends."""
 
     limits: RelayLimits
+    written: dict[PathId, bytes] = field(default_factory=dict)
     relays: dict[PathId, list[NodeRule]] = field(default_factory=dict)
     ends: list[NodeRule] = field(default_factory=list)
 
@@ -138,6 +160,7 @@ class Policies:
             former = _StreamRules(current.limits)
         followed = rollout if rollout is not None else StreamRollout(name)
         for path in followed.paths():
+            current.written[path.path_id] = former.written.get(path.path_id) or path_bytes(path)
             kept = former.relays.pop(path.path_id, None)
             if kept is not None and current.limits == former.limits and not whole:
                 current.relays[path.path_id] = kept
@@ -148,7 +171,7 @@ class Policies:
         for rules in former.relays.values():
             self._replace(rules, [])
         if stream is not None:
-            current.ends = end_rules(stream, followed, self._nodes)
+            current.ends = end_rules(stream, followed, self._nodes, current.written)
         self._replace(former.ends, current.ends)
         if current.relays or current.ends:
             self._of_stream[name] = current

@@ -6,7 +6,7 @@ goes to the core as a stimulus.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -159,17 +159,24 @@ class PolicySession:
 
 
 def fill(response: agent_pb2.PolicyResponse, base: NodePolicy | None, target: NodePolicy) -> None:
-    """Put `target` into `response`: as the difference from `base` where that is shorter, else whole."""
+    """Put `target` into `response`: as what differs from `base` if that is few rules or short, else whole."""
     if base is not None:
-        upserts = [data for rule_id, data in target.rules.items() if base.rules.get(rule_id) != data]
-        removed = [rule_id for rule_id in base.rules if rule_id not in target.rules]
-        if sum(map(len, upserts)) + sum(map(len, removed)) < sum(map(len, target.rules.values())):
+        changes = target.changes_from(base)
+        upserts = [data for data in changes.values() if data is not None]
+        removed = [rule_id for rule_id, data in changes.items() if data is None]
+        if 2 * len(changes) < len(target.rules) or _size(upserts) + _size(removed) < _size(
+            target.rules.values()
+        ):
             response.delta.base_digest = base.digest
             response.delta.upserts.extend(agent_pb2.Rule.FromString(data) for data in upserts)
             response.delta.removed_rule_ids.extend(removed)
             return
     response.snapshot.rules.extend(agent_pb2.Rule.FromString(data) for data in target.rules.values())
     response.snapshot.SetInParent()
+
+
+def _size(parts: Iterable[bytes | str]) -> int:
+    return sum(map(len, parts))
 
 
 class PolicyPusher:
