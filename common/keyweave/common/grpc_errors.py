@@ -11,10 +11,11 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from keyweave.common import log
-from keyweave.common.errors import KeyweaveError, to_status
+from keyweave.common.errors import InvalidInputError, KeyweaveError, to_status
 
 if TYPE_CHECKING:  # grpc's classes are generic in its stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -97,6 +98,9 @@ async def _answered(context: Context, method: str) -> AsyncIterator[None]:
         await abort(context, error)
     except grpc.aio.AbortError:
         raise
+    except DecodeError:
+        # The caller's failure, in the middle of a stream; before one, gRPC itself answers it.
+        await abort(context, InvalidInputError.of("message", "the bytes are not a message of this call"))
     except Exception as error:  # noqa: BLE001  # the last line of defence: logged and answered
         ours = _first_of_ours(error)
         if ours is not None:

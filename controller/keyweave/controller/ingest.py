@@ -9,7 +9,7 @@ refused alone, counted, and the rest of its message counts, because an agent wou
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -229,7 +229,7 @@ class TelemetryIntake:
     async def _read(self, session: _Session, requests: AsyncIterator[agent_pb2.TelemetryRequest]) -> None:
         async for request in requests:
             if self._is_new(session, request):
-                items = tuple(self._items(session, request))
+                items = self._items(session, request)
                 incarnation, sequence = session.progress.incarnation, request.sequence
                 await self._submit(Batch(session.node, incarnation, sequence, items))
                 session.progress.received = sequence
@@ -263,42 +263,43 @@ class TelemetryIntake:
             )
         return True
 
-    def _items(self, session: _Session, request: agent_pb2.TelemetryRequest) -> Iterator[TelemetryStimulus]:
+    def _items(self, session: _Session, request: agent_pb2.TelemetryRequest) -> tuple[TelemetryStimulus, ...]:
+        """What a message says, without what cannot be true."""
         node = session.node
         if request.WhichOneof("kind") == "event":
-            yield from self._event(node, request.event)
-            return
+            return self._event(node, request.event)
         batch = request.batch
-        yield from self._links(node, batch.links)
-        pools = tuple(pool for pool in batch.pools if self._holds(node, _pool_fault(pool)))
-        if pools:
-            yield PoolsReported(node, pools)
-        streams = tuple(state for state in batch.streams if self._holds(node, _stream_fault(state)))
-        if streams:
-            yield StreamsReported(node, streams)
+        items: list[TelemetryStimulus] = [
+            self._samples(node, message, index) for index, message in enumerate(batch.links)
+        ]
+        if batch.pools and (pools := tuple(p for p in batch.pools if self._holds(node, _pool_fault(p)))):
+            items.append(PoolsReported(node, pools))
+        if batch.streams and (
+            streams := tuple(s for s in batch.streams if self._holds(node, _stream_fault(s)))
+        ):
+            items.append(StreamsReported(node, streams))
         if batch.dropped_samples_total != session.progress.dropped_samples:
             session.progress.dropped_samples = batch.dropped_samples_total
-            yield SamplesDropped(node, batch.dropped_samples_total)
+            items.append(SamplesDropped(node, batch.dropped_samples_total))
+        return tuple(items)
 
-    def _event(self, node: NodeName, event: agent_pb2.AgentEvent) -> Iterator[TelemetryStimulus]:
+    def _event(self, node: NodeName, event: agent_pb2.AgentEvent) -> tuple[TelemetryStimulus, ...]:
         try:
             check(event)
         except InvalidInputError as error:
             self._holds(node, f"event: {error}")
-            return
+            return ()
         self.counters.events_total += 1
-        yield AgentReported(node, event)
+        return (AgentReported(node, event),)
 
-    def _links(self, node: NodeName, links: Iterable[agent_pb2.LinkSamples]) -> Iterator[TelemetryStimulus]:
-        for index, message in enumerate(links):
-            try:
-                samples = decode(message, node, f"links[{index}]")
-            except InvalidInputError as error:
-                self.counters.refused_items_total += 1
-                yield SamplesRefused(node, LinkName(message.link), str(error))
-            else:
-                self.counters.sample_rows_total += samples.rows
-                yield LinkObserved(samples)
+    def _samples(self, node: NodeName, message: agent_pb2.LinkSamples, index: int) -> TelemetryStimulus:
+        try:
+            samples = decode(message, node, f"links[{index}]")
+        except InvalidInputError as error:
+            self.counters.refused_items_total += 1
+            return SamplesRefused(node, LinkName(message.link), str(error))
+        self.counters.sample_rows_total += samples.rows
+        return LinkObserved(samples)
 
     def _holds(self, node: NodeName, fault: str) -> bool:
         """Whether an item may be taken; counts and logs it if not."""

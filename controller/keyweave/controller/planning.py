@@ -124,6 +124,12 @@ class Planning:
             return self._plan_at
         return 0.0 if self._optimising.waiting else None
 
+    def is_due(self, now: float) -> bool:
+        """Whether there is a plan to adopt or to ask for; without it no snapshot need be made."""
+        if self._optimising is not None:
+            return self._optimising.plan is not None
+        return self._plan_at is not None and self._plan_at <= now
+
     # ---- repairs ---------------------------------------------------------------------------------
 
     @property

@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from keyweave.common.errors import describe_status
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.agent_events import end_event, event_of
-from keyweave.controller.compile import suspicion
 from keyweave.controller.distribution import Distribution
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.instructions import Emit, FallSilent, ForgetOrder, Instruction, WakeAt
@@ -136,7 +135,13 @@ class Core:
         for name in sorted(touched):
             if name in self.links:
                 self._judge(self.links.assess(name, now), now)
+        if isinstance(stimulus, Batch) and not touched and self._is_quiet(now):
+            return []
         return self._conclude(now)
+
+    def _is_quiet(self, now: float) -> bool:
+        """Whether nothing is due and nothing follows from what came in; most telemetry is like that."""
+        return not self._out and not self._unsettled and self._alarm is not None and now < self._alarm
 
     def _take(self, stimulus: Stimulus, now: float, touched: set[LinkName]) -> None:
         match stimulus:
@@ -358,11 +363,10 @@ class Core:
         if after.ends_disagree and not before.ends_disagree:
             message = f"link '{name}': {after.ends_disagree}"
             self._emit("ends_disagree", Severity.MAJOR, message, now, link=name)
-        view = self.links[name].view
-        if suspicion(view) != suspicion(before.view(change.link)):
+        if (before.suspect_since, before.suspect_reason) != (after.suspect_since, after.suspect_reason):
             self.distribution.links_changed((name,))
             self._unsettled = True
-        self._planning.judged(view, now)
+        self._planning.judged(self.links[name].view, now)
 
     def _plan_if_due(self, now: float) -> None:
         if self.warming_up:
@@ -379,6 +383,8 @@ class Core:
             if moved:
                 self._tell_of_plan(plan, moved, now)
                 self._adopt(plan, changed_streams(self.plan, plan), now)
+        if not self._planning.is_due(now):
+            return
         step = self._planning.next_step(self.snapshot(), self.plan)
         if step is not None:
             self._adopt(step.plan, step.changed, now)
