@@ -13,6 +13,7 @@ import grpc
 from keyweave.agent.ledger import search
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.common import log
+from keyweave.common.cancellation import raise_if_cancelled
 from keyweave.v1 import agent_pb2, agent_pb2_grpc
 
 if TYPE_CHECKING:  # generic in grpc's stubs only
@@ -48,6 +49,8 @@ class Lookup:
                     pause = NOT_OFFERED_SECONDS
             except _BROKEN as error:
                 reason = str(error)
+            # Cancelled in the moment in which the connection breaks, gRPC raises its own error alone.
+            raise_if_cancelled()
             failures += 1
             log.get().debug("inspection_lost", reason=reason)
             await asyncio.sleep(random.uniform(0, min(pause, 0.1 * 2**failures)))  # noqa: S311
