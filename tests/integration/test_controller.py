@@ -18,13 +18,14 @@ from keyweave.agent.policy import Policy, next_policy
 from keyweave.common.errors import FencedError
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import NodeName
-from keyweave.common.pki import Authority
+from keyweave.common.pki import Authority, serial_of
 from keyweave.common.tls import TlsFiles, secure_channel
 from keyweave.controller.app import serve
 from keyweave.controller.config import ControllerConfig
 from keyweave.controller.store import Store
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, agent_pb2, agent_pb2_grpc, types_pb2
 from tests.guards import open_guard
+from tests.waiting import eventually
 
 CONTROLLER = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
 OPERATOR = Identity(Plane.CONTROL, Role.OPERATOR, "olga")
@@ -138,10 +139,16 @@ class Site:
             certificate=stem.with_suffix(".pem"),
             private_key=stem.with_suffix(".key"),
             trust_anchor=self.directory / "ca.pem",
+            revocation_list=self.directory / "crl.pem",
         )
         if not files.certificate.exists():
             self.authority.issue(identity).write(files.certificate, files.private_key)
         return files
+
+    def revoke(self, *identities: Identity) -> None:
+        """Put certificates on the revocation list, and take all others off."""
+        serials = [serial_of(self.files(each).certificate.read_bytes()) for each in identities]
+        (self.directory / "crl.pem").write_bytes(self.authority.revoke(serials, number=1))
 
     @asynccontextmanager
     async def controller(self) -> AsyncIterator["Running"]:
@@ -221,7 +228,9 @@ class Running:
 def site(tmp_path: Path) -> Site:
     authority = Authority.create(Plane.CONTROL)
     (tmp_path / "ca.pem").write_bytes(authority.credential.certificate)
-    return Site(tmp_path, authority)
+    made = Site(tmp_path, authority)
+    made.revoke()
+    return made
 
 
 @pytest.fixture
@@ -311,3 +320,37 @@ async def test_the_process_tells_that_it_is_healthy_and_what_it_measures(site: S
     ):
         assert line in page
     assert "example" not in page, "addresses are no labels"
+
+
+async def test_a_revoked_agent_loses_both_streams_and_a_revoked_operator_every_call(
+    site: Site, agents: dict[str, Agent]
+) -> None:
+    async with site.controller() as controller:
+        await controller.create_network()
+        async with controller.connected(agents):
+            await agents["a"].until(lambda agent: bool(agent.first_hops()))
+            await agents["b"].until(lambda agent: bool(agent.first_hops()))
+            certificate = site.files(Identity(Plane.CONTROL, Role.AGENT, "c"))
+            site.revoke(Identity(Plane.CONTROL, Role.AGENT, "m"), Identity(Plane.CONTROL, Role.AGENT, "c"))
+
+            async def lost() -> bool:
+                return "agent_lost" in await controller.events()
+
+            await eventually(lost, 10, "m is lost")
+            status = await controller.admin.GetStatus(admin_pb2.GetStatusRequest())
+            assert {node.node.name for node in status.nodes if not node.connected} == {"m"}
+            with pytest.raises(ExceptionGroup, match="unhandled"):
+                await Agent("c", ()).run(controller.address, certificate)
+            site.revoke(OPERATOR)
+
+            async def refusal() -> grpc.aio.AioRpcError | None:
+                try:
+                    await controller.events()
+                except grpc.aio.AioRpcError as error:
+                    return error
+                return None
+
+            refused = await eventually(refusal, 10, "the operator is refused")
+            assert refused is not None
+            assert refused.code() is grpc.StatusCode.PERMISSION_DENIED
+            assert "revoked" in str(refused.details())
