@@ -2,19 +2,24 @@
 
 import socket
 import stat
+import time
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from keyweave.agent.config import AgentConfig
+from keyweave.agent.keyplane.enrolment import Enrolment
 from keyweave.cli import ports
 from keyweave.cli.exits import UnreachableError
 from keyweave.cli.layout import Layout, lay_out
+from keyweave.cli.main import main
 from keyweave.cli.state_dir import Endpoints, StateDir, default_root
 from keyweave.cli.up import suggestions
 from keyweave.common import settings
 from keyweave.common.errors import InvalidInputError
+from keyweave.common.names import NodeName
+from keyweave.common.revocation import Trust
 from keyweave.controller.config import ControllerConfig
 from keyweave.emulator.config import EmulatorConfig
 from keyweave.emulator.scenario import load_scenario
@@ -176,3 +181,19 @@ def test_what_to_try_next_names_things_of_this_network(tmp_path: Path) -> None:
     assert "sae-bank%2F1.pem" in fetch
     assert cut == f"keyweave fault cut ab --state-dir {tmp_path / 'state'}"
     assert watch.startswith("keyweave event watch")
+
+
+def test_a_certificate_is_replaced_and_revoked_below_a_state_directory(tmp_path: Path) -> None:
+    state = laid_out(tmp_path / "state").state
+    config = settings.load(state.config("agent-a"), AgentConfig)
+    for files in (config.key_plane.tls, config.key_plane.signing, config.kme.tls):
+        before = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        assert main(["pki", "revoke", str(files.certificate), "--state-dir", str(state.root)]) == 0
+        assert main(["pki", "issue", str(files.certificate), "--state-dir", str(state.root)]) == 0
+        after = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        assert after.subject == before.subject
+        trust = Trust("it", files)
+        assert trust.refusal(trust.standing(after), time.time()) == ""
+        assert "revoked" in trust.refusal(trust.standing(before), time.time())
+    assert main(["pki", "revoke", str(tmp_path / "none.pem"), "--state-dir", str(state.root)]) == 1
+    Enrolment(NodeName("a"), config.key_plane.tls, config.key_plane.signing)

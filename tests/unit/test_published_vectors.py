@@ -112,3 +112,21 @@ def test_mlkem_refuses_a_ciphertext_of_the_wrong_length(case: Case) -> None:
     key = crypto.mlkem_private_key(case["parameter_set"], _hex(case, "seed"))
     with pytest.raises(ValueError, match="ciphertext"):
         key.decapsulate(_hex(case, "c"))
+
+
+@pytest.mark.parametrize("case", _cases("mldsa65_kat.json", "verification", "count{count}"))
+def test_mldsa_derives_the_key_of_the_known_answers_from_its_seed(case: Case) -> None:
+    key = crypto.SigningKey.from_seed_bytes(_hex(case, "xi"))
+    assert key.public_key().public_bytes_raw() == _hex(case, "pk")
+
+
+@pytest.mark.parametrize("case", _cases("mldsa65_kat.json", "verification", "count{count}"))
+def test_mldsa_verifies_the_known_answers_and_nothing_that_was_altered(case: Case) -> None:
+    key = crypto.VerifyingKey.from_public_bytes(_hex(case, "pk"))
+    signature, message, context = (_hex(case, field) for field in ("signature", "msg", "ctx"))
+    assert crypto.mldsa_verify(key, signature, message, context)
+    altered = bytes([signature[0] ^ 1]) + signature[1:]
+    assert not crypto.mldsa_verify(key, altered, message, context)
+    assert not crypto.mldsa_verify(key, signature[:-1], message, context)
+    assert not crypto.mldsa_verify(key, signature, message + b"x", context)
+    assert not crypto.mldsa_verify(key, signature, message, context + b"x")

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import typer
 
-from keyweave.cli import guards, ledger, network, objects, orders, processes, up
+from keyweave.cli import guards, ledger, network, objects, orders, pki, processes, up
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.status import status
@@ -34,6 +34,7 @@ app.add_typer(processes.controller_app, name="controller")
 app.command("agent")(processes.agent)
 app.command("emulator")(processes.emulator)
 app.add_typer(guards.guard_app, name="guard")
+app.add_typer(pki.app, name="pki")
 _OF_ONE_KIND: Mapping[str, Mapping[str, Callable[..., Awaitable[None]]]] = {
     "node": {"drain": orders.drain, "undrain": orders.undrain, "zeroize": orders.zeroize},
     "link": {
