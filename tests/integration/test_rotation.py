@@ -230,7 +230,7 @@ async def test_a_certificate_that_expires_during_a_session_ends_it(tmp_path: Pat
         await wait_until(shown, 6, "a shows the certificate that expires")
         await wait_until(lambda: running.events_of(REVOKED, "b"), 8, "b has noticed")
         assert "expired" in running.events_of(REVOKED, "b")[0].reason
-        assert not running.plane("b").peers["a"].connected
+        await wait_until(lambda: not running.plane("b").peers["a"].connected, 2, "the session has ended")
 
 
 async def test_whoever_has_only_an_agents_tls_key_gets_no_session(tmp_path: Path) -> None:
