@@ -26,6 +26,7 @@ class MeshStream:
     rate_bps: int = 20_000
     buffer_keys: int = 16
     budget_bps: int = 1_000_000
+    restricts_relays: bool = False
     # Transit nodes whose policy does not name the stream.
     forgotten_by: frozenset[str] = frozenset()
     # What nodes are told of paths in place of the truth: (node, path) -> the way it is to believe in.
@@ -98,6 +99,7 @@ def stream_rule(stream: MeshStream, node: str) -> agent_pb2.StreamRule:
             for rank, path_set in enumerate(stream.path_sets)
         ],
         accepted_paths=messages.values(),
+        restricts_relays=stream.restricts_relays,
     )
 
 

@@ -258,6 +258,23 @@ async def test_one_slaves_stream_that_lacks_what_anothers_requires_makes_no_comm
         assert extension_of(await draw(running, "a", "c", size=512))["keyweave_protection"] == "hybrid"
 
 
+async def test_a_stream_that_restricts_its_relays_shares_no_key_that_crosses_a_node_off_its_paths(
+    tmp_path: Path,
+) -> None:
+    links = ("a-b", "b-c", "a-e", "d-e", "b-d")
+    choosy = replace(TO_C, restricts_relays=True)
+    elsewhere = replace(TO_D, path_sets=((("a", "e", "d"),),))
+    same_way = replace(TO_D, name="u", path_sets=((("a", "b", "d"),),))
+    for other, status in ((elsewhere, 503), (same_way, 200)):
+        directory = tmp_path / other.name
+        directory.mkdir()
+        async with mesh.running(directory, links, choosy, other) as running:
+            await full(running, choosy, other)
+            for first, second in (("c", "d"), ("d", "c")):
+                response = await draw(running, "a", first, additional_slave_SAE_IDs=[sae(second)])
+                assert response.status_code == status, response.text
+
+
 # ---- links that go bad, agents that restart -------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.far import FarEnd
 from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
 from keyweave.agent.keyplane.terms import StreamTerms
-from keyweave.common.names import LinkName, PathId, SaeId, StreamName
+from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.unit.test_hostile_frames import HERE, PEER, STREAM, TERMS
 
@@ -224,6 +224,22 @@ def test_a_key_of_two_shares_has_no_copy_of_fewer() -> None:
         far.assemble(request(made_from=[assembly.made_from(STREAM, two), assembly.made_from("t", HYBRID)]))
     far.assemble(request(made_from=[assembly.made_from(STREAM, two), assembly.made_from("t", two)]))
     assert KEY_ID.int in keys_in(store)
+
+
+def test_a_stream_that_restricts_its_relays_takes_no_copy_over_other_nodes() -> None:
+    mine = replace(HYBRID, trusted_nodes=("m",))
+    way = replace(TERMS.accepted[PathId("p")], trusted_nodes=(NodeName("m"),))
+    terms = replace(TERMS, restricts_relays=True, accepted={PathId("p"): way})
+    for node, allowed in (("m", True), (HERE, True), (PEER, True), ("x", False)):
+        far, store = far_end(part(1, mine), part(2, mine), terms=terms)
+        other = replace(HYBRID, trusted_nodes=(node,))
+        asked = request(made_from=[assembly.made_from(STREAM, mine), assembly.made_from("t", other)])
+        if allowed:
+            far.assemble(asked)
+        else:
+            with pytest.raises(KeyPlaneError, match="less than this stream requires"):
+                far.assemble(asked)
+        assert (KEY_ID.int in keys_in(store)) == allowed
 
 
 def test_parts_that_a_component_does_not_protect_in_common_protect_nothing() -> None:

@@ -1,7 +1,9 @@
 """From plans to policies: whole, deterministic, and such that agents accept them."""
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +133,23 @@ def test_a_stream_without_a_quantum_path_still_has_its_ends() -> None:
     nodes = compiled(rolled_out(plan(1, {})))
     assert used(nodes[A]["stream/s"]) == []
     assert "peer/b" in nodes[A]
+
+
+@pytest.mark.parametrize(
+    ("limit", "restricts"),
+    [
+        ({}, False),
+        ({"avoid_nodes": ["p"]}, True),
+        ({"allowed_trust_domains": ["north"]}, True),
+        ({"max_trusted_nodes": 0}, True),
+    ],
+)
+def test_both_ends_are_told_whether_the_operator_limits_who_may_relay(
+    limit: dict[str, Any], restricts: bool
+) -> None:
+    network = snapshot(LINKS, [stream("s", "a", "b", **limit)])
+    told = compiled(rolled_out(plan(1, {})), network)
+    assert [told[node]["stream/s"].stream.restricts_relays for node in (A, B)] == [restricts] * 2
 
 
 def test_words_of_the_planner_change_no_digest() -> None:

@@ -382,3 +382,12 @@ def test_what_was_in_force_before_the_guard_was_tightened_holds_no_later_policy_
     again = changed(lambda s: setattr(s, "buffer_keys", 9))
     with pytest.raises(PolicyRefusedError, match="stream/s"):
         next_policy(NODE, current, 5, push([*PEERS, link(), again, relay()]), tighter)
+
+
+def test_a_guard_that_limits_who_may_relay_holds_for_copies_over_other_streams_too() -> None:
+    terms = StreamTerms.of(stream().stream)
+    assert not terms.restricts_relays
+    assert tightened(GUARD, terms).restricts_relays
+    assert not tightened(
+        with_sharing(allowed_trust_domains=None, max_trusted_nodes=None), terms
+    ).restricts_relays

@@ -208,6 +208,11 @@ def tightened(guard: Guard, terms: StreamTerms) -> StreamTerms:
         min_k=min_k,
         pqc_when_exhausted=terms.pqc_when_exhausted and not require_qkd,
         accept_emulated=guard.accept_emulated,
+        restricts_relays=terms.restricts_relays
+        or any(
+            sharing.max_trusted_nodes is not None or sharing.allowed_trust_domains is not None
+            for sharing in sharings
+        ),
         path_sets=tuple(
             path_set
             for path_set in terms.path_sets

@@ -52,7 +52,7 @@ ORDER_KINDS = {
     OrderKind.NODE_ZEROIZE: types_pb2.ORDER_KIND_NODE_ZEROIZE,
 }
 
-# Fields that come last, or last but for the revision, in the messages that hold them.
+# Fields that come last, or last but for the revision and what follows it, in the messages that hold them.
 _STREAM = agent_pb2.Rule.STREAM_FIELD_NUMBER
 _PATH_SETS = agent_pb2.StreamRule.PATH_SETS_FIELD_NUMBER
 _ACCEPTED_PATHS = agent_pb2.StreamRule.ACCEPTED_PATHS_FIELD_NUMBER
@@ -182,7 +182,9 @@ def end_rules(
         (
             *(wire.field(_PATH_SETS, _path_set_bytes(path_set, written)) for path_set in usable),
             *(wire.field(_ACCEPTED_PATHS, written[path_id]) for path_id in accepted),
-            agent_pb2.StreamRule(revision=stream.revision).SerializeToString(deterministic=True),
+            agent_pb2.StreamRule(
+                revision=stream.revision, restricts_relays=stream.restricts_relays
+            ).SerializeToString(deterministic=True),
         )
     )
     uses = tuple({path.path_id: None for path_set in usable for path in path_set.paths})

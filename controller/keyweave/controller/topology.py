@@ -98,6 +98,11 @@ class Stream:
     buffer_keys: int = 64
     revision: int = 1
 
+    @property
+    def restricts_relays(self) -> bool:
+        """Whether not every node may relay its keys."""
+        return bool(self.avoid_nodes or self.allowed_trust_domains or self.max_trusted_nodes is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkView:

@@ -372,7 +372,7 @@ class LinkRule(_message.Message):
     def __init__(self, link: _Optional[str] = ..., peer_node: _Optional[str] = ..., abort_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., suspect_since_unix_nanos: _Optional[int] = ..., suspect_reason: _Optional[str] = ...) -> None: ...
 
 class StreamRule(_message.Message):
-    __slots__ = ("stream", "is_source", "peer_node", "local_sae", "peer_sae", "key_size_bits", "require_qkd", "require_pqc", "k", "min_k", "on_exhaustion", "refresh_seconds", "key_ttl_seconds", "buffer_keys", "rate_bps", "path_sets", "accepted_paths", "revision")
+    __slots__ = ("stream", "is_source", "peer_node", "local_sae", "peer_sae", "key_size_bits", "require_qkd", "require_pqc", "k", "min_k", "on_exhaustion", "refresh_seconds", "key_ttl_seconds", "buffer_keys", "rate_bps", "path_sets", "accepted_paths", "revision", "restricts_relays")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     IS_SOURCE_FIELD_NUMBER: _ClassVar[int]
     PEER_NODE_FIELD_NUMBER: _ClassVar[int]
@@ -391,6 +391,7 @@ class StreamRule(_message.Message):
     PATH_SETS_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_PATHS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    RESTRICTS_RELAYS_FIELD_NUMBER: _ClassVar[int]
     stream: str
     is_source: bool
     peer_node: str
@@ -409,7 +410,8 @@ class StreamRule(_message.Message):
     path_sets: _containers.RepeatedCompositeFieldContainer[_types_pb2.PathSet]
     accepted_paths: _containers.RepeatedCompositeFieldContainer[_types_pb2.Path]
     revision: int
-    def __init__(self, stream: _Optional[str] = ..., is_source: _Optional[bool] = ..., peer_node: _Optional[str] = ..., local_sae: _Optional[str] = ..., peer_sae: _Optional[str] = ..., key_size_bits: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., on_exhaustion: _Optional[_Union[_types_pb2.OnExhaustion, str]] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., buffer_keys: _Optional[int] = ..., rate_bps: _Optional[int] = ..., path_sets: _Optional[_Iterable[_Union[_types_pb2.PathSet, _Mapping]]] = ..., accepted_paths: _Optional[_Iterable[_Union[_types_pb2.Path, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
+    restricts_relays: bool
+    def __init__(self, stream: _Optional[str] = ..., is_source: _Optional[bool] = ..., peer_node: _Optional[str] = ..., local_sae: _Optional[str] = ..., peer_sae: _Optional[str] = ..., key_size_bits: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., on_exhaustion: _Optional[_Union[_types_pb2.OnExhaustion, str]] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., buffer_keys: _Optional[int] = ..., rate_bps: _Optional[int] = ..., path_sets: _Optional[_Iterable[_Union[_types_pb2.PathSet, _Mapping]]] = ..., accepted_paths: _Optional[_Iterable[_Union[_types_pb2.Path, _Mapping]]] = ..., revision: _Optional[int] = ..., restricts_relays: _Optional[bool] = ...) -> None: ...
 
 class RelayRule(_message.Message):
     __slots__ = ("stream", "path_id", "budget_bps", "burst_bits", "hops")

@@ -177,7 +177,9 @@ class FarEnd:
         if len(parts) != len(part_ids):
             raise self._failure(pb.FAILURE_CODE_UNKNOWN_STATE, "not all parts of the key are here")
         provenance = self._assembled_provenance(request, parts)
-        if not terms.allows(provenance):
+        if not terms.allows(provenance) or (
+            len(request.made_from) > 1 and not terms.allows_copy(provenance, self._node)
+        ):
             reason = "a copy of the key is protected less than this stream requires"
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, reason)
         secrets = [part.key for part in parts]

@@ -27,7 +27,7 @@ from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.session import SILENT_SECONDS
 from keyweave.agent.ledger.ledger import LedgerError
 from keyweave.agent.observer import Observer, Protected, Side
-from keyweave.common.names import SaeId, StreamName
+from keyweave.common.names import NodeName, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
 
 MAX_KEYS_PER_REQUEST = 128
@@ -143,7 +143,7 @@ class Supply:
         self, ends: Sequence[NearEnd], order: KeyOrder, demands: tuple[Demand, ...]
     ) -> tuple[StoredKey, ...]:
         store, now = self._plane.store, time.time()
-        allowed, youngest = _allowed(ends, demands), _youngest(demands, now)
+        allowed, youngest = _allowed(self._plane.node, ends, demands), _youngest(demands, now)
         terms = ends[0].terms
         if len(ends) == 1 and order.size_bits == terms.key_size_bits:
             with _recorded():
@@ -154,7 +154,7 @@ class Supply:
         needed = _needed(ends, order)
         # Parts must have a component in common, or neither would protect the whole key.
         for common in (Demand("", with_qkd=True), Demand("", with_pqc=True)):
-            alike = _allowed(ends, (*demands, common))
+            alike = _allowed(self._plane.node, ends, (*demands, common))
             parts = store.set_aside(needed, alike, now, created_after=youngest)
             if parts:
                 for end in ends:
@@ -226,7 +226,7 @@ class Supply:
         return unmet or tuple(each.name for each in order.mandatory)
 
     def _enough(self, ends: Sequence[NearEnd], order: KeyOrder, demands: tuple[Demand, ...]) -> bool:
-        allowed, store, now = _allowed(ends, demands), self._plane.store, time.time()
+        allowed, store, now = _allowed(self._plane.node, ends, demands), self._plane.store, time.time()
         return all(
             store.can_draw(stream, number, allowed, now, created_after=_youngest(demands, now))
             for stream, number in _needed(ends, order).items()
@@ -310,12 +310,20 @@ class Supply:
         return status
 
 
-def _allowed(ends: Sequence[NearEnd], demands: tuple[Demand, ...]) -> Callable[[Provenance], bool]:
+def _allowed(
+    node: NodeName, ends: Sequence[NearEnd], demands: tuple[Demand, ...]
+) -> Callable[[Provenance], bool]:
     """Whoever learns one copy knows the key: every part must satisfy every stream and every demand."""
     terms = [end.terms for end in ends]
-    return lambda kind: (
-        all(each.allows(kind) for each in terms) and all(_protects(kind, each) for each in demands)
-    )
+
+    def allowed(kind: Provenance) -> bool:
+        if len(terms) == 1:
+            fits = terms[0].allows(kind)
+        else:
+            fits = all(each.allows_copy(kind, node) for each in terms)
+        return fits and all(_protects(kind, each) for each in demands)
+
+    return allowed
 
 
 def _protects(provenance: Provenance, demand: Demand) -> bool:

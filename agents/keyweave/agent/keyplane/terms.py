@@ -83,6 +83,8 @@ class StreamTerms:
     accepted: dict[PathId, RelayPath]
     # Whether bits that an emulator made count as QKD: the guard says so, policy cannot.
     accept_emulated: bool = False
+    # Whether the operator or the guard limits who may relay: those on the accepted paths may.
+    restricts_relays: bool = False
 
     def allows(self, provenance: Provenance) -> bool:
         """Whether a key made so meets what the stream requires: fail closed."""
@@ -95,6 +97,14 @@ class StreamTerms:
         if self.require_pqc and not with_pqc:
             return False
         return not with_qkd or provenance.shares >= self.min_k
+
+    def allows_copy(self, provenance: Provenance, node: NodeName) -> bool:
+        """Whether a copy of this stream's key may go another way, made so: fail closed. `node` is here."""
+        if not self.allows(provenance):
+            return False
+        known = {each for path in self.accepted.values() for each in path.trusted_nodes}
+        known |= {node, self.peer_node}  # they have the key in any case
+        return not self.restricts_relays or known.issuperset(provenance.trusted_nodes)
 
     @classmethod
     def of(cls, rule: agent_pb2.StreamRule) -> "StreamTerms":
@@ -125,6 +135,7 @@ class StreamTerms:
                 for path_set in sorted(rule.path_sets, key=lambda path_set: path_set.rank)
             ),
             accepted={PathId(path.path_id): _path(rule, path) for path in rule.accepted_paths},
+            restricts_relays=rule.restricts_relays,
         )
 
 
