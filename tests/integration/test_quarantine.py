@@ -29,7 +29,7 @@ async def test_keys_destroyed_at_one_end_alone_go_at_the_other_too(tmp_path: Pat
         plane = running.plane(end)
         (link,) = plane.links.values()
         # Only this end judges so: neither the relay nor the link's other end passes anything on.
-        plane._link_verdict(
+        plane.aftermath.link_verdict(
             link, link.watch.verdict, Verdict(LinkHealth.ABORTED, "only this end thinks so", 0.0)
         )
         assert not before & _undelivered(stores[end])
