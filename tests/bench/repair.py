@@ -144,7 +144,7 @@ class Rewind:
         self.plan, self.streams = core.plan, dict(core.distribution.streams)
         planning = core._planning
         self.planned_on, self.ground = dict(planning._planned_on), dict(planning._ground)
-        self.book, self.unmet = plant.planner._book, (set(core._unmet), set(core._told_unmet))
+        self.book, self.unmet = plant.planner._book, copy.deepcopy(core._unmet)
 
     def back(self, change: RolloutChange | None, pushed: list[Push]) -> None:
         """Undo it."""
@@ -171,7 +171,7 @@ class Rewind:
         planning._planned_on, planning._ground = self.planned_on, self.ground
         planning._plan_at = planning._optimising = None
         self.plant.planner._book = self.book
-        core._unmet, core._told_unmet = self.unmet
+        core._unmet = self.unmet
 
 
 def _message(push: Push) -> agent_pb2.PolicyResponse:

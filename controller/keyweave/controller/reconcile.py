@@ -9,7 +9,7 @@ that drift are planned every few seconds at most. Until every known link has rep
 over, the stored plan stands and nothing is withdrawn.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from keyweave.common.errors import describe_status
 from keyweave.common.names import LinkName, NodeName, StreamName
@@ -18,6 +18,7 @@ from keyweave.controller.distribution import Distribution
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.instructions import Emit, FallSilent, ForgetOrder, Instruction, WakeAt
 from keyweave.controller.link_book import LinkBook, LinkChange
+from keyweave.controller.news import Refusals, Unmet, link_news, plan_news
 from keyweave.controller.orders import Order, OrderBook, order_event
 from keyweave.controller.plan_changes import changed_streams, moved_streams, permits, pruned
 from keyweave.controller.planning import CoreSettings, Planner, Planning
@@ -50,23 +51,13 @@ from keyweave.controller.stimuli import (
     TelemetryStimulus,
     Tick,
 )
-from keyweave.controller.topology import Condition, Link, Node, Plan, Snapshot, Stream
+from keyweave.controller.topology import Link, Node, Plan, Snapshot, Stream
 from keyweave.v1 import agent_pb2
 
 __all__ = ["Core", "CoreSettings", "Planner"]
 
 # A deadline is handled no earlier than this after it was asked for, so that rounding cannot spin.
 LEAST_WAIT_SECONDS = 0.01
-_NAMES_SHOWN = 8
-# Agents and links whose reports were refused: each is told of once.
-_REFUSALS_REMEMBERED = 1000
-
-_CONDITION_SEVERITY = {
-    Condition.DOWN: Severity.MAJOR,
-    Condition.SUSPECT: Severity.MAJOR,
-    Condition.DEGRADED: Severity.MINOR,
-    Condition.STALE: Severity.MINOR,
-}
 
 
 class Core:
@@ -87,10 +78,8 @@ class Core:
         self.distribution = Distribution(epoch, stored)
         self._snapshots = Snapshots(self.nodes, self.links, self.streams, self.orders)
         self._planning = Planning(settings, planner, stored.version)
-        # Streams that cannot have what they require, and those of them that this was said of.
-        self._unmet: set[StreamName] = set()
-        self._told_unmet: set[StreamName] = set()
-        self._refused: set[tuple[NodeName, LinkName]] = set()
+        self._unmet = Unmet()
+        self._refusals = Refusals()
         self._warm_at = 0.0
         self._unsettled = True
         # When to be woken, as last asked for; None once that has passed.
@@ -226,8 +215,6 @@ class Core:
             case StreamDeleted(name):
                 self.streams.pop(name, None)
                 self.reports.streams.pop(name, None)
-                self._unmet.discard(name)
-                self._told_unmet.discard(name)
                 self.distribution.streams_changed((name,))
                 self._prune((name,))
 
@@ -244,7 +231,7 @@ class Core:
     def _put_link(self, link: Link, now: float) -> None:
         former = self.links[link.name].link if link.name in self.links else None
         self.links.put(link, now)
-        self._refused = {refused for refused in self._refused if refused[1] != link.name}
+        self._refusals.forget(link.name)
         self.distribution.links_changed((link.name,))
         self._planning.judged(self.links[link.name].view, now)
         if former is not None and (former.a, former.b, former.disabled) != (link.a, link.b, link.disabled):
@@ -254,7 +241,9 @@ class Core:
     def _prune(self, names: Collection[StreamName]) -> None:
         """Take from these streams what operators have removed or forbidden."""
         permitted = permits(self.snapshot())
-        self.distribution.adopt(pruned(self.plan, names, permitted), names, permitted)
+        plan = pruned(self.plan, names, permitted)
+        self.distribution.adopt(plan, names, permitted)
+        self._unmet.planned(plan, names)
         self._unsettled = True
 
     # ---- agents ------------------------------------------------------------------------------------
@@ -263,13 +252,7 @@ class Core:
         """Whether the link ends at `node`; an agent that claims otherwise is told of."""
         if self.links.ends_at(link, node):
             return True
-        if (node, link) in self._refused:
-            return False  # told once: an agent whose link was deleted goes on reporting
-        if len(self._refused) >= _REFUSALS_REMEMBERED:
-            self._refused.clear()
-        self._refused.add((node, link))
-        message = f"'{node}' reports on link '{link}', which does not end there (or does not exist)"
-        self._emit("report_refused", Severity.MINOR, message, now, node=node, link=link)
+        self._out += map(Emit, self._refusals.news(node, link, now))
         return False
 
     def _stream_ends_at(self, name: StreamName, node: NodeName) -> bool:
@@ -355,14 +338,7 @@ class Core:
         name, before, after = change.link.name, change.before, change.after
         if before != after:
             self._snapshots.link_changed(name)
-        if before.condition is not after.condition:
-            message = f"link '{name}' went from {before.condition} to {after.condition}: {after.reason}"
-            fields = {"old": before.condition, "new": after.condition, "reason": after.reason}
-            severity = _CONDITION_SEVERITY.get(after.condition, Severity.INFO)
-            self._emit("link_condition_changed", severity, message, now, link=name, fields=fields)
-        if after.ends_disagree and not before.ends_disagree:
-            message = f"link '{name}': {after.ends_disagree}"
-            self._emit("ends_disagree", Severity.MAJOR, message, now, link=name)
+        self._out += map(Emit, link_news(change, now))
         if (before.suspect_since, before.suspect_reason) != (after.suspect_since, after.suspect_reason):
             self.distribution.links_changed((name,))
             self._unsettled = True
@@ -381,7 +357,7 @@ class Core:
             plan = self._planning.repair(self._snapshots.over(self._planning.ground), self.plan, now)
             moved = moved_streams(self.plan, plan)
             if moved:
-                self._tell_of_plan(plan, moved, now)
+                self._out.append(Emit(plan_news(plan, moved, now)))
                 self._adopt(plan, changed_streams(self.plan, plan), now)
         if not self._planning.is_due(now):
             return
@@ -395,37 +371,20 @@ class Core:
     def _take_optimised(self, number: int, plan: Plan, now: float) -> None:
         moved = self._planning.optimised(number, plan, self.snapshot())
         if moved and not self.read_only:
-            self._tell_of_plan(plan, moved, now)
+            self._out.append(Emit(plan_news(plan, moved, now)))
         self._tell_unmet(now)
 
-    def _tell_of_plan(self, plan: Plan, moved: Sequence[StreamName], now: float) -> None:
-        shown = ", ".join(moved[:_NAMES_SHOWN]) + (", ..." if len(moved) > _NAMES_SHOWN else "")
-        message = f"plan {plan.version} changes {len(moved)} of {len(plan.streams)} streams: {shown}"
-        fields = {"version": str(plan.version), "streams": ",".join(moved[:_NAMES_SHOWN])}
-        self._emit("plan_changed", Severity.INFO, message, now, fields=fields)
-
     def _adopt(self, plan: Plan, changed: Collection[StreamName], now: float) -> None:
-        for name in changed:
-            planned = plan.streams.get(name)
-            if planned is not None and planned.unmet:
-                self._unmet.add(name)
-            else:
-                self._unmet.discard(name)
-                self._told_unmet.discard(name)
         self.distribution.adopt(plan, changed, permits(self.snapshot()))
         self.planned_at = now
         self._unsettled = True
+        self._unmet.planned(plan, changed)
         self._tell_unmet(now)
 
     def _tell_unmet(self, now: float) -> None:
-        """Say once which streams cannot have what they require; not before links have told what they can."""
-        untold = self._unmet - self._told_unmet
-        if not untold or not self.links.all_reported():
-            return
-        for name in sorted(untold):
-            message = f"stream '{name}' cannot have what it requires: {self.plan.streams[name].unmet}"
-            self._emit("stream_unmet", Severity.MAJOR, message, now, stream=name)
-        self._told_unmet |= untold
+        # Not before links have told what they can.
+        if self.links.all_reported():
+            self._out += map(Emit, self._unmet.news(now))
 
     # ---- what follows ------------------------------------------------------------------------------
 
