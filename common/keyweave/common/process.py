@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ _PR_SET_DUMPABLE = 4
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run `main` until it returns; SIGTERM and SIGINT set the event it is given."""
+    _settle_collector()
 
     async def with_signals() -> None:
         stop = asyncio.Event()
@@ -25,6 +27,17 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         await main(stop)
 
     asyncio.run(with_signals())
+
+
+def _settle_collector() -> None:
+    """Look for cyclic garbage less often, and never again in what has been imported by now.
+
+    Reference counts free nearly all that a process makes here, so at Python's default (every 700 objects)
+    the search costs a busy one 5 to 15 percent of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def die_with_parent() -> None:
