@@ -37,6 +37,8 @@ def read(field: str, parameters: Iterable[Mapping[str, Any]]) -> tuple[tuple[Dem
 
 def whole(value: Any) -> int | None:
     """A JSON number without a fraction, which may be written 1.0 too; None for anything else."""
+    if type(value) is int:  # nearly always
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         return None
     return int(value)

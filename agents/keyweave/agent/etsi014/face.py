@@ -9,8 +9,7 @@ import asyncio
 import ssl
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,8 @@ from keyweave.common.revocation import Trust
 from keyweave.common.tls import Material, TlsFiles
 
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
+# What is asked by whom, and with which peer.
+_Method = Callable[[web.Request, SaeId, SaeId], Awaitable[web.Response]]
 
 BASE_PATH = "/api/v1/keys"
 # Forward secrecy and AEAD only; TLS 1.3 has nothing else.
@@ -175,16 +176,14 @@ class _Face:
         self._in_hand = 0
         self._in_hand_of: Counter[SaeId] = Counter()
 
-    async def status(self, request: web.Request) -> web.Response:
+    async def status(self, request: web.Request, caller: SaeId, peer: SaeId) -> web.Response:
         """5.1 Get status."""
-        caller, peer = self._ends(request)
         status = self._supply.status(caller, peer)
         messages.no_query(tuple(request.query.items()))
         return _json(200, messages.status_body(status))
 
-    async def enc_keys(self, request: web.Request) -> web.Response:
+    async def enc_keys(self, request: web.Request, caller: SaeId, peer: SaeId) -> web.Response:
         """5.2 Get key, for the master SAE."""
-        caller, peer = self._ends(request)
         status = self._supply.status(caller, peer)
         query = tuple(request.query.items())
         if request.method == "GET":
@@ -200,9 +199,8 @@ class _Face:
         )
         return _json(200, body)
 
-    async def dec_keys(self, request: web.Request) -> web.Response:
+    async def dec_keys(self, request: web.Request, caller: SaeId, peer: SaeId) -> web.Response:
         """5.3 Get key with key IDs, for the slave SAE."""
-        caller, peer = self._ends(request)
         query = tuple(request.query.items())
         if request.method == "GET":
             key_ids = messages.key_ids_from_query(query)
@@ -212,28 +210,30 @@ class _Face:
         keys = await self._supply.collect(caller, peer, key_ids)
         return _json(200, messages.container_body(keys, extensions_shown=self._extensions_shown))
 
-    @contextmanager
-    def _place_of(self, caller: SaeId) -> Iterator[None]:
-        """A place among the requests in hand; SupplyError where there is none."""
+    def _take_place(self, caller: SaeId) -> None:
+        """Take one of the places for requests in hand; SupplyError where there is none."""
         if self._in_hand >= MAX_REQUESTS or self._in_hand_of[caller] >= MAX_REQUESTS_OF_ONE:
             raise SupplyError(Refusal.UNAVAILABLE, "this KME has too many requests in hand")
         self._in_hand += 1
         self._in_hand_of[caller] += 1
-        try:
-            yield
-        finally:
-            self._in_hand -= 1
-            self._in_hand_of[caller] -= 1
-            if not self._in_hand_of[caller]:
-                del self._in_hand_of[caller]
 
-    def guarded(self, handler: _Handler) -> _Handler:
-        """`handler` with every refusal turned into the standard's Error."""
+    def _give_back_place(self, caller: SaeId) -> None:
+        self._in_hand -= 1
+        self._in_hand_of[caller] -= 1
+        if not self._in_hand_of[caller]:
+            del self._in_hand_of[caller]
+
+    def guarded(self, method: _Method) -> _Handler:
+        """`method` with every refusal turned into the standard's Error."""
 
         async def guard(request: web.Request) -> web.Response:
             try:
-                with self._place_of(self._callers.of(request)):
-                    return await handler(request)
+                caller = self._callers.of(request)
+                self._take_place(caller)
+                try:
+                    return await method(request, caller, SaeId(request.match_info["sae_id"]))
+                finally:
+                    self._give_back_place(caller)
             except SupplyError as error:
                 return _refused(error)
             except InvalidInputError as error:
@@ -258,9 +258,6 @@ class _Face:
                 return _error(503, "internal error at the KME; its log says where")
 
         return guard
-
-    def _ends(self, request: web.Request) -> tuple[SaeId, SaeId]:
-        return self._callers.of(request), SaeId(request.match_info["sae_id"])
 
 
 async def _body(request: web.Request) -> bytes:

@@ -71,7 +71,8 @@ class KeyRequest:
 def key_request_from_query(query: Sequence[tuple[str, str]]) -> KeyRequest:
     """GET enc_keys: `?number=&size=`, both optional."""
     values = _parameters(query, ("number", "size"))
-    return _key_request({name: _digits(name, text) for name, text in values.items()})
+    number = _integer("number", _digits("number", values["number"])) if "number" in values else 1
+    return KeyRequest(number, _size(_digits("size", values["size"])) if "size" in values else None)
 
 
 def key_request_from_body(body: bytes) -> KeyRequest:
@@ -202,12 +203,10 @@ def _encode(value: Mapping[str, Any]) -> bytes:
 
 
 def _key_request(fields: Mapping[str, Any]) -> KeyRequest:
-    if not fields:
-        return KeyRequest()
-    number = _integer("number", fields.get("number", 1))
-    size = _integer("size", fields["size"]) if "size" in fields else None
-    if size is not None and size % 8:
-        raise BadRequestError(SIZE_NOT_MULTIPLE_OF_8, ({"size": size},))
+    number = _integer("number", fields["number"]) if "number" in fields else 1
+    size = _size(fields["size"]) if "size" in fields else None
+    if fields.keys() <= {"number", "size"}:
+        return KeyRequest(number, size)
     slaves = _slaves(fields.get("additional_slave_SAE_IDs", []))
     mandatory, unsupported = _demands("extension_mandatory", fields)
     if unsupported:
@@ -217,6 +216,13 @@ def _key_request(fields: Mapping[str, Any]) -> KeyRequest:
         )
     optional, unknown = _demands("extension_optional", fields)
     return KeyRequest(number, size, slaves, mandatory, optional, unknown)
+
+
+def _size(value: Any) -> int:
+    size = _integer("size", value)
+    if size % 8:
+        raise BadRequestError(SIZE_NOT_MULTIPLE_OF_8, ({"size": size},))
+    return size
 
 
 def _slaves(ids: Any) -> tuple[SaeId, ...]:

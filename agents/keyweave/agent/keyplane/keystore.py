@@ -144,7 +144,8 @@ class KeyStore:
 
     def __init__(self, records: Records | None = None) -> None:
         self.records = records or _NoRecords()
-        self._ready: dict[StreamName, dict[uuid.UUID, StoredKey]] = {}
+        # Ordered, as a plain dict walks over all that has been taken from its front.
+        self._ready: dict[StreamName, OrderedDict[uuid.UUID, StoredKey]] = {}
         # How many ready keys of a stream came to be how: a few kinds, however many keys.
         self._kinds: dict[StreamName, Counter[Provenance]] = {}
         # Parts of keys that are being assembled: nobody draws them, and they are destroyed like others.
@@ -176,7 +177,7 @@ class KeyStore:
         self._refuse_quarantined(keys)
         for key in keys:
             memory.lock(key.key)
-            self._ready.setdefault(key.stream, {})[key.key_id] = key
+            self._ready.setdefault(key.stream, OrderedDict())[key.key_id] = key
             self._kinds.setdefault(key.stream, Counter())[key.provenance] += 1
 
     def add_slave(self, keys: Sequence[StoredKey]) -> None:
@@ -299,7 +300,7 @@ class KeyStore:
         self, stream: StreamName, number: int, doomed: Callable[[Provenance], bool], reason: str = ""
     ) -> tuple[uuid.UUID, ...]:
         """Destroy up to `number` of the keys that could be drawn, oldest first; which ones."""
-        ready = self._ready.get(stream, {})
+        ready = self._ready.get(stream, OrderedDict())
         chosen = list(islice((key_id for key_id, key in ready.items() if doomed(key.provenance)), number))
         keys = [self._pop_ready(stream, key_id) for key_id in chosen]
         self._drop(keys, Outcome.DESTROYED, reason, is_master=True)
@@ -331,7 +332,7 @@ class KeyStore:
 
     def withdraw(self, stream: StreamName, key_ids: Sequence[uuid.UUID], reason: str = "") -> tuple[int, int]:
         """Destroy these keys of a stream; how many could have been drawn, and collected."""
-        ready = self._ready.get(stream, {})
+        ready = self._ready.get(stream, OrderedDict())
         drawable = [key_id for key_id in key_ids if key_id in ready]
         keys = [self._pop_ready(stream, key_id) for key_id in drawable]
         aside = [key_id for key_id in key_ids if (key := self._aside.get(key_id)) and key.stream == stream]
