@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from keyweave.cli.connection import Network
-from keyweave.cli.layout import Layout
-from keyweave.cli.live import Board
-from keyweave.cli.supervisor import Supervisor
+from keyweave.cli.up.layout import Layout
+from keyweave.cli.up.live import Board
+from keyweave.cli.up.supervisor import Supervisor
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, emulator_pb2, types_pb2
 
 HERE = Path(__file__).resolve().parent

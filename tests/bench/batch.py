@@ -23,9 +23,9 @@ from unittest import mock
 import grpc
 
 from keyweave.agent import memory
-from keyweave.agent.keyplane import combine
-from keyweave.agent.keyplane.near import MAX_BATCH_KEYS, NearEnd
-from keyweave.agent.keyplane.session import Peer
+from keyweave.agent.keyplane.sessions.session import Peer
+from keyweave.agent.keyplane.streams import combine
+from keyweave.agent.keyplane.streams.near import MAX_BATCH_KEYS, NearEnd
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import NodeName
 from keyweave.common.process import announce_ready

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 
 from keyweave.cli.connection import Network
-from keyweave.cli.layout import Layout
-from keyweave.cli.supervisor import PROGRAM, Supervisor
+from keyweave.cli.up.layout import Layout
+from keyweave.cli.up.supervisor import PROGRAM, Supervisor
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, emulator_pb2_grpc
 
 SUPPLIED_SECONDS = 60.0

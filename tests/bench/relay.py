@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from keyweave.agent import memory
-from keyweave.agent.keyplane import combine, wire
-from keyweave.agent.keyplane.near import BATCH_SECONDS, MAX_BATCH_KEYS
+from keyweave.agent.keyplane.streams import combine, wire
+from keyweave.agent.keyplane.streams.near import BATCH_SECONDS, MAX_BATCH_KEYS
 from keyweave.common.names import PathId, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.bench import network

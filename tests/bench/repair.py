@@ -30,7 +30,7 @@ from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller import routing
 from keyweave.controller.instructions import Instruction, Optimise, PersistRollout, Push
 from keyweave.controller.push import fill
-from keyweave.controller.reconcile import Core, CoreSettings
+from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout, RolloutChange
 from keyweave.controller.stimuli import (
     AgentReported,

@@ -3,8 +3,8 @@
 import sys
 
 from keyweave.agent.keyplane.aftermath import Aftermath
-from keyweave.agent.keyplane.linkend import LinkEnd
-from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
+from keyweave.agent.keyplane.links.linkend import LinkEnd
+from keyweave.agent.keyplane.links.linkwatch import LinkHealth, Verdict
 from keyweave.cli.main import main
 
 _link_verdict = Aftermath.link_verdict

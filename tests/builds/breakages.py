@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from keyweave.agent import policy
-from keyweave.agent.keyplane.keystore import KeyStore, StoredKey
-from keyweave.agent.keyplane.pool import Lane, User
+from keyweave.agent.keyplane.keys.keystore import KeyStore, StoredKey
+from keyweave.agent.keyplane.links.pool import Lane, User
 from keyweave.common.names import StreamName
 from keyweave.controller.store import Store
 from keyweave.v1 import types_pb2

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from keyweave.cli.connection import Network
-from keyweave.cli.layout import Layout
 from keyweave.cli.state_dir import StateDir
-from keyweave.cli.supervisor import Supervisor
+from keyweave.cli.up.layout import Layout
+from keyweave.cli.up.supervisor import Supervisor
 from keyweave.emulator.scenario import StreamSpec
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, emulator_pb2, emulator_pb2_grpc, types_pb2
 from tests.builds import PROGRAM

@@ -15,9 +15,9 @@ from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.common.pki import Authority
 from keyweave.common.tls import SERVER_OPTIONS, TlsFiles, secure_channel, server_credentials
 from keyweave.controller import routing
-from keyweave.controller.admin import AdminService
+from keyweave.controller.admin.event_hub import EventHub
+from keyweave.controller.admin.service import AdminService
 from keyweave.controller.agent_service import AgentService
-from keyweave.controller.event_hub import EventHub
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
 from keyweave.controller.push import PolicyPusher

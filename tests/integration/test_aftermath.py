@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from keyweave.agent.keyplane.keystore import KeyStore, StoredKey
+from keyweave.agent.keyplane.keys.keystore import KeyStore, StoredKey
 from keyweave.agent.ledger import lines, segments
 from keyweave.agent.observer import PadUse
 from keyweave.agent.policy import Policy

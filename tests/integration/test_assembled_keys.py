@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from keyweave.agent.keyplane import batch
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.far import FarEnd
+from keyweave.agent.keyplane.streams import batch
+from keyweave.agent.keyplane.streams.far import FarEnd
 from keyweave.common.names import SaeId
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
@@ -240,7 +240,7 @@ async def test_a_wrong_tag_of_a_kme_is_an_alarm_and_no_key(
 async def test_one_slaves_stream_that_lacks_what_anothers_requires_makes_no_common_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keyweave.agent.keyplane.near.STARTUP_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("keyweave.agent.keyplane.streams.near.STARTUP_GRACE_SECONDS", 0.0)
     strict = replace(TO_C, require_qkd=True)
     # Its path has no link that exists, so all its keys are made by ML-KEM alone.
     weak = replace(

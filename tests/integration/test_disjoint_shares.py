@@ -14,8 +14,8 @@ from unittest import mock
 
 import pytest
 
-from keyweave.agent.keyplane import combine
-from keyweave.agent.keyplane.relay import Relays
+from keyweave.agent.keyplane.streams import combine
+from keyweave.agent.keyplane.streams.relay import Relays
 from keyweave.v1 import agent_pb2, types_pb2
 from tests.integration import mesh
 from tests.integration.mesh import Mesh, wait_until

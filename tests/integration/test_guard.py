@@ -7,7 +7,7 @@ import pytest
 
 from keyweave.agent.guard import Guard, Sharing, TransitGuard
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.far import FarEnd
+from keyweave.agent.keyplane.streams.far import FarEnd
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.guards import open_guard, write

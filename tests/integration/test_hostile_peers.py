@@ -12,9 +12,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from keyweave.agent.keyplane import handshake
-from keyweave.agent.keyplane.enrolment import Enrolment
-from keyweave.agent.keyplane.handshake import Channel
+from keyweave.agent.keyplane.sessions import handshake
+from keyweave.agent.keyplane.sessions.enrolment import Enrolment
+from keyweave.agent.keyplane.sessions.handshake import Channel
 from keyweave.common.grpc_standing import peer_certificate
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import NodeName

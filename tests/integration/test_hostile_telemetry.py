@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from keyweave.common.names import LinkName, NodeName
 from keyweave.common.tls import secure_channel
 from keyweave.controller import routing
-from keyweave.controller.reconcile import Core, CoreSettings
+from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.topology import Link, Node
 from keyweave.v1 import agent_pb2, types_pb2

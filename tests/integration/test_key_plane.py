@@ -10,12 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from keyweave.agent.keyplane import near, session
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.keystore import KeyStore, StoredKey
-from keyweave.agent.keyplane.relay import Relays
-from keyweave.agent.keyplane.route import Side
-from keyweave.agent.keyplane.session import Peer
+from keyweave.agent.keyplane.keys.keystore import KeyStore, StoredKey
+from keyweave.agent.keyplane.sessions import session
+from keyweave.agent.keyplane.sessions.session import Peer
+from keyweave.agent.keyplane.streams import near
+from keyweave.agent.keyplane.streams.relay import Relays
+from keyweave.agent.keyplane.streams.route import Side
 from keyweave.agent.observer import PadUse
 from keyweave.v1 import agent_pb2, emulator_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb

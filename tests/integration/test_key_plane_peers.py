@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from keyweave.agent.keyplane import transport
+from keyweave.agent.keyplane.sessions import transport
 from keyweave.common.identity import PQ_TLS_GROUP, Identity, Plane, Role, peer_identity
 from keyweave.common.pki import Authority
 from keyweave.common.tls import TlsFiles, secure_channel

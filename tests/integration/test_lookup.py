@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keyweave.agent.keyplane.keystore import Outcome
+from keyweave.agent.keyplane.keys.keystore import Outcome
 from keyweave.agent.ledger import search
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.lookup import Lookup

@@ -16,10 +16,10 @@ from keyweave.common.pki import Authority
 from keyweave.common.policy_digest import combine, policy_digest, serialized_rule_digest
 from keyweave.common.tls import SERVER_OPTIONS, TlsFiles, secure_channel, server_credentials
 from keyweave.controller.agent_service import AgentService
+from keyweave.controller.compile.policies import NodePolicy
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
 from keyweave.controller.instructions import Confirm, Push, VersionedPolicy
-from keyweave.controller.policies import NodePolicy
 from keyweave.controller.push import PolicyPusher
 from keyweave.controller.stimuli import (
     Batch,

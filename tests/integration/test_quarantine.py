@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from keyweave.agent.keyplane.keystore import KeyStore
-from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
+from keyweave.agent.keyplane.keys.keystore import KeyStore
+from keyweave.agent.keyplane.links.linkwatch import LinkHealth, Verdict
 from keyweave.v1 import types_pb2
 from tests.integration import mesh
 from tests.integration.mesh import wait_until

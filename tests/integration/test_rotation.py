@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from keyweave.agent.keyplane.enrolment import agent_identity
+from keyweave.agent.keyplane.sessions.enrolment import agent_identity
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import NodeName
 from keyweave.common.pki import Authority

@@ -15,9 +15,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from keyweave.agent import crypto
-from keyweave.agent.keyplane import combine, kem, wire
-from keyweave.agent.keyplane.combine import BatchContext
-from keyweave.agent.keyplane.handshake import session_statement
+from keyweave.agent.keyplane.sessions.handshake import session_statement
+from keyweave.agent.keyplane.streams import combine, kem, wire
+from keyweave.agent.keyplane.streams.combine import BatchContext
 from keyweave.common.names import PathId, SaeId, StreamName
 from keyweave.common.policy_digest import policy_digest, rule_digest
 from keyweave.v1 import admin_pb2, agent_pb2, emulator_pb2, types_pb2

@@ -7,7 +7,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from keyweave.agent.keyplane import wire
+from keyweave.agent.keyplane.streams import wire
 from tests.protocol import golden
 
 STORED = golden.stored_messages()

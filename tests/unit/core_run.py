@@ -6,7 +6,7 @@ from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller import routing
 from keyweave.controller.events import Event
 from keyweave.controller.instructions import Emit, Instruction, Optimise, Push, WakeAt
-from keyweave.controller.reconcile import Core, CoreSettings
+from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import (
     AgentReported,

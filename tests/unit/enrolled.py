@@ -4,8 +4,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from keyweave.agent.keyplane.enrolment import Enrolment, agent_identity
-from keyweave.agent.keyplane.handshake import Proven
+from keyweave.agent.keyplane.sessions.enrolment import Enrolment, agent_identity
+from keyweave.agent.keyplane.sessions.handshake import Proven
 from keyweave.common.identity import Plane
 from keyweave.common.names import NodeName
 from keyweave.common.pki import Authority, Credential

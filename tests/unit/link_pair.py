@@ -7,10 +7,10 @@ from unittest import mock
 
 from keyweave.agent.drivers.base import DeviceBlock, LinkEndInfo
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.journal import Journal
-from keyweave.agent.keyplane.linkend import LinkEnd
-from keyweave.agent.keyplane.linkwatch import Verdict
-from keyweave.agent.keyplane.pool import Range
+from keyweave.agent.keyplane.links.journal import Journal
+from keyweave.agent.keyplane.links.linkend import LinkEnd
+from keyweave.agent.keyplane.links.linkwatch import Verdict
+from keyweave.agent.keyplane.links.pool import Range
 from keyweave.agent.keyplane.terms import LinkPolicy
 from keyweave.agent.observer import Observer
 from keyweave.common.names import LinkName, NodeName

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keyweave.common.names import LinkName, NodeName
-from keyweave.controller import estimate
-from keyweave.controller.estimate import EndEvent, LinkEstimate, LinkLimits, LinkTrack
+from keyweave.controller.estimate import estimate
+from keyweave.controller.estimate.estimate import EndEvent, LinkEstimate, LinkLimits, LinkTrack
 from keyweave.controller.samples import Column, DetectorColumns, EndSamples
 from keyweave.controller.topology import Condition, Status
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 from keyweave.agent.policy import Policy, PolicyRefusedError, next_policy
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
-from keyweave.controller.distribution import Distribution
 from keyweave.controller.instructions import Confirm, Instruction, PersistRollout, Push
-from keyweave.controller.plan_changes import changed_streams
 from keyweave.controller.push import fill
+from keyweave.controller.reconcile.distribution import Distribution
+from keyweave.controller.reconcile.plan_changes import changed_streams
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.routing.network import path_id
 from keyweave.controller.topology import Hop, Path, PathSet, Plan, Snapshot, StreamPlan

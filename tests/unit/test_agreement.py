@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyweave.controller.agreement import INTAKE_WINDOW_SECONDS, PATIENCE_SECONDS, Intake, Mark
-from keyweave.controller.estimate import Cause
+from keyweave.controller.estimate.agreement import INTAKE_WINDOW_SECONDS, PATIENCE_SECONDS, Intake, Mark
+from keyweave.controller.estimate.estimate import Cause
 from keyweave.controller.topology import Condition, Status
 from tests.unit.measurements import B, Bench, Optics, settled
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.agent.keyplane import assembly
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.far import FarEnd
-from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keys import assembly
+from keyweave.agent.keyplane.keys.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.streams.far import FarEnd
 from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb

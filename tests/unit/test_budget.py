@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.agent.keyplane.budget import TokenBucket
+from keyweave.agent.keyplane.streams.budget import TokenBucket
 
 STEPS = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 300)), max_size=60)
 

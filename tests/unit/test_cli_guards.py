@@ -10,8 +10,8 @@ from keyweave.agent.guard import Guard, load
 from keyweave.agent.guard_checks import refusals
 from keyweave.agent.policy import PolicyStore
 from keyweave.cli.guards import TEMPLATE
-from keyweave.cli.lab_guards import lab_guard, write_guard
 from keyweave.cli.main import main
+from keyweave.cli.up.lab_guards import lab_guard, write_guard
 from keyweave.common import settings
 from keyweave.emulator.scenario import Scenario, load_scenario
 from keyweave.v1 import agent_pb2

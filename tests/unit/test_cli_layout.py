@@ -9,13 +9,13 @@ import pytest
 from cryptography import x509
 
 from keyweave.agent.config import AgentConfig
-from keyweave.agent.keyplane.enrolment import Enrolment
-from keyweave.cli import ports
+from keyweave.agent.keyplane.sessions.enrolment import Enrolment
 from keyweave.cli.exits import UnreachableError
-from keyweave.cli.layout import Layout, lay_out
 from keyweave.cli.main import main
 from keyweave.cli.state_dir import Endpoints, StateDir, default_root
-from keyweave.cli.up import suggestions
+from keyweave.cli.up import ports
+from keyweave.cli.up.command import suggestions
+from keyweave.cli.up.layout import Layout, lay_out
 from keyweave.common import settings
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import NodeName

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from keyweave.cli import tables
-from keyweave.cli.live import Board
+from keyweave.cli.up.live import Board
 from keyweave.v1 import admin_pb2, types_pb2
 
 

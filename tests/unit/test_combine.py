@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyweave.agent import crypto
-from keyweave.agent.keyplane import combine
-from keyweave.agent.keyplane.combine import BatchContext
+from keyweave.agent.keyplane.streams import combine
+from keyweave.agent.keyplane.streams.combine import BatchContext
 from keyweave.common.names import PathId, SaeId, StreamName
 
 KEM = bytes(range(32))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from keyweave.agent.policy_checks import check_rules
 from keyweave.common.names import LinkName, NodeName, PathId
 from keyweave.common.policy_digest import policy_digest, rule_digest
-from keyweave.controller.plan_changes import permits
-from keyweave.controller.policies import NodePolicy
+from keyweave.controller.compile.policies import NodePolicy
+from keyweave.controller.reconcile.plan_changes import permits
 from keyweave.controller.rollout import RetiringSet, Rollout
 from keyweave.controller.routing import plan_streams
 from keyweave.controller.topology import Condition, PathSet, Snapshot

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import NodeName
-from keyweave.controller import estimate
-from keyweave.controller.estimate import EndEvent, LinkLimits, keeps_paths, takes_paths
+from keyweave.controller.estimate import estimate
+from keyweave.controller.estimate.estimate import EndEvent, LinkLimits, keeps_paths, takes_paths
 from keyweave.controller.topology import Condition, Link, Status
 from tests.unit.measurements import LINK, A, B, Bench, Optics, column, samples, settled
 

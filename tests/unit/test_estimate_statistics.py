@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from keyweave.controller.windows import (
+from keyweave.controller.estimate.windows import (
     Moments,
     Values,
     Weights,

@@ -1,6 +1,6 @@
 """Every watcher sees every event in order, or is told how many it missed; nobody waits for it."""
 
-from keyweave.controller.event_hub import EventHub
+from keyweave.controller.admin.event_hub import EventHub
 from keyweave.controller.events import Event, Severity
 
 

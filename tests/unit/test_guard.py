@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keyweave.agent.guard import Guard, load
 from keyweave.agent.guard_checks import lawful, refusals, tightened, tightened_link
-from keyweave.agent.keyplane.keystore import Protection, Provenance
+from keyweave.agent.keyplane.keys.keystore import Protection, Provenance
 from keyweave.agent.keyplane.terms import LinkPolicy, StreamTerms
 from keyweave.agent.policy import PolicyRefusedError, next_policy
 from keyweave.common.errors import InvalidInputError, describe_status

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from keyweave.agent.keyplane import handshake
-from keyweave.agent.keyplane.enrolment import Enrolment, Signer, agent_identity
 from keyweave.agent.keyplane.failure import KeyPlaneError, RevokedError, SignatureError
-from keyweave.agent.keyplane.handshake import Channel, Proven
+from keyweave.agent.keyplane.sessions import handshake
+from keyweave.agent.keyplane.sessions.enrolment import Enrolment, Signer, agent_identity
+from keyweave.agent.keyplane.sessions.handshake import Channel, Proven
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import NodeName

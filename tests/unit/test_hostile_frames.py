@@ -14,20 +14,21 @@ from unittest import mock
 import pytest
 
 from keyweave.agent.drivers.base import LinkEndInfo
-from keyweave.agent.keyplane import handshake, keystore, session
-from keyweave.agent.keyplane import journal as journal_module
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.far import MAX_OPEN_BATCHES, FarEnd
-from keyweave.agent.keyplane.handshake import Channel
-from keyweave.agent.keyplane.journal import Journal
-from keyweave.agent.keyplane.keystore import KeyStore, Protection, Provenance, StoredKey
-from keyweave.agent.keyplane.linkend import LinkEnd
-from keyweave.agent.keyplane.linkwatch import Verdict
-from keyweave.agent.keyplane.near import NearEnd
+from keyweave.agent.keyplane.keys import keystore
+from keyweave.agent.keyplane.keys.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.links import journal as journal_module
+from keyweave.agent.keyplane.links.journal import Journal
+from keyweave.agent.keyplane.links.linkend import LinkEnd
+from keyweave.agent.keyplane.links.linkwatch import Verdict
+from keyweave.agent.keyplane.links.pool import MAX_GRANTED_RUNS, Lane, Pool, PoolError, User
 from keyweave.agent.keyplane.plane import ALARMS_AT_ONCE, KeyPlane
-from keyweave.agent.keyplane.pool import MAX_GRANTED_RUNS, Lane, Pool, PoolError, User
-from keyweave.agent.keyplane.relay import MAX_LINKS, Relays, Share
-from keyweave.agent.keyplane.session import Peer
+from keyweave.agent.keyplane.sessions import handshake, session
+from keyweave.agent.keyplane.sessions.handshake import Channel
+from keyweave.agent.keyplane.sessions.session import Peer
+from keyweave.agent.keyplane.streams.far import MAX_OPEN_BATCHES, FarEnd
+from keyweave.agent.keyplane.streams.near import NearEnd
+from keyweave.agent.keyplane.streams.relay import MAX_LINKS, Relays, Share
 from keyweave.agent.keyplane.terms import LinkPolicy, PathSetTerms, RelayPath, StreamTerms
 from keyweave.agent.observer import Observer
 from keyweave.agent.ring import MAX_UNACKED, Ring

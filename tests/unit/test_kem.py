@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from keyweave.agent import crypto
-from keyweave.agent.keyplane import kem
 from keyweave.agent.keyplane.failure import SignatureError
-from keyweave.agent.keyplane.handshake import Proven
+from keyweave.agent.keyplane.sessions.handshake import Proven
+from keyweave.agent.keyplane.streams import kem
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.unit.enrolled import ends, enrolment
 

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.keystore import (
+from keyweave.agent.keyplane.keys.keystore import (
     BATCH_LIFETIME_SECONDS,
     KeyStore,
     Protection,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from keyweave.agent.keyplane.keystore import KeyStore, Outcome, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.keystore import KeyStore, Outcome, Protection, Provenance, StoredKey
 from keyweave.agent.ledger import ledger as ledger_module
 from keyweave.agent.ledger import lines, segments
 from keyweave.agent.ledger.ledger import Ledger, LedgerError

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyweave.common.names import LinkName, NodeName
-from keyweave.controller.estimate import LinkLimits
-from keyweave.controller.link_book import JUDGE_SECONDS, LinkBook
+from keyweave.controller.estimate.estimate import LinkLimits
+from keyweave.controller.estimate.link_book import JUDGE_SECONDS, LinkBook
 from keyweave.controller.samples import EndSamples, joined
 from keyweave.controller.topology import Condition, Link, Status
 from keyweave.v1 import agent_pb2

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.agent.keyplane.linkwatch import (
+from keyweave.agent.keyplane.links.linkwatch import (
     CLEAR_SECONDS,
     ONSET_MARGIN_SECONDS,
     LinkHealth,

@@ -12,7 +12,7 @@ from keyweave.controller import routing
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.instructions import Emit, ForgetOrder, Instruction, PersistRollout, Push
 from keyweave.controller.orders import ORDER_LIFE_SECONDS, Order, OrderKind
-from keyweave.controller.reconcile import Core, CoreSettings
+from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import (
     LinkDeleted,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from keyweave.agent.keyplane.pool import MAX_GRANTED_BYTES, Lane, Pool, PoolError, Range, User
+from keyweave.agent.keyplane.links.pool import MAX_GRANTED_BYTES, Lane, Pool, PoolError, Range, User
 
 HALF = 8
 BLOCK = 2 * HALF

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from keyweave.agent.drivers.base import DeviceBlock
-from keyweave.agent.keyplane import hold as hold_module
-from keyweave.agent.keyplane.hold import Hold
-from keyweave.agent.keyplane.linkwatch import LinkHealth
+from keyweave.agent.keyplane.links import hold as hold_module
+from keyweave.agent.keyplane.links.hold import Hold
+from keyweave.agent.keyplane.links.linkwatch import LinkHealth
 from keyweave.v1 import agent_pb2
 from tests.unit.link_pair import BLOCK, Pair, device_block
 

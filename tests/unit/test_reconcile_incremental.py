@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from keyweave.common.names import LinkName, NodeName, OrderId, StreamName
 from keyweave.controller import routing
-from keyweave.controller.distribution import NO_RULES, Distribution
 from keyweave.controller.instructions import Confirm, Instruction, Optimise, Push, WakeAt
 from keyweave.controller.orders import Order, OrderKind
-from keyweave.controller.reconcile import Core, CoreSettings
+from keyweave.controller.reconcile.core import Core, CoreSettings
+from keyweave.controller.reconcile.distribution import NO_RULES, Distribution
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import (
     LinkPut,

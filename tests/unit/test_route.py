@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.agent.keyplane.route import Side, Transit, path_digest
+from keyweave.agent.keyplane.streams.route import Side, Transit, path_digest
 from keyweave.common.names import LinkName, NodeName
 from keyweave.v1 import agent_pb2, types_pb2
 

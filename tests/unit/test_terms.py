@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from keyweave.agent.keyplane.keystore import Protection, Provenance
+from keyweave.agent.keyplane.keys.keystore import Protection, Provenance
 from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.common.names import PathId
 from keyweave.v1 import agent_pb2, types_pb2

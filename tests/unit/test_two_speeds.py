@@ -6,8 +6,8 @@ import pytest
 
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller import routing
-from keyweave.controller.plan_changes import still_holds
-from keyweave.controller.planning import SLICE_STREAMS
+from keyweave.controller.reconcile.plan_changes import still_holds
+from keyweave.controller.reconcile.planning import SLICE_STREAMS
 from keyweave.controller.stimuli import LinkPut, Optimised, StreamDeleted, StreamPut
 from keyweave.controller.topology import Link, Plan, Snapshot
 from keyweave.v1 import agent_pb2

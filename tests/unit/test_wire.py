@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyweave.agent import crypto
-from keyweave.agent.keyplane import wire
+from keyweave.agent.keyplane.streams import wire
 from keyweave.v1 import keyplane_pb2 as pb
 
 SECRET = b"sixteen secret b"

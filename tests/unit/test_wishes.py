@@ -3,7 +3,7 @@
 from typing import Any
 
 from keyweave.cli.objects import KINDS
-from keyweave.cli.wishes import _settle
+from keyweave.cli.up.wishes import _settle
 from keyweave.v1 import admin_pb2, types_pb2
 
 STREAM = next(kind for kind in KINDS if kind.spec is types_pb2.Stream)

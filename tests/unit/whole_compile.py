@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from keyweave.common.names import NodeName, PathId, StreamName
 from keyweave.common.policy_digest import combine, serialized_rule_digest
-from keyweave.controller.compile import (
+from keyweave.controller.compile.policies import NodePolicy
+from keyweave.controller.compile.rules import (
     NodeRule,
     end_rules,
     is_reachable,
@@ -15,7 +16,6 @@ from keyweave.controller.compile import (
     relay_limits,
     relay_rules,
 )
-from keyweave.controller.policies import NodePolicy
 from keyweave.controller.rollout import RetiringSet, Rollout, StreamRollout
 from keyweave.controller.topology import Plan, Snapshot
 

@@ -14,11 +14,11 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from keyweave.agent.guardian import Guardian
-from keyweave.agent.keyplane.keystore import Protection
-from keyweave.agent.keyplane.near import BATCH_SECONDS
+from keyweave.agent.keyplane.keys.keystore import Protection
+from keyweave.agent.keyplane.keys.supply import Served
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.recall import LedgerRecalls
-from keyweave.agent.keyplane.supply import Served
+from keyweave.agent.keyplane.streams.near import BATCH_SECONDS
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.ring import Ring

@@ -7,10 +7,11 @@ from typing import Any
 import grpc
 import typer
 
-from keyweave.cli import guards, ledger, network, objects, orders, pki, processes, up
+from keyweave.cli import guards, ledger, network, objects, orders, pki, processes
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.status import status
+from keyweave.cli.up import command as up
 from keyweave.common.errors import KeyweaveError
 
 app = typer.Typer(

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from keyweave.cli.connection import StateDirOption
-from keyweave.cli.credentials import Credentials
 from keyweave.cli.state_dir import StateDir, default_root
+from keyweave.cli.up.credentials import Credentials
 from keyweave.common.errors import InvalidInputError
 
 app = typer.Typer(no_args_is_help=True, help="Certificates of `keyweave up`: replace, revoke.")

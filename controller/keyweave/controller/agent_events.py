@@ -1,7 +1,7 @@
 """What an agent reports, in the controller's own words. Pure."""
 
 from keyweave.common.names import NodeName
-from keyweave.controller.estimate import EndEvent
+from keyweave.controller.estimate.estimate import EndEvent
 from keyweave.controller.events import Event, Severity
 from keyweave.v1 import agent_pb2, types_pb2
 

@@ -28,11 +28,11 @@ from keyweave.common.process import announce_ready
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.controller import routing
-from keyweave.controller.admin import AdminService
+from keyweave.controller.admin.event_hub import EventHub
+from keyweave.controller.admin.service import AdminService
 from keyweave.controller.agent_service import AgentService
 from keyweave.controller.config import ControllerConfig
-from keyweave.controller.estimate import LinkLimits
-from keyweave.controller.event_hub import EventHub
+from keyweave.controller.estimate.estimate import LinkLimits
 from keyweave.controller.events import Event
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
@@ -53,7 +53,7 @@ from keyweave.controller.optimiser import Optimiser
 from keyweave.controller.orders import Order
 from keyweave.controller.overview import Overview
 from keyweave.controller.push import PolicyPusher
-from keyweave.controller.reconcile import Core, CoreSettings
+from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import Batch, Stimulus, Tick
 from keyweave.controller.store import Store

@@ -7,8 +7,8 @@ must not know less about the paths in use than the agents do.
 from dataclasses import dataclass
 
 from keyweave.common.names import NodeName, OrderId
+from keyweave.controller.compile.policies import NodePolicy
 from keyweave.controller.events import Event
-from keyweave.controller.policies import NodePolicy
 from keyweave.controller.rollout import RolloutChange
 from keyweave.controller.topology import Plan, Snapshot
 

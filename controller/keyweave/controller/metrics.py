@@ -17,7 +17,7 @@ from keyweave.controller.ingest import IngestCounters
 from keyweave.controller.orders import OrderKind
 from keyweave.controller.overview import Overview
 from keyweave.controller.push import PushCounters
-from keyweave.controller.reconcile import Core
+from keyweave.controller.reconcile.core import Core
 from keyweave.controller.topology import Condition
 
 PROTECTIONS = ("qkd", "hybrid", "pqc", "none")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.instructions import VersionedPolicy
-from keyweave.controller.reconcile import Core
+from keyweave.controller.reconcile.core import Core
 from keyweave.controller.routing.network import link_load
 from keyweave.controller.topology import Status
 from keyweave.controller.views import LinkStateView, NodeView, OrderView, PolicyRef, StreamView

@@ -23,8 +23,8 @@ from keyweave.common.errors import (
 from keyweave.common.identity import Plane, Role, peer_identity
 from keyweave.common.names import NodeName
 from keyweave.common.validation import check
+from keyweave.controller.compile.policies import NodePolicy
 from keyweave.controller.instructions import Confirm, Push
-from keyweave.controller.policies import NodePolicy
 from keyweave.controller.stimuli import (
     PolicyAcked,
     PolicyConnected,

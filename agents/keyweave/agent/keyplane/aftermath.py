@@ -9,15 +9,15 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.far import FarEnd
-from keyweave.agent.keyplane.keystore import KeyStore, Provenance, StoredKey
-from keyweave.agent.keyplane.linkend import LinkEnd
-from keyweave.agent.keyplane.linkwatch import LinkHealth, Verdict
-from keyweave.agent.keyplane.near import NearEnd
+from keyweave.agent.keyplane.keys.keystore import KeyStore, Provenance, StoredKey
+from keyweave.agent.keyplane.links.linkend import LinkEnd
+from keyweave.agent.keyplane.links.linkwatch import LinkHealth, Verdict
 from keyweave.agent.keyplane.quarantine import QuarantineNotices
 from keyweave.agent.keyplane.recall import Recalls
-from keyweave.agent.keyplane.relay import Relays
-from keyweave.agent.keyplane.session import Peer
+from keyweave.agent.keyplane.sessions.session import Peer
+from keyweave.agent.keyplane.streams.far import FarEnd
+from keyweave.agent.keyplane.streams.near import NearEnd
+from keyweave.agent.keyplane.streams.relay import Relays
 from keyweave.common import log
 from keyweave.common.names import LinkName, NodeName, StreamName, is_name
 from keyweave.v1 import agent_pb2, types_pb2

@@ -14,23 +14,23 @@ from pathlib import Path
 from keyweave.agent.drivers.base import DeviceReport, Driver
 from keyweave.agent.guard import Guard
 from keyweave.agent.guard_checks import tightened, tightened_link
-from keyweave.agent.keyplane import kem
 from keyweave.agent.keyplane.aftermath import Aftermath
-from keyweave.agent.keyplane.budget import TokenBucket
-from keyweave.agent.keyplane.devices import check_link_end, follow
-from keyweave.agent.keyplane.enrolment import Enrolment
 from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
-from keyweave.agent.keyplane.far import FarEnd
-from keyweave.agent.keyplane.journal import Journal
-from keyweave.agent.keyplane.keystore import KeyStore, Records
-from keyweave.agent.keyplane.linkend import LinkEnd
-from keyweave.agent.keyplane.near import NearEnd
+from keyweave.agent.keyplane.keys.keystore import KeyStore, Records
+from keyweave.agent.keyplane.links.devices import check_link_end, follow
+from keyweave.agent.keyplane.links.journal import Journal
+from keyweave.agent.keyplane.links.linkend import LinkEnd
 from keyweave.agent.keyplane.recall import Recalls
-from keyweave.agent.keyplane.relay import Relays
-from keyweave.agent.keyplane.session import Peer
+from keyweave.agent.keyplane.sessions.enrolment import Enrolment
+from keyweave.agent.keyplane.sessions.session import Peer
+from keyweave.agent.keyplane.sessions.transport import dial
+from keyweave.agent.keyplane.sessions.vouching import Vouching
+from keyweave.agent.keyplane.streams import kem
+from keyweave.agent.keyplane.streams.budget import TokenBucket
+from keyweave.agent.keyplane.streams.far import FarEnd
+from keyweave.agent.keyplane.streams.near import NearEnd
+from keyweave.agent.keyplane.streams.relay import Relays
 from keyweave.agent.keyplane.terms import LinkPolicy, StreamTerms
-from keyweave.agent.keyplane.transport import dial
-from keyweave.agent.keyplane.vouching import Vouching
 from keyweave.agent.observer import Observer
 from keyweave.common import log
 from keyweave.common.file_watch import FileWatch

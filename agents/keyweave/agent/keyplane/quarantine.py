@@ -8,8 +8,8 @@ import uuid
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 
-from keyweave.agent.keyplane.route import Transit
-from keyweave.agent.keyplane.session import Peer
+from keyweave.agent.keyplane.sessions.session import Peer
+from keyweave.agent.keyplane.streams.route import Transit
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
 

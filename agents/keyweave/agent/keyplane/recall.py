@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Protocol
 
-from keyweave.agent.keyplane.keystore import Outcome, Protection, Provenance
+from keyweave.agent.keyplane.keys.keystore import Outcome, Protection, Provenance
 from keyweave.agent.ledger import search
 from keyweave.agent.ledger.ledger import Ledger, LedgerError
 from keyweave.agent.ledger.lines import Fate

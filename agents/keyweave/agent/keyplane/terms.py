@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from keyweave.agent.keyplane.keystore import Provenance
-from keyweave.agent.keyplane.route import path_digest
+from keyweave.agent.keyplane.keys.keystore import Provenance
+from keyweave.agent.keyplane.streams.route import path_digest
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import agent_pb2, types_pb2
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from keyweave.agent.keyplane.keystore import Outcome, StoredKey
+from keyweave.agent.keyplane.keys.keystore import Outcome, StoredKey
 from keyweave.agent.ledger import lines, segments
 from keyweave.agent.ledger.lines import Fate
 from keyweave.common import log

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from keyweave.agent.keyplane.keystore import Outcome, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.keystore import Outcome, Provenance, StoredKey
 from keyweave.v1 import types_pb2
 
 DIGEST_BYTES = 32

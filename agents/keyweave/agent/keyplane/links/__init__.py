@@ -1,0 +1,1 @@
+"""One end of a link: blocks of its device, pools shared with the other end, what is held under suspicion."""

@@ -1,0 +1,1 @@
+"""Between two agents: connections, who the peer is, frames."""

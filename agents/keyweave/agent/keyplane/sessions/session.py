@@ -1,0 +1,316 @@
+"""One session per pair of agents: frames both ways over one gRPC stream, requests with replies.
+
+A session outlives its connections (transport.py): what was sent on a broken one is lost, and the next begins
+with a handshake (handshake.py), before which nothing else is handled. A new incarnation in the hello means
+that the peer has restarted and with it all that was shared with it is gone.
+"""
+
+import asyncio
+import itertools
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
+
+from keyweave.agent.keyplane.failure import KeyPlaneError, RevokedError, SignatureError
+from keyweave.agent.keyplane.sessions import handshake
+from keyweave.agent.keyplane.sessions.enrolment import Enrolment
+from keyweave.agent.keyplane.sessions.handshake import Channel, Proven, Write
+from keyweave.common import log
+from keyweave.common.names import NodeName
+from keyweave.v1 import keyplane_pb2 as pb
+
+HEARTBEAT_SECONDS = 0.5
+SILENT_SECONDS = 2.0
+OUTBOX_FRAMES = 1024
+# What one message carries at most: a transport message costs as much as several frames in it.
+MESSAGE_FRAMES = 64
+MESSAGE_BYTES = 256 * 1024
+CONCURRENT_REQUESTS = 256
+# Calls of one peer that have not proved who they are yet; more are refused, or they could pile up unseen.
+UNGREETED_CALLS = 8
+
+
+class FrameHandler(Protocol):
+    """What sessions need of the key plane."""
+
+    def on_frame(self, peer: "Peer", frame: pb.Frame) -> pb.Frame | Awaitable[pb.Frame] | None:
+        """Handle a request or notification; state changes happen before this returns, in frame order."""
+        ...
+
+    def on_connected(self, peer: "Peer", *, restarted: bool) -> None:
+        """A connection is up; `restarted` when the peer's process is another than before."""
+        ...
+
+    def on_disconnected(self, peer: "Peer") -> None:
+        """The connection is gone."""
+        ...
+
+    def on_disbelieved(self, peer: "Peer", error: KeyPlaneError) -> None:
+        """Somebody spoke for the peer with a signature or a certificate that is not good, and was refused."""
+        ...
+
+
+class _SessionEndedError(Exception):
+    """The stream has ended; unwinds the connection's task group."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    outbox: asyncio.Queue[pb.Frame]
+    proven: Proven
+    last_heard: float
+    # Set when a newer connection takes its place, or policy no longer names the peer.
+    over: asyncio.Event
+
+
+class Peer:
+    """Another agent, as this one talks with it."""
+
+    def __init__(
+        self,
+        local: NodeName,
+        node: NodeName,
+        incarnation: bytes,
+        enrolment: Enrolment,
+        handler: FrameHandler,
+    ) -> None:
+        self.node = node
+        self.incarnation = b""
+        # What it last proved; kept when the connection is gone.
+        self.last_proven: Proven | None = None
+        self._local = local
+        self._own_incarnation = incarnation
+        self._enrolment = enrolment
+        self._handler = handler
+        self._connection: _Connection | None = None
+        self._ids = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[pb.Frame]] = {}
+        self._in_hand = 0
+        self._ungreeted = 0
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is up and the peer has said hello."""
+        return self._connection is not None
+
+    @property
+    def proven(self) -> Proven:
+        """Both ends as they proved themselves on the present connection; KeyPlaneError without one."""
+        if self._connection is None:
+            raise self._unreachable(f"no session with {self.node}")
+        return self._connection.proven
+
+    def silent_seconds(self) -> float:
+        """How long the peer has said nothing; infinite without a connection."""
+        return time.monotonic() - self._connection.last_heard if self._connection else float("inf")
+
+    @property
+    def queued(self) -> int:
+        """Frames that wait to be written."""
+        return self._connection.outbox.qsize() if self._connection else 0
+
+    def close(self) -> None:
+        """Policy no longer names the peer: end its connection and take no other."""
+        self._closed = True
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection; the next one has to prove itself anew."""
+        if self._connection is not None:
+            self._connection.over.set()
+
+    def disbelieve(self, error: KeyPlaneError) -> None:
+        """What was said in the peer's name is refused: let it be known. A connection that stands, stands."""
+        self._handler.on_disbelieved(self, error)
+
+    def post(self, frame: pb.Frame) -> bool:
+        """Send without reply; False (and nothing sent) without a connection or when its queue is full."""
+        if self._connection is None:
+            return False
+        try:
+            self._connection.outbox.put_nowait(frame)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    async def request(self, frame: pb.Frame, timeout_seconds: float) -> pb.Frame:
+        """Send and await the reply; KeyPlaneError if it is a failure or does not come.
+
+        The frame is queued before this first suspends, so frames go out in the order of the calls.
+        """
+        frame.id = next(self._ids)
+        future: asyncio.Future[pb.Frame] = asyncio.get_running_loop().create_future()
+        self._pending[frame.id] = future
+        try:
+            if not self.post(frame):
+                raise self._unreachable(f"no session with {self.node}")
+            async with asyncio.timeout(timeout_seconds):
+                reply = await future
+        except TimeoutError:
+            raise self._unreachable(f"{self.node} did not answer in {timeout_seconds:g} s") from None
+        finally:
+            self._pending.pop(frame.id, None)
+        if reply.WhichOneof("body") == "failure":
+            raise KeyPlaneError.from_message(reply.failure)
+        return reply
+
+    async def run(self, incoming: AsyncIterator[pb.Frame], write: Write, channel: Channel) -> None:
+        """Serve one connection until it ends. A newer one replaces an older."""
+        proven = await self._greet(incoming, write, channel)
+        if proven is None or self._closed:
+            return
+        restarted = bool(self.incarnation) and proven.peer_incarnation != self.incarnation
+        self.incarnation, self.last_proven = proven.peer_incarnation, proven
+        connection = _Connection(asyncio.Queue(OUTBOX_FRAMES), proven, time.monotonic(), asyncio.Event())
+        if self._connection is not None:
+            self._connection.over.set()
+        self._connection = connection
+        self._handler.on_connected(self, restarted=restarted)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_write_all(connection.outbox, write), name=f"session-write-{self.node}")
+                group.create_task(self._beat(connection), name=f"session-heartbeat-{self.node}")
+                group.create_task(_until_over(connection), name=f"session-over-{self.node}")
+                await self._read(incoming, connection, group)
+        except* _SessionEndedError:
+            pass
+        except* KeyPlaneError as errors:
+            log.get().warning("session_malformed", peer=self.node, reason=str(errors.exceptions[0]))
+        finally:
+            if self._connection is connection:
+                self._connection = None
+                self._fail_pending()
+                self._handler.on_disconnected(self)
+
+    async def _greet(
+        self, incoming: AsyncIterator[pb.Frame], write: Write, channel: Channel
+    ) -> Proven | None:
+        """Exchange hellos and proofs; None where the peer leaves without."""
+        if self._ungreeted >= UNGREETED_CALLS:
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_OVER_BUDGET,
+                f"{self.node} has {self._ungreeted} calls open that have not said hello",
+            )
+        self._ungreeted += 1
+        try:
+            return await handshake.greet(
+                self._local, self._own_incarnation, self.node, self._enrolment, channel, incoming, write
+            )
+        except (SignatureError, RevokedError) as error:
+            self.disbelieve(error)
+            raise
+        finally:
+            self._ungreeted -= 1
+
+    async def _read(
+        self, incoming: AsyncIterator[pb.Frame], connection: _Connection, group: asyncio.TaskGroup
+    ) -> None:
+        async for frame in incoming:
+            if self._connection is not connection:
+                break  # what a replaced connection still brings is out of order
+            connection.last_heard = time.monotonic()
+            self._receive(frame, connection, group)
+        raise _SessionEndedError
+
+    def _receive(self, frame: pb.Frame, connection: _Connection, group: asyncio.TaskGroup) -> None:
+        if frame.is_reply:
+            future = self._pending.get(frame.id)
+            if future is not None and not future.done():
+                future.set_result(frame)
+            return
+        if frame.WhichOneof("body") == "heartbeat":
+            return
+        if frame.id and self._in_hand >= CONCURRENT_REQUESTS:
+            busy = KeyPlaneError(pb.FAILURE_CODE_OVER_BUDGET, "too many requests in hand", node=self._local)
+            answer: pb.Frame | Awaitable[pb.Frame] | None = pb.Frame(failure=busy.to_message())
+        else:
+            try:
+                answer = self._handler.on_frame(self, frame)
+            except KeyPlaneError as error:
+                answer = pb.Frame(failure=error.to_message())
+            except Exception as error:  # noqa: BLE001  # a frame of a peer must never end the agent
+                answer = self._unforeseen(frame, error)
+        if answer is None or not frame.id:
+            return
+        if isinstance(answer, pb.Frame):
+            self._reply(frame.id, answer, connection)
+        else:
+            self._in_hand += 1
+            task = group.create_task(
+                self._reply_later(frame, answer, connection), name=f"session-answer-{self.node}"
+            )
+            # Not in the task itself: one that is cancelled before its first step runs nothing.
+            task.add_done_callback(self._out_of_hand)
+
+    def _out_of_hand(self, _task: asyncio.Task[None]) -> None:
+        self._in_hand -= 1
+
+    async def _reply_later(
+        self, request: pb.Frame, answer: Awaitable[pb.Frame], connection: _Connection
+    ) -> None:
+        try:
+            reply = await answer
+        except KeyPlaneError as error:
+            reply = pb.Frame(failure=error.to_message())
+        except Exception as error:  # noqa: BLE001  # see _receive
+            reply = self._unforeseen(request, error)
+        self._reply(request.id, reply, connection)
+
+    def _unforeseen(self, frame: pb.Frame, error: Exception) -> pb.Frame:
+        """A mistake of our own: its type and place are logged, not its text, which may hold key."""
+        log.get().error(
+            "frame_failed",
+            peer=self.node,
+            frame=frame.WhichOneof("body"),
+            error=type(error).__name__,
+            at=[f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)],
+        )
+        failed = KeyPlaneError(
+            pb.FAILURE_CODE_MALFORMED, "this agent cannot handle the frame", node=self._local
+        )
+        return pb.Frame(failure=failed.to_message())
+
+    def _reply(self, number: int, reply: pb.Frame, connection: _Connection) -> None:
+        reply.id, reply.is_reply = number, True
+        try:
+            connection.outbox.put_nowait(reply)
+        except asyncio.QueueFull:
+            log.get().warning("session_reply_dropped", peer=self.node, reason="the peer reads too slowly")
+
+    async def _beat(self, connection: _Connection) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if connection.outbox.empty():
+                connection.outbox.put_nowait(pb.Frame(heartbeat=pb.SessionHeartbeat()))
+
+    def _unreachable(self, reason: str) -> KeyPlaneError:
+        return KeyPlaneError(pb.FAILURE_CODE_UNREACHABLE, reason, node=self._local)
+
+    def _fail_pending(self) -> None:
+        gone = self._unreachable(f"the session with {self.node} broke")
+        for future in self._pending.values():
+            if not future.done():
+                future.set_result(pb.Frame(failure=gone.to_message()))
+
+
+async def _write_all(outbox: asyncio.Queue[pb.Frame], write: Write) -> None:
+    while True:
+        frames = [await outbox.get()]
+        size = frames[0].ByteSize()
+        while not outbox.empty() and len(frames) < MESSAGE_FRAMES and size < MESSAGE_BYTES:
+            frames.append(outbox.get_nowait())
+            size += frames[-1].ByteSize()
+        try:
+            await write(frames)
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            raise _SessionEndedError from None
+
+
+async def _until_over(connection: _Connection) -> None:
+    await connection.over.wait()
+    raise _SessionEndedError

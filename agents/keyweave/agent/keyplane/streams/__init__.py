@@ -1,0 +1,1 @@
+"""Making keys end to end: relayed shares, ML-KEM, the combiner, confirmation."""

@@ -1,0 +1,211 @@
+"""Making one batch of keys at the near end: relay, exchange, derive, offer, verify. All of it, or nothing."""
+
+import asyncio
+import os
+import time
+import uuid
+
+from keyweave.agent import crypto, memory
+from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
+from keyweave.agent.keyplane.keys.keystore import StoredKey
+from keyweave.agent.keyplane.sessions.session import Peer
+from keyweave.agent.keyplane.streams import combine, kem
+from keyweave.agent.keyplane.streams.far import context_of, provenance_of
+from keyweave.agent.keyplane.streams.relay import Relays, Share
+from keyweave.agent.keyplane.terms import PathSetTerms, StreamTerms
+from keyweave.common.names import NodeName
+from keyweave.v1 import keyplane_pb2 as pb
+
+OFFER_TIMEOUT_SECONDS = 1.0
+OFFER_ATTEMPTS = 3
+
+
+class BatchMaker:
+    """Makes batches of one stream's keys with the far end."""
+
+    def __init__(
+        self,
+        node: NodeName,
+        terms: StreamTerms,
+        peer: Peer,
+        relays: Relays,
+        parameter_set: int = kem.DEFAULT_PARAMETER_SET,
+    ) -> None:
+        self.terms = terms
+        self._parameter_set = parameter_set
+        self.peer = peer
+        self._node = node
+        self._relays = relays
+        self._ratchet: kem.Ratchet | None = None
+        self._exchanging = asyncio.Lock()
+
+    def forget(self) -> None:
+        """Start a new ML-KEM exchange with the next batch."""
+        if self._ratchet is not None:
+            self._ratchet.wipe()
+        self._ratchet = None
+
+    async def make(self, path_set: PathSetTerms | None, count: int) -> tuple[StoredKey, ...]:
+        """Keys that both ends are proved to have; without a path set by ML-KEM alone.
+
+        KeyPlaneError leaves nothing behind.
+        """
+        terms = self.terms
+        batch_id = os.urandom(16)
+        qkd_secret, emulated = bytearray(), False
+        if path_set is not None:
+            qkd_secret, emulated = await self._relay(path_set, batch_id, count)
+        try:
+            kem_secret = await self._kem_secret(count, required=terms.require_pqc or path_set is None)
+        except KeyPlaneError:
+            memory.wipe(qkd_secret)
+            raise
+        offer = pb.Offer(
+            stream=terms.stream,
+            batch_id=batch_id,
+            key_ids=[uuid.uuid4().bytes for _ in range(count)],
+            key_size_bits=terms.key_size_bits,
+            master_sae=terms.local_sae,
+            slave_sae=terms.peer_sae,
+            path_ids=path_set.key if path_set else (),
+            kem_id=kem_secret.kem_id if kem_secret else b"",
+            kem_step=kem_secret.step if kem_secret else 0,
+            emulated=emulated,
+            created_unix_nanos=time.time_ns(),
+            trusted_nodes=[n for p in path_set.paths for n in p.trusted_nodes] if path_set else [],
+        )
+        provenance = provenance_of(offer, terms)
+        if not terms.allows(provenance):
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_NOT_ALLOWED, "this way gives less than the stream requires", node=self._node
+            )
+        context = context_of(offer, kem_secret.transcript if kem_secret else b"")
+        keys = combine.derive_keys(context, kem_secret.secret if kem_secret else b"", qkd_secret)
+        memory.wipe(qkd_secret)
+        offer.near_tag = combine.near_tag(context, keys)
+        try:
+            await self._confirm(offer, combine.far_tag(context, keys))
+        except KeyPlaneError:
+            for key in keys:
+                memory.wipe(key)
+            # Whatever the far end makes of its ratchet now, this end starts a new one.
+            self.forget()
+            raise
+        created = time.time()
+        return tuple(
+            StoredKey(
+                key_id,
+                key,
+                terms.stream,
+                terms.peer_node,
+                terms.local_sae,
+                terms.peer_sae,
+                provenance,
+                created,
+                created + terms.key_ttl_seconds,
+            )
+            for key_id, key in zip(context.key_ids, keys, strict=True)
+        )
+
+    async def _relay(self, path_set: PathSetTerms, batch_id: bytes, count: int) -> tuple[bytearray, bool]:
+        """Send one random share down each path; the secret is their XOR. All arrive, or none counts."""
+        size = count * combine.secret_bytes_per_key(self.terms.key_size_bits)
+        shares = [bytearray(os.urandom(size)) for _ in path_set.paths]
+        sending = [
+            asyncio.create_task(
+                self._relays.send(
+                    Share(
+                        self.terms.stream,
+                        path.path_id,
+                        path.digest,
+                        not self.terms.is_source,
+                        batch_id,
+                        index,
+                        len(shares),
+                    ),
+                    path.first_link,
+                    path.first_node,
+                    shares[index],
+                ),
+                name=f"share-{self.terms.stream}-{index}",
+            )
+            for index, path in enumerate(path_set.paths)
+        ]
+        # Not a task group: one that fails while it is cancelled loses the cancellation (Python 3.11).
+        accepted = await asyncio.gather(*sending, return_exceptions=True)
+        failures = [outcome for outcome in accepted if isinstance(outcome, BaseException)]
+        if failures:
+            for share in shares:
+                memory.wipe(share)
+            raise next((f for f in failures if not isinstance(f, KeyPlaneError)), failures[0])
+        secret = bytearray(size)
+        for share in shares:
+            secret = memory.xor(secret, share)
+            memory.wipe(share)
+        return secret, any(task.result().emulated for task in sending)
+
+    async def _kem_secret(self, count: int, *, required: bool) -> kem.KemSecret | None:
+        """The next step of the ML-KEM ratchet, renewed where due; None where it fails and may.
+
+        The caller sends its offer without suspending after this, so offers go out in the order of steps.
+        """
+        ratchet = self._fresh(count)
+        if ratchet is None:
+            async with self._exchanging:
+                # Another batch may have made the exchange meanwhile.
+                ratchet = self._fresh(count)
+                if ratchet is None:
+                    self.forget()
+                    try:
+                        ratchet = self._ratchet = await self._exchange()
+                    except SignatureError:
+                        raise  # somebody is in between: no key at all, whatever the stream can do without
+                    except KeyPlaneError:
+                        if required:
+                            raise
+                        return None
+        ratchet.keys_made += count
+        return ratchet.advance()
+
+    def _fresh(self, count: int) -> kem.Ratchet | None:
+        """The ratchet, where `count` more keys may still come from it."""
+        ratchet = self._ratchet
+        if ratchet is None or not ratchet.is_fresh(time.monotonic(), self.terms.refresh_seconds, count):
+            return None
+        return ratchet
+
+    async def _exchange(self) -> kem.Ratchet:
+        ends = self.peer.proven
+        offer, private_key = kem.offer(self.terms.stream, os.urandom(16), self._parameter_set, ends)
+        reply = await self.peer.request(pb.Frame(kem_offer=offer), OFFER_TIMEOUT_SECONDS)
+        try:
+            return kem.finish(offer, private_key, reply.kem_answer, ends, time.monotonic())
+        except SignatureError as error:
+            self.peer.disbelieve(error)
+            raise
+        except ValueError as error:
+            reason = f"ML-KEM answer: {error}"
+            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, reason, node=self._node) from None
+
+    async def _confirm(self, offer: pb.Offer, far_tag: bytes) -> None:
+        """KeyPlaneError unless the far end proves that it has the same keys."""
+        reply = await ask_until_answered(self.peer, pb.Frame(offer=offer))
+        if not crypto.equal(reply.confirm.far_tag, far_tag):
+            raise KeyPlaneError(
+                pb.FAILURE_CODE_CONFIRMATION_MISMATCH, "the far end's tag is wrong", node=self._node
+            )
+
+
+async def ask_until_answered(peer: Peer, question: pb.Frame) -> pb.Frame:
+    """The answer to an idempotent request: where it gets lost, it is asked for again."""
+    for attempt in range(OFFER_ATTEMPTS):
+        try:
+            # Sending gives a frame its id, and the one before may still be in the queue.
+            frame = pb.Frame()
+            frame.CopyFrom(question)
+            return await peer.request(frame, OFFER_TIMEOUT_SECONDS)
+        except KeyPlaneError as error:
+            last = attempt == OFFER_ATTEMPTS - 1
+            if error.code != pb.FAILURE_CODE_UNREACHABLE or last or not peer.connected:
+                raise
+    raise AssertionError("unreachable")

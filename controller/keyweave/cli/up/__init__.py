@@ -1,0 +1,1 @@
+"""`keyweave up`: a whole network of a scenario as processes of this machine."""

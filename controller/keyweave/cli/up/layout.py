@@ -1,0 +1,152 @@
+"""From a scenario to everything its processes need: ports, certificates, configuration files."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keyweave.cli.state_dir import Endpoints, StateDir
+from keyweave.cli.up import ports
+from keyweave.cli.up.credentials import Credentials
+from keyweave.cli.up.lab_guards import write_guard
+from keyweave.common.errors import InvalidInputError, Violation
+from keyweave.common.identity import Identity, Plane, Role
+from keyweave.common.process import write_atomically
+from keyweave.common.tls import CredentialFiles
+from keyweave.emulator.scenario import NodeSpec, Scenario
+
+CONTROLLER = "controller"
+EMULATOR = "emulator"
+
+
+def agent_process(node: str) -> str:
+    """The process of a node's agent; no node can be named so that two processes share a name."""
+    return f"agent-{node}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A scenario's processes, ready to be started."""
+
+    scenario: Scenario
+    state: StateDir
+    ports: dict[str, int]
+    # Nodes whose guards somebody has edited: they are left as they are.
+    edited_guards: tuple[str, ...] = ()
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The agents' processes."""
+        return tuple(agent_process(node.name) for node in self.scenario.nodes)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where everything listens."""
+        nodes = [node.name for node in self.scenario.nodes]
+        return Endpoints(
+            admin=self.address("admin"),
+            metrics=f"http://{self.address('metrics')}/metrics",
+            agent_metrics={node: f"http://{self.address(f'{node} metrics')}/metrics" for node in nodes},
+            emulator=self.address("emulator"),
+            kme={node: f"https://{self.address(f'{node} kme')}" for node in nodes},
+        )
+
+    def address(self, use: str) -> str:
+        """host:port of one use."""
+        return f"{ports.HOST}:{self.ports[use]}"
+
+
+def lay_out(scenario: Scenario, scenario_file: Path, root: Path) -> Layout:
+    """Choose ports, issue certificates and write every configuration file."""
+    _check_saes(scenario)
+    root.mkdir(parents=True, exist_ok=True)
+    state = StateDir(root.resolve())
+    fixed: dict[str, int | None] = {
+        "admin": scenario.ports.admin,
+        "metrics": scenario.ports.metrics,
+        "emulator": scenario.ports.emulator,
+    }
+    for node in scenario.nodes:
+        fixed[f"{node.name} key_plane"] = node.ports.key_plane
+        fixed[f"{node.name} kme"] = node.ports.kme
+        fixed[f"{node.name} metrics"] = node.ports.metrics
+    layout = Layout(scenario, state, ports.choose(fixed, state.ports_file))
+    credentials = Credentials(state)
+    credentials.operator()
+    credentials.saes(sae for stream in scenario.streams for sae in (stream.source_sae, stream.target_sae))
+    _write(state, CONTROLLER, _controller_config(layout, credentials))
+    _write(state, EMULATOR, _emulator_config(layout, credentials, scenario_file.resolve()))
+    for node in scenario.nodes:
+        _write(state, agent_process(node.name), _agent_config(layout, credentials, node))
+    edited = [
+        n.name for n in scenario.nodes if not write_guard(state.guard(agent_process(n.name)), scenario, n)
+    ]
+    return replace(layout, edited_guards=tuple(edited))
+
+
+def _check_saes(scenario: Scenario) -> None:
+    found = [
+        Violation(f"streams[{index}].{end}", f"{sae!r} must be printable ASCII to stand in a certificate")
+        for index, stream in enumerate(scenario.streams)
+        for end, sae in (("source_sae", stream.source_sae), ("target_sae", stream.target_sae))
+        if not (sae.isascii() and sae.isprintable())
+    ]
+    if found:
+        raise InvalidInputError(found)
+
+
+def _controller_config(layout: Layout, credentials: Credentials) -> dict[str, Any]:
+    identity = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
+    return {
+        "listen": layout.address("admin"),
+        "metrics_listen": layout.address("metrics"),
+        "state_dir": str(layout.state.root / CONTROLLER),
+        "tls": _tls(credentials.process(CONTROLLER, "control", identity)),
+    }
+
+
+def _emulator_config(layout: Layout, credentials: Credentials, scenario_file: Path) -> dict[str, Any]:
+    identity = Identity(Plane.CONTROL, Role.EMULATOR, "emulator")
+    return {
+        "scenario": str(scenario_file),
+        "listen": layout.address("emulator"),
+        "tls": _tls(credentials.process(EMULATOR, "control", identity)),
+    }
+
+
+def _agent_config(layout: Layout, credentials: Credentials, node: NodeSpec) -> dict[str, Any]:
+    process = agent_process(node.name)
+    control = credentials.process(process, "control", Identity(Plane.CONTROL, Role.AGENT, node.name))
+    key = credentials.process(process, "key", Identity(Plane.KEY, Role.AGENT, node.name))
+    signing = credentials.signing(process, node.name)
+    kme = credentials.process(process, "kme", Identity(Plane.SAE, Role.KME, node.name))
+    return {
+        "node": node.name,
+        "state_dir": str(layout.state.root / process),
+        "controller": {"address": layout.address("admin")},
+        "control_tls": _tls(control),
+        "key_plane": {
+            "listen": layout.address(f"{node.name} key_plane"),
+            "tls": _tls(key),
+            "signing": _tls(signing),
+        },
+        "kme": {"listen": layout.address(f"{node.name} kme"), "tls": _tls(kme), "sae_id_from": "uri"},
+        "metrics_listen": layout.address(f"{node.name} metrics"),
+        "guard": str(layout.state.guard(process)),
+        "drivers": [
+            {
+                "driver": "emulator",
+                "settings": {"address": layout.address("emulator"), "tls": _tls(control)},
+            }
+        ],
+    }
+
+
+def _tls(files: CredentialFiles) -> dict[str, str]:
+    return files.model_dump(mode="json", exclude_none=True)
+
+
+def _write(state: StateDir, process: str, config: dict[str, Any]) -> None:
+    content = {**config, "ready_file": str(state.ready(process))}
+    write_atomically(state.config(process), yaml.safe_dump(content, sort_keys=False))

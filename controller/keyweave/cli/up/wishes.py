@@ -1,0 +1,53 @@
+"""Tells a controller what a scenario wants, as an operator would: by the admin API, as often as you like."""
+
+from collections import Counter
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from keyweave.cli.connection import CALL_TIMEOUT_SECONDS
+from keyweave.cli.objects import KINDS, Kind, list_all
+from keyweave.cli.up.layout import Layout
+from keyweave.v1 import types_pb2
+
+
+async def create_network(admin: Any, layout: Layout) -> str:
+    """Create what is missing and update what differs; what the scenario does not name stays.
+
+    Fields that a scenario cannot express, such as maintenance and disabled, stay as the operator left them.
+    """
+    scenario = layout.scenario
+    wanted: dict[type[Any], list[Any]] = {
+        types_pb2.Node: [node.to_proto(layout.address(f"{node.name} key_plane")) for node in scenario.nodes],
+        types_pb2.Link: [link.to_proto() for link in scenario.links],
+        types_pb2.Stream: [stream.to_proto() for stream in scenario.streams],
+    }
+    done: Counter[str] = Counter()
+    for kind in KINDS:
+        found = await list_all(admin, kind)
+        present = {spec.name: spec for spec in (getattr(status, kind.word) for status in found)}
+        for spec in wanted[kind.spec]:
+            done[await _settle(admin, kind, spec, present.get(spec.name))] += 1
+    return ", ".join(f"{done[word]} {word}" for word in ("created", "updated", "as before") if done[word])
+
+
+async def _settle(admin: Any, kind: Kind, spec: Any, present: Any | None) -> str:
+    if present is None:
+        request = kind.request("Create", **{kind.word: spec})
+        await kind.rpc(admin, "Create")(request, timeout=CALL_TIMEOUT_SECONDS)
+        return "created"
+    differing = [
+        field.name
+        for field in spec.DESCRIPTOR.fields
+        if field.name not in {"name", "revision", "maintenance", "disabled"}
+        and (
+            getattr(spec, field.name) != getattr(present, field.name)
+            # No relay at all (0) is not the same as no limit (unset).
+            or (field.has_presence and spec.HasField(field.name) != present.HasField(field.name))
+        )
+    ]
+    if not differing:
+        return "as before"
+    request = kind.request("Update", **{kind.word: spec}, update_mask=FieldMask(paths=differing))
+    await kind.rpc(admin, "Update")(request, timeout=CALL_TIMEOUT_SECONDS)
+    return "updated"

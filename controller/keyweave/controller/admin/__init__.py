@@ -1,0 +1,1 @@
+"""The operators' face: AdminService, and what it asks of the core, the store and the agents."""

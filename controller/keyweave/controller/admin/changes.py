@@ -1,0 +1,285 @@
+"""How intent changes: validated whole, committed, handled by the core, and only then answered."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from google.protobuf.message import Message
+
+from keyweave.common.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidInputError,
+    PreconditionError,
+    Violation,
+)
+from keyweave.common.names import LinkName, NodeName, OrderId, StreamName
+from keyweave.controller.admin.messages import plan_message
+from keyweave.controller.admin.preview import plan_under
+from keyweave.controller.intent import (
+    Intent,
+    Spec,
+    SpecType,
+    check,
+    check_unused,
+    kind_name,
+    link_of,
+    node_of,
+    stream_of,
+)
+from keyweave.controller.optimiser import in_thread
+from keyweave.controller.orders import Order, OrderKind
+from keyweave.controller.routing.warnings import warnings_for
+from keyweave.controller.stimuli import (
+    IntentStimulus,
+    LinkDeleted,
+    LinkPut,
+    NodeDeleted,
+    NodePut,
+    OrderPut,
+    StreamDeleted,
+    StreamPut,
+)
+from keyweave.controller.store import Store
+from keyweave.controller.topology import Plan, Snapshot
+from keyweave.controller.views import OrderView
+from keyweave.v1 import admin_pb2, types_pb2
+
+Result = TypeVar("Result")
+# Set by the controller, or what the object is: never by an update.
+_NOT_UPDATED = frozenset({"name", "revision"})
+# Orders that may wait at once; beyond that, something is badly wrong with the network or the operator.
+MAX_ORDERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Generic[SpecType]):
+    """An object as it is now; with validate_only, as it would be, and the plan that would result."""
+
+    spec: SpecType
+    plan: admin_pb2.Plan | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Planner(Protocol):
+    """What a change of intent needs of the controller's core."""
+
+    @property
+    def read_only(self) -> bool:
+        """Agents have seen a higher epoch than the store's: nothing may change."""
+
+    def snapshot(self) -> Snapshot:
+        """The network now."""
+
+    def plan(self) -> Plan:
+        """The plan in force."""
+
+    def orders(self) -> tuple[OrderView, ...]:
+        """Orders that not all have carried out."""
+
+    async def submit(self, stimulus: IntentStimulus | OrderPut) -> None:
+        """Have the core handle `stimulus`; returns once it has."""
+
+
+class Changes:
+    """The intent in force and the one way to change it, one change at a time."""
+
+    def __init__(self, store: Store, intent: Intent, planner: Planner) -> None:
+        self.intent = intent
+        self._store = store
+        self._planner = planner
+        self._turn = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """Wait until every change that has begun is stored and handled."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def create(self, spec: SpecType, *, validate_only: bool) -> Changed[SpecType]:
+        """Put something new; with `validate_only` only say which plan would result."""
+        new = _copy(spec)
+        new.revision = 0
+
+        async def turn() -> Changed[SpecType]:
+            if spec.name in self.intent.of(type(spec)):
+                what = f"{kind_name(type(spec))} '{spec.name}'"
+                raise AlreadyExistsError(f"{what} exists already; update it, or choose another name")
+            return await self._put(new, validate_only=validate_only)
+
+        return await self._in_turn(turn)
+
+    async def update(self, given: SpecType, mask: Sequence[str], *, validate_only: bool) -> Changed[SpecType]:
+        """Change the fields that `mask` names to what `given` has."""
+
+        async def turn() -> Changed[SpecType]:
+            present = self.intent.get(type(given), given.name)
+            changed = _masked(present, given, mask)
+            if given.revision not in (0, present.revision):
+                raise ConflictError(
+                    f"{kind_name(type(given))} '{given.name}' is at revision {present.revision}, not "
+                    f"{given.revision}; read it again, then change it"
+                )
+            return await self._put(changed, validate_only=validate_only)
+
+        return await self._in_turn(turn)
+
+    async def delete(self, kind: type[SpecType], name: str, *, validate_only: bool) -> admin_pb2.Plan | None:
+        """Remove what nothing uses any more."""
+
+        async def turn() -> admin_pb2.Plan | None:
+            self.intent.get(kind, name)
+            self._check_deletable(kind, name)
+            candidate = self.intent.without(kind, name)
+            if validate_only:
+                return await self._preview(candidate)
+            self._check_writable()
+            await self._store.delete(kind, name)
+            self.intent = candidate
+            await self._planner.submit(_deleted(kind, name))
+            return None
+
+        return await self._in_turn(turn)
+
+    async def order(self, kind: OrderKind, name: str, ordered_by: str) -> Order:
+        """Have something done once at a node, or at both ends of a link."""
+
+        async def turn() -> Order:
+            nodes, link = self._addressees(kind, name)
+            self._check_writable()
+            self._check_orderable(kind, link)
+            order = Order(OrderId(secrets.token_hex(16)), kind, nodes, link, time.time(), ordered_by)
+            await self._store.put_order(order)
+            await self._planner.submit(OrderPut(order))
+            return order
+
+        return await self._in_turn(turn)
+
+    def _addressees(self, kind: OrderKind, name: str) -> tuple[tuple[NodeName, ...], LinkName]:
+        if kind is OrderKind.NODE_ZEROIZE:
+            return (NodeName(self.intent.get(types_pb2.Node, name).name),), LinkName("")
+        link = self.intent.get(types_pb2.Link, name)
+        return (NodeName(link.a_node), NodeName(link.b_node)), LinkName(name)
+
+    def _check_orderable(self, kind: OrderKind, link: LinkName) -> None:
+        waiting = self._planner.orders()
+        if len(waiting) >= MAX_ORDERS:
+            raise PreconditionError(f"{MAX_ORDERS} orders wait already; `keyweave status` says for whom")
+        if kind is OrderKind.LINK_CLEAR and any(
+            view.order.kind is OrderKind.LINK_DESTROY and view.order.link == link for view in waiting
+        ):
+            raise PreconditionError(
+                f"an order to destroy what link '{link}' gave still waits for an end of it; it cannot be "
+                "cleared until that is done"
+            )
+
+    async def _in_turn(self, change: Callable[[], Awaitable[Result]]) -> Result:
+        """Run one change to its end even if its caller hangs up: stored and handled go together."""
+
+        async def run() -> Result:
+            async with self._turn:
+                return await change()
+
+        task = asyncio.create_task(run(), name="intent-change")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _put(self, spec: SpecType, *, validate_only: bool) -> Changed[SpecType]:
+        check(self.intent, spec)
+        warnings: tuple[str, ...] = ()
+        if isinstance(spec, types_pb2.Stream):
+            # In a thread: in a large network the search for disjoint paths takes long.
+            snapshot = self._planner.snapshot()
+            warnings = await asyncio.to_thread(warnings_for, snapshot, stream_of(spec))
+        if validate_only:
+            return Changed(spec, await self._preview(self.intent.put(spec)), warnings)
+        self._check_writable()
+        stored = await self._store.put(spec)
+        self.intent = self.intent.put(stored)
+        await self._planner.submit(_put(stored, warnings))
+        return Changed(stored, warnings=warnings)
+
+    async def _preview(self, candidate: Intent) -> admin_pb2.Plan:
+        snapshot, present = self._planner.snapshot(), self._planner.plan()
+        plan = await in_thread(lambda: plan_under(candidate, snapshot, present), "preview")
+        return plan_message(plan, 0.0)
+
+    def _check_writable(self) -> None:
+        if self._planner.read_only:
+            raise PreconditionError(
+                "the controller is read-only: agents have seen a higher epoch than its database, which must "
+                "be an old copy; run `keyweave controller raise-epoch --to EPOCH --confirm`, then restart it"
+            )
+
+    def _check_deletable(self, kind: type[Spec], name: str) -> None:
+        if kind is types_pb2.Node:
+            check_unused(self.intent, NodeName(name))
+        elif kind is types_pb2.Link and not self.intent.links[LinkName(name)].maintenance:
+            streams = _streams_over(self._planner.plan(), LinkName(name))
+            if streams:
+                raise PreconditionError(
+                    f"link '{name}' is planned for {', '.join(streams)}; move them off first "
+                    f"(keyweave link update {name} --maintenance), then delete it"
+                )
+
+
+def _streams_over(plan: Plan, link: LinkName) -> tuple[str, ...]:
+    return tuple(
+        f"stream '{name}'"
+        for name in sorted(plan.streams)
+        if any(link in path.links for group in plan.streams[name].path_sets for path in group.paths)
+    )
+
+
+def _copy(spec: SpecType) -> SpecType:
+    copy = type(spec)()
+    copy.CopyFrom(spec)
+    return copy
+
+
+def _masked(present: SpecType, given: SpecType, mask: Sequence[str]) -> SpecType:
+    """`present` with the fields in `mask` as `given` has them."""
+    allowed = [f.name for f in present.DESCRIPTOR.fields if f.name not in _NOT_UPDATED]
+    kind = kind_name(type(present))
+    found = [
+        Violation(
+            "update_mask",
+            f"'{path}' cannot be updated; a new name is a new {kind}"
+            if path == "name"
+            else f"'{path}' is no field of a {kind} that can be updated; these are: {', '.join(allowed)}",
+        )
+        for path in mask
+        if path not in allowed
+    ]
+    if not mask:
+        found.append(Violation("update_mask", f"names no field; name one or more of: {', '.join(allowed)}"))
+    if found:
+        raise InvalidInputError(found)
+    changed = _copy(present)
+    for path in mask:
+        changed.ClearField(path)
+    chosen = _copy(given)
+    for path in set(allowed) - set(mask):
+        chosen.ClearField(path)
+    chosen.ClearField("revision")
+    cast("Message", changed).MergeFrom(chosen)
+    return changed
+
+
+def _put(spec: Spec, warnings: tuple[str, ...]) -> IntentStimulus:
+    if isinstance(spec, types_pb2.Node):
+        return NodePut(node_of(spec))
+    if isinstance(spec, types_pb2.Link):
+        return LinkPut(link_of(spec))
+    return StreamPut(stream_of(spec), warnings)
+
+
+def _deleted(kind: type[Spec], name: str) -> IntentStimulus:
+    if kind is types_pb2.Node:
+        return NodeDeleted(NodeName(name))
+    if kind is types_pb2.Link:
+        return LinkDeleted(LinkName(name))
+    return StreamDeleted(StreamName(name))

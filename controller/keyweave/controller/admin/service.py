@@ -1,0 +1,371 @@
+# ruff: noqa: N802  # gRPC names its methods
+"""The admin API: what operators and their tools call."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from keyweave.common import log
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.identity import Identity
+from keyweave.common.names import LinkName, NodeName, StreamName, is_name
+from keyweave.common.validation import check, violations
+from keyweave.controller.admin.changes import Changes, Planner
+from keyweave.controller.admin.event_hub import EventHub
+from keyweave.controller.admin.ledgers import ledger_query, merged
+from keyweave.controller.admin.messages import (
+    event_message,
+    link_state,
+    node_status,
+    order_message,
+    plan_message,
+    stream_status,
+)
+from keyweave.controller.events import Event
+from keyweave.controller.inspection import Inspection
+from keyweave.controller.intent import Intent
+from keyweave.controller.orders import OrderKind
+from keyweave.controller.routing.explain import explain
+from keyweave.controller.security import admit
+from keyweave.controller.store import Store
+from keyweave.controller.topology import Path, StreamPlan
+from keyweave.controller.views import LinkStateView, NodeView, StreamView
+from keyweave.v1 import admin_pb2, admin_pb2_grpc, types_pb2
+
+DEFAULT_PAGE_SIZE = 1000
+# A grpc.aio servicer context; the generated stubs know only one that is synchronous as well.
+Context = Any
+Item = TypeVar("Item")
+
+
+class ControllerView(Planner, Protocol):
+    """What the admin API sees of the controller; implemented beside the core."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under which the controller leads."""
+
+    @property
+    def warming_up(self) -> bool:
+        """The stored plan stands until links have reported."""
+
+    @property
+    def planned_at(self) -> float:
+        """When the plan in force was made, unix seconds."""
+
+    @property
+    def events(self) -> EventHub:
+        """Where events are published."""
+
+    @property
+    def inspection(self) -> Inspection:
+        """Where agents are asked."""
+
+    def node(self, name: NodeName) -> NodeView | None:
+        """What is known of a node."""
+
+    def link(self, name: LinkName) -> LinkStateView | None:
+        """What is known of a link."""
+
+    def stream(self, name: StreamName) -> StreamView | None:
+        """What is known of a stream."""
+
+
+class AdminService(admin_pb2_grpc.AdminServiceServicer):
+    """Answers operators and viewers. Errors go through keyweave.common.grpc_errors.ErrorInterceptor."""
+
+    def __init__(self, store: Store, intent: Intent, view: ControllerView) -> None:
+        self._store = store
+        self._view = view
+        self._changes = Changes(store, intent, view)
+
+    async def close(self) -> None:
+        """Finish what has begun. Call after the server has stopped taking calls."""
+        await self._changes.close()
+
+    # ---- nodes -------------------------------------------------------------------------------------
+
+    async def CreateNode(
+        self, request: admin_pb2.CreateNodeRequest, context: Context
+    ) -> admin_pb2.CreateNodeResponse:
+        """Create a node."""
+        _enter("CreateNode", request, context)
+        done = await self._changes.create(request.node, validate_only=request.validate_only)
+        return admin_pb2.CreateNodeResponse(node=done.spec, plan=done.plan)
+
+    async def GetNode(self, request: admin_pb2.GetNodeRequest, context: Context) -> admin_pb2.GetNodeResponse:
+        """One node."""
+        _enter("GetNode", request, context)
+        return admin_pb2.GetNodeResponse(node=self._node(self._intent.get(types_pb2.Node, request.name)))
+
+    async def ListNodes(
+        self, request: admin_pb2.ListNodesRequest, context: Context
+    ) -> admin_pb2.ListNodesResponse:
+        """Nodes by name."""
+        _enter("ListNodes", request, context)
+        page, more = _page(self._intent.nodes, request.page_size, request.page_token)
+        return admin_pb2.ListNodesResponse(nodes=[self._node(spec) for spec in page], next_page_token=more)
+
+    async def UpdateNode(
+        self, request: admin_pb2.UpdateNodeRequest, context: Context
+    ) -> admin_pb2.UpdateNodeResponse:
+        """Change fields of a node."""
+        _enter_update("UpdateNode", "node", request, context)
+        done = await self._changes.update(
+            request.node, request.update_mask.paths, validate_only=request.validate_only
+        )
+        return admin_pb2.UpdateNodeResponse(node=done.spec, plan=done.plan)
+
+    async def DeleteNode(
+        self, request: admin_pb2.DeleteNodeRequest, context: Context
+    ) -> admin_pb2.DeleteNodeResponse:
+        """Delete a node that nothing uses."""
+        _enter("DeleteNode", request, context)
+        plan = await self._changes.delete(types_pb2.Node, request.name, validate_only=request.validate_only)
+        return admin_pb2.DeleteNodeResponse(plan=plan)
+
+    # ---- links -------------------------------------------------------------------------------------
+
+    async def CreateLink(
+        self, request: admin_pb2.CreateLinkRequest, context: Context
+    ) -> admin_pb2.CreateLinkResponse:
+        """Create a link."""
+        _enter("CreateLink", request, context)
+        done = await self._changes.create(request.link, validate_only=request.validate_only)
+        return admin_pb2.CreateLinkResponse(link=done.spec, plan=done.plan)
+
+    async def GetLink(self, request: admin_pb2.GetLinkRequest, context: Context) -> admin_pb2.GetLinkResponse:
+        """One link."""
+        _enter("GetLink", request, context)
+        return admin_pb2.GetLinkResponse(link=self._link(self._intent.get(types_pb2.Link, request.name)))
+
+    async def ListLinks(
+        self, request: admin_pb2.ListLinksRequest, context: Context
+    ) -> admin_pb2.ListLinksResponse:
+        """Links by name."""
+        _enter("ListLinks", request, context)
+        page, more = _page(self._intent.links, request.page_size, request.page_token)
+        return admin_pb2.ListLinksResponse(links=[self._link(spec) for spec in page], next_page_token=more)
+
+    async def UpdateLink(
+        self, request: admin_pb2.UpdateLinkRequest, context: Context
+    ) -> admin_pb2.UpdateLinkResponse:
+        """Change fields of a link."""
+        _enter_update("UpdateLink", "link", request, context)
+        done = await self._changes.update(
+            request.link, request.update_mask.paths, validate_only=request.validate_only
+        )
+        return admin_pb2.UpdateLinkResponse(link=done.spec, plan=done.plan)
+
+    async def DeleteLink(
+        self, request: admin_pb2.DeleteLinkRequest, context: Context
+    ) -> admin_pb2.DeleteLinkResponse:
+        """Delete a link that is in maintenance or not planned for anything."""
+        _enter("DeleteLink", request, context)
+        plan = await self._changes.delete(types_pb2.Link, request.name, validate_only=request.validate_only)
+        return admin_pb2.DeleteLinkResponse(plan=plan)
+
+    # ---- streams -----------------------------------------------------------------------------------
+
+    async def CreateStream(
+        self, request: admin_pb2.CreateStreamRequest, context: Context
+    ) -> admin_pb2.CreateStreamResponse:
+        """Create a stream. Once this has answered, the stream survives the controller's death."""
+        _enter("CreateStream", request, context)
+        done = await self._changes.create(request.stream, validate_only=request.validate_only)
+        return admin_pb2.CreateStreamResponse(stream=done.spec, plan=done.plan, warnings=done.warnings)
+
+    async def GetStream(
+        self, request: admin_pb2.GetStreamRequest, context: Context
+    ) -> admin_pb2.GetStreamResponse:
+        """One stream."""
+        _enter("GetStream", request, context)
+        spec = self._intent.get(types_pb2.Stream, request.name)
+        return admin_pb2.GetStreamResponse(stream=self._stream(spec))
+
+    async def ListStreams(
+        self, request: admin_pb2.ListStreamsRequest, context: Context
+    ) -> admin_pb2.ListStreamsResponse:
+        """Streams by name."""
+        _enter("ListStreams", request, context)
+        page, more = _page(self._intent.streams, request.page_size, request.page_token)
+        streams = [self._stream(spec) for spec in page]
+        return admin_pb2.ListStreamsResponse(streams=streams, next_page_token=more)
+
+    async def UpdateStream(
+        self, request: admin_pb2.UpdateStreamRequest, context: Context
+    ) -> admin_pb2.UpdateStreamResponse:
+        """Change fields of a stream."""
+        _enter_update("UpdateStream", "stream", request, context)
+        done = await self._changes.update(
+            request.stream, request.update_mask.paths, validate_only=request.validate_only
+        )
+        return admin_pb2.UpdateStreamResponse(stream=done.spec, plan=done.plan, warnings=done.warnings)
+
+    async def DeleteStream(
+        self, request: admin_pb2.DeleteStreamRequest, context: Context
+    ) -> admin_pb2.DeleteStreamResponse:
+        """Delete a stream."""
+        _enter("DeleteStream", request, context)
+        plan = await self._changes.delete(types_pb2.Stream, request.name, validate_only=request.validate_only)
+        return admin_pb2.DeleteStreamResponse(plan=plan)
+
+    # ---- the network -------------------------------------------------------------------------------
+
+    async def ExplainStream(
+        self, request: admin_pb2.ExplainStreamRequest, context: Context
+    ) -> admin_pb2.ExplainStreamResponse:
+        """Why a stream is routed as it is, and who can see its keys."""
+        _enter("ExplainStream", request, context)
+        spec = self._intent.get(types_pb2.Stream, request.name)
+        name = StreamName(request.name)
+        plan = self._view.plan()
+        return admin_pb2.ExplainStreamResponse(
+            status=self._stream(spec),
+            trusted_nodes=sorted(_trusted_nodes(plan.streams.get(name))),
+            lines=explain(self._view.snapshot(), plan, name),
+        )
+
+    async def GetPlan(self, request: admin_pb2.GetPlanRequest, context: Context) -> admin_pb2.GetPlanResponse:
+        """The plan in force."""
+        _enter("GetPlan", request, context)
+        return admin_pb2.GetPlanResponse(plan=plan_message(self._view.plan(), self._view.planned_at))
+
+    async def GetStatus(
+        self, request: admin_pb2.GetStatusRequest, context: Context
+    ) -> admin_pb2.GetStatusResponse:
+        """The whole network at a glance."""
+        _enter("GetStatus", request, context)
+        intent = self._intent
+        return admin_pb2.GetStatusResponse(
+            epoch=self._view.epoch,
+            read_only=self._view.read_only,
+            warming_up=self._view.warming_up,
+            plan_version=self._view.plan().version,
+            nodes=[self._node(intent.nodes[name]) for name in sorted(intent.nodes)],
+            links=[self._link(intent.links[name]) for name in sorted(intent.links)],
+            streams=[self._stream(intent.streams[name]) for name in sorted(intent.streams)],
+            orders=[order_message(view.order, view.waiting_for) for view in self._view.orders()],
+        )
+
+    async def WatchEvents(
+        self, request: admin_pb2.WatchEventsRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.WatchEventsResponse]:
+        """Past events, then live ones; none is missed or sent twice in between."""
+        _enter("WatchEvents", request, context)
+        hub = self._view.events
+        with hub.subscribe() as live:
+            # No await between these two: what is not among the past will come live.
+            past = tuple(hub.recent)
+            for event in await self._with_stored(past, request.past):
+                yield admin_pb2.WatchEventsResponse(event=event_message(event))
+            if not request.past_only:
+                async for event in live:
+                    yield admin_pb2.WatchEventsResponse(event=event_message(event))
+
+    # ---- orders and lookups ------------------------------------------------------------------------
+
+    async def ClearLink(
+        self, request: admin_pb2.ClearLinkRequest, context: Context
+    ) -> admin_pb2.ClearLinkResponse:
+        """Let both ends use what they hold in quarantine."""
+        caller = _enter("ClearLink", request, context)
+        return admin_pb2.ClearLinkResponse(
+            order=await self._order(OrderKind.LINK_CLEAR, request.name, caller)
+        )
+
+    async def DestroyLink(
+        self, request: admin_pb2.DestroyLinkRequest, context: Context
+    ) -> admin_pb2.DestroyLinkResponse:
+        """Have both ends destroy what the link gave them."""
+        caller = _enter("DestroyLink", request, context)
+        order = await self._order(OrderKind.LINK_DESTROY, request.name, caller)
+        return admin_pb2.DestroyLinkResponse(order=order)
+
+    async def ZeroizeNode(
+        self, request: admin_pb2.ZeroizeNodeRequest, context: Context
+    ) -> admin_pb2.ZeroizeNodeResponse:
+        """Have a node destroy all key material."""
+        caller = _enter("ZeroizeNode", request, context)
+        order = await self._order(OrderKind.NODE_ZEROIZE, request.name, caller)
+        return admin_pb2.ZeroizeNodeResponse(order=order)
+
+    async def ShowLedger(  # type: ignore[override]  # it writes, so that a caller who goes ends it at once
+        self, request: admin_pb2.ShowLedgerRequest, context: Context
+    ) -> None:
+        """What became of a stream's keys, from both its ends."""
+        caller = _enter("ShowLedger", request, context)
+        stream = self._intent.get(types_pb2.Stream, request.stream)
+        query = ledger_query(request)
+        log.get().info("ledger_shown", operator=caller.name, stream=stream.name)
+        ends = (NodeName(stream.source_node), NodeName(stream.target_node))
+        async with aclosing(merged(self._view.inspection, ends, query)) as answers:
+            async for answer in answers:
+                await context.write(answer)
+
+    async def _order(self, kind: OrderKind, name: str, caller: Identity) -> admin_pb2.Order:
+        order = await self._changes.order(kind, name, caller.name)
+        waiting = {view.order.order_id: view.waiting_for for view in self._view.orders()}
+        return order_message(order, waiting.get(order.order_id, ()))
+
+    async def _with_stored(self, recent: tuple[Event, ...], count: int) -> tuple[Event, ...]:
+        """The newest `count` events: those of this process, and before them what the store has."""
+        missing = count - len(recent)
+        if missing > 0:
+            stored = await self._store.recent_events(missing, before=recent[0].id if recent else None)
+            recent = (*stored, *recent)
+        return recent[len(recent) - count :] if count < len(recent) else recent
+
+    @property
+    def _intent(self) -> Intent:
+        return self._changes.intent
+
+    def _node(self, spec: types_pb2.Node) -> admin_pb2.NodeStatus:
+        return node_status(spec, self._view.node(NodeName(spec.name)))
+
+    def _link(self, spec: types_pb2.Link) -> admin_pb2.LinkState:
+        return link_state(spec, self._view.link(LinkName(spec.name)))
+
+    def _stream(self, spec: types_pb2.Stream) -> admin_pb2.StreamStatus:
+        return stream_status(spec, self._view.stream(StreamName(spec.name)))
+
+
+def _enter(rpc: str, request: Message, context: Context) -> Identity:
+    """Who is calling comes first: a stranger learns nothing about what would be valid."""
+    caller = admit(context, rpc)
+    check(request)
+    return caller
+
+
+def _enter_update(rpc: str, field: str, request: Any, context: Context) -> None:
+    """The same for an update, where only what the mask names counts; the rest need not even be filled in."""
+    admit(context, rpc)
+    counts = {f"{field}.{name}" for name in ("name", *request.update_mask.paths)}
+    found = [
+        violation
+        for violation in violations(request)
+        if not violation.field.startswith(f"{field}.") or violation.field.partition("[")[0] in counts
+    ]
+    if found:
+        raise InvalidInputError(found)
+
+
+def _page(items: Mapping[Any, Item], size: int, token: str) -> tuple[list[Item], str]:
+    """Items whose names come after `token`, and the token for the next page.
+
+    Names rather than positions: what is created or deleted between two pages shifts nothing.
+    """
+    if token and not is_name(token):
+        raise InvalidInputError.of("page_token", f"'{token}' is not the next_page_token of an earlier page")
+    size = size or DEFAULT_PAGE_SIZE
+    names = [name for name in sorted(items) if name > token]
+    return [items[name] for name in names[:size]], names[size - 1] if len(names) > size else ""
+
+
+def _trusted_nodes(plan: StreamPlan | None) -> set[NodeName]:
+    paths: list[Path] = [
+        path for group in (plan.path_sets if plan else ()) if group.rank == 0 for path in group.paths
+    ]
+    return {node for path in paths for node in path.trusted_nodes}

@@ -1,0 +1,1 @@
+"""Step 2: samples of both ends of a link become one estimate with a condition."""

@@ -1,0 +1,312 @@
+"""What is remembered of one link: the measurements of both ends and what agents reported of it.
+
+A track is an immutable value. `observe`, `report` and `pool_reported` put something in; what is made of
+it is decided in `conditions` and told by `estimate`.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from keyweave.common.errors import InvalidInputError
+from keyweave.common.names import LinkName, NodeName
+from keyweave.controller.estimate.agreement import Intake, Mark
+from keyweave.controller.estimate.signals import (
+    LEAST_BITS,
+    NOTHING_MEASURED,
+    Rows,
+    Signals,
+    mean_changed,
+    qber_changed,
+)
+from keyweave.controller.estimate.windows import BatchSums, weights
+from keyweave.controller.samples import EndSamples
+from keyweave.controller.topology import Condition, Link, Status
+
+# A QBER that rises by more than this above the baseline is followed back to where it began to; half of
+# the jump that is worth a suspicion, as Page (1954) has it for a change of known size.
+_QBER_RISE = 0.01
+LEAST_BASELINE_BITS = 1000.0
+# An end that makes key for so long has recovered, whether or not its agent says so (it may have
+# restarted and forgotten). Longer than the second over which devices judge themselves.
+_PROVEN_BY_SECONDS = 2.0
+# A slow device is given time constants and staleness of so many of its own rows.
+_SLOW_ROWS = 8
+_BASELINE_ROWS = 40
+_STALE_ROWS = 3
+
+
+class EndEvent(StrEnum):
+    """What an agent reports of its end of a link."""
+
+    LOSS_OF_SIGNAL = "loss_of_signal"
+    DEVICE_FAULT = "device_fault"
+    QBER_ABORT = "qber_abort"
+    RESTORED = "restored"
+
+
+class Cause(StrEnum):
+    """Why a link is DOWN or SUSPECT."""
+
+    SIGNAL = "signal"
+    DEVICE = "device"
+    QBER = "qber"
+    INTERCEPTION = "interception"
+    DISAGREEMENT = "disagreement"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """Thresholds and times that a link is judged by."""
+
+    abort_qber_ratio: float = 0.11
+    degraded_qber_ratio: float = 0.088
+    # DEGRADED ends, and the hold-down after an abort begins, once QBER is below this share of the threshold.
+    leave_ratio: float = 0.9
+    maintenance: bool = False
+    stale_after_seconds: float = 3.0
+    # Hold-down after the first fault; doubled by each further one within `flap_window_seconds`.
+    hold_down_seconds: float = 5.0
+    hold_down_max_seconds: float = 300.0
+    flap_window_seconds: float = 300.0
+    # Time constants: of what is reported, of what reacts to a change, of what a change is seen against.
+    ewma_seconds: float = 10.0
+    fast_seconds: float = 1.0
+    baseline_seconds: float = 60.0
+    # How long the ends' measurements, or what their pools take in, must disagree before it is said. A pool
+    # that is opened anew at one end shows in the intake for up to two of its windows.
+    disagree_seconds: float = 5.0
+    intake_disagree_seconds: float = 20.0
+
+    def of(self, link: Link) -> "LinkLimits":
+        """These limits with the operator's own for `link`."""
+        return replace(
+            self,
+            abort_qber_ratio=link.abort_qber_ratio,
+            degraded_qber_ratio=link.degraded_qber_ratio,
+            maintenance=link.maintenance,
+        )
+
+
+_NO_INTAKE = Intake()
+
+
+class EndTrack(NamedTuple):
+    """One end of a link."""
+
+    node: NodeName
+    # When the controller last heard of this end, by its own clock.
+    seen_at: float | None = None
+    # When the last row ended, by the agent's clock.
+    measured_until: float | None = None
+    interval_seconds: float = 0.0
+    status: Status | None = None
+    fast: Signals = NOTHING_MEASURED
+    slow: Signals = NOTHING_MEASURED
+    baseline: Signals = NOTHING_MEASURED
+    # By how many errors the QBER has exceeded the baseline by `_QBER_RISE`, and since when, by the agent's
+    # clock; 0 and None while it has not.
+    risen_errors: float = 0.0
+    rising_since: float | None = None
+    # A single row that alone proves QBER at or above the abort threshold; until it is assessed.
+    alarm: str = ""
+    # The fault that the agent reported and that has not ended, and its words.
+    fault: EndEvent | None = None
+    fault_reason: str = ""
+    # How long the end has made key since.
+    producing_seconds: float = 0.0
+    # What the agent says of its pool; None until it has.
+    pool_bits: int | None = None
+    intake: Intake = _NO_INTAKE
+
+    def stale_at(self, limits: LinkLimits) -> float:
+        """When this end counts as stale unless it is heard of before."""
+        if self.seen_at is None:
+            return -math.inf
+        return self.seen_at + max(limits.stale_after_seconds, _STALE_ROWS * self.interval_seconds)
+
+
+class LinkTrack(NamedTuple):
+    """One link: both ends, its condition, and what decides when that changes."""
+
+    link: LinkName
+    ends: tuple[EndTrack, EndTrack]
+    condition: Condition
+    # When the condition began, Unix seconds.
+    since: float
+    reason: str
+    evidence: tuple[str, ...] = ()
+    # Why it is DOWN or SUSPECT, and in which words; the cause stays until the hold-down is over.
+    cause: Cause | None = None
+    fault_reason: str = ""
+    # When the fault ended and the hold-down began.
+    recovering_since: float | None = None
+    # Faults within the flap window, and when the last one was over.
+    flaps: int = 0
+    recovered_at: float = -math.inf
+    # Since when the link is suspected: from when on its key may be known to others, and why; 0 and empty
+    # while it is not SUSPECT. They stay as they are while it is, for they stand in policies.
+    suspect_since: float = 0.0
+    suspect_reason: str = ""
+    # Since when the ends contradict each other in what they measure, and in what their pools take in; in
+    # which words, once that has lasted; and whether one of them may be hiding an eavesdropper.
+    disagree_since: float | None = None
+    intake_disagree_since: float | None = None
+    disagreement: str = ""
+    is_grave: bool = False
+    assessed_at: float = -math.inf
+
+    def end(self, node: NodeName) -> EndTrack:
+        """The end at `node`; InvalidInputError where the link does not end there."""
+        return self.ends[self._index(node)]
+
+    def with_end(self, end: EndTrack) -> "LinkTrack":
+        """The same link with one end replaced."""
+        a, b = self.ends
+        return self._replace(ends=(end, b) if self._index(end.node) == 0 else (a, end))
+
+    def _index(self, node: NodeName) -> int:
+        for index, end in enumerate(self.ends):
+            if end.node == node:
+                return index
+        a, b = self.ends
+        raise InvalidInputError.of(
+            "link", f"'{self.link}' runs from '{a.node}' to '{b.node}'; '{node}' cannot measure it"
+        )
+
+
+def fresh(link: LinkName, a: NodeName, b: NodeName, now: float) -> LinkTrack:
+    """A link nothing is known of yet: it keeps what runs, and takes nothing new."""
+    return LinkTrack(link, (EndTrack(a), EndTrack(b)), Condition.STALE, now, "no telemetry yet")
+
+
+def observe(track: LinkTrack, samples: EndSamples, limits: LinkLimits, now: float) -> LinkTrack:
+    """The track with one end's samples in it.
+
+    Rows advance time by the agent's clock; a gap before them lets the past fade, a step back does not.
+    """
+    end = track.end(samples.node)
+    before, until = end.measured_until, samples.end
+    end = end._replace(
+        seen_at=now,
+        measured_until=until,
+        interval_seconds=samples.interval_seconds,
+        status=samples.status,
+    )
+    if samples.status is Status.OFF:
+        # Without a signal the columns hold noise.
+        return track.with_end(end._replace(producing_seconds=0.0))
+    gap = 0.0 if before is None else max(0.0, samples.start - before)
+    # While something is wrong the baseline stands: what the change is seen against must not follow it.
+    end = _measured(end, samples, limits, gap, learning=track.cause is None)
+    return track.with_end(end if end.fault is None else _proven(end, samples))
+
+
+_FAST, _SLOW, _BASELINE = range(3)
+
+
+def _measured(
+    end: EndTrack, samples: EndSamples, limits: LinkLimits, gap_seconds: float, *, learning: bool
+) -> EndTrack:
+    interval = samples.interval_seconds
+    time_constants = (
+        limits.fast_seconds,
+        max(limits.ewma_seconds, _SLOW_ROWS * interval),
+        max(limits.baseline_seconds, _BASELINE_ROWS * interval),
+    )
+    batch = weights(samples.rows, interval, time_constants)
+    fades = batch.fades
+    if gap_seconds > 0.0:
+        gaps = (math.exp(-gap_seconds / seconds) for seconds in time_constants)
+        fades = tuple(fade * gap for fade, gap in zip(fades, gaps, strict=True))
+    rows = Rows(samples, batch)
+    fast = rows.fold(end.fast, _FAST, fades[_FAST])
+    slow = rows.fold(end.slow, _SLOW, fades[_SLOW], detectors=False)
+    baseline = end.baseline
+    risen, since = _risen(end, rows.sums, samples.start)
+    if learning:
+        baseline = rows.fold(baseline, _BASELINE, fades[_BASELINE], rate=False)
+    # After a step the past says nothing. All fast windows begin together, so that what moved with the
+    # QBER is seen as freshly as the QBER itself.
+    if qber_changed(fast.qber, slow.qber):
+        anew = rows.fold(NOTHING_MEASURED, _FAST, 0.0)
+        fast = anew if anew.qber.effective_bits >= LEAST_BITS else fast
+        slow = slow._replace(qber=fast.qber)
+    if mean_changed(fast.skr_bps, slow.skr_bps):
+        slow = slow._replace(skr_bps=fast.skr_bps)
+    return end._replace(
+        fast=fast,
+        slow=slow,
+        baseline=baseline,
+        risen_errors=risen,
+        rising_since=since,
+        alarm=rows.alarm(end.node, limits.abort_qber_ratio) or end.alarm,
+    )
+
+
+def _risen(end: EndTrack, sums: BatchSums, start: float) -> tuple[float, float | None]:
+    """By how many errors the QBER has risen above the baseline, and since when: Page's cumulative sum.
+
+    The sum is 0 while nothing has changed; where it last left 0 is where the change most likely began.
+    """
+    before = end.baseline.qber
+    if before.effective_bits < LEAST_BASELINE_BITS or not sums.bits:
+        return end.risen_errors, end.rising_since
+    risen = end.risen_errors + sums.errors - (before.ratio + _QBER_RISE) * sums.bits
+    if risen <= 0.0:
+        return 0.0, None
+    return risen, start if end.rising_since is None else end.rising_since
+
+
+def _proven(end: EndTrack, samples: EndSamples) -> EndTrack:
+    """Drop a reported fault once the end has made key for long enough to prove that it is over."""
+    makes_key = (
+        samples.status is Status.ACTIVE and samples.skr_bps.size > 0 and bool((samples.skr_bps > 0).all())
+    )
+    if not makes_key:
+        return end._replace(producing_seconds=0.0)
+    producing = end.producing_seconds + samples.rows * samples.interval_seconds
+    if producing < _PROVEN_BY_SECONDS:
+        return end._replace(producing_seconds=producing)
+    return end._replace(fault=None, fault_reason="", producing_seconds=0.0)
+
+
+def report(track: LinkTrack, kind: EndEvent, node: NodeName, reason: str, now: float) -> LinkTrack:
+    """The track with what the agent at `node` reported of its end."""
+    end = track.end(node)
+    if kind is EndEvent.RESTORED:
+        return track.with_end(end._replace(seen_at=now, fault=None, fault_reason="", producing_seconds=0.0))
+    return track.with_end(end._replace(seen_at=now, fault=kind, fault_reason=reason, producing_seconds=0.0))
+
+
+def pool_reported(track: LinkTrack, node: NodeName, *, usable_bits: int, intake_bits_total: int) -> LinkTrack:
+    """The track with one end's pool level.
+
+    It says nothing of the quantum channel, so it does not keep the link from STALE.
+    """
+    end = track.end(node)
+    intake = end.intake
+    if end.measured_until is not None:
+        mark = Mark(end.measured_until, intake_bits_total)
+        intake = intake.taken(mark, producing=end.status is Status.ACTIVE)
+    return track.with_end(end._replace(pool_bits=usable_bits, intake=intake))
+
+
+def forget_measurements(track: LinkTrack, *, baseline: bool) -> LinkTrack:
+    """The track as before the first sample, for a new beginning; `baseline` forgets that as well."""
+    a, b = (
+        end._replace(
+            fast=NOTHING_MEASURED,
+            slow=NOTHING_MEASURED,
+            baseline=NOTHING_MEASURED if baseline else end.baseline,
+            risen_errors=0.0,
+            rising_since=None,
+            alarm="",
+            intake=_NO_INTAKE if baseline else _NO_INTAKE._replace(rate_bps=end.intake.rate_bps),
+        )
+        for end in track.ends
+    )
+    return track._replace(
+        ends=(a, b), intake_disagree_since=None, disagree_since=None, disagreement="", is_grave=False
+    )
