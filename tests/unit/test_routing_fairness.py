@@ -1,12 +1,16 @@
 """Allocation against an exact reference: arc flows instead of path sets, solved to the lexicographic end."""
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keyweave.common.names import StreamName
 from keyweave.controller.routing import OVERHEAD, plan_streams
+from keyweave.controller.routing import plan as planning
 from keyweave.controller.topology import Snapshot
+from tests.bench.networks import surfnet, vtlwavenet2011
 from tests.unit.exact_max_min import scores
 from tests.unit.networks import grid, random_network, random_streams, ring, snapshot, stream
 
@@ -58,3 +62,18 @@ def test_links_a_million_times_apart_in_rate_are_both_shared_exactly() -> None:
     assert rates[StreamName("s1")] == pytest.approx(0.7 / OVERHEAD, rel=1e-3)
     assert rates[StreamName("s2")] == pytest.approx(0.7 / OVERHEAD, rel=1e-3)
     assert rates[StreamName("s3")] == pytest.approx(740_000 / OVERHEAD, rel=1e-3)
+
+
+@pytest.mark.parametrize("network", [surfnet(200), vtlwavenet2011(200)], ids=["Surfnet", "VtlWavenet2011"])
+def test_on_real_networks_the_worst_stream_is_within_a_fiftieth_of_exact(network: Snapshot) -> None:
+    assert min(scores(network, plan_streams(network, None, 1)).values()) >= 0.98
+
+
+def test_a_class_too_large_to_share_exactly_gets_most_of_it_nevertheless() -> None:
+    network = surfnet(200)
+    with patch.object(planning, "EXACT_STREAMS", 0):
+        shares = sorted(scores(network, plan_streams(network, None, 1)).values())
+    # Far from exact for the worst; see docs/adr/0011-planner.md.
+    assert shares[0] >= 0.2
+    assert shares[len(shares) // 20] >= 0.6
+    assert shares[len(shares) // 2] >= 0.9

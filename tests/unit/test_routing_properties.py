@@ -1,5 +1,6 @@
 """What holds of every plan, whatever the network, the streams, and what happened before."""
 
+import re
 from dataclasses import replace
 from itertools import groupby, pairwise
 from unittest.mock import patch
@@ -88,6 +89,16 @@ def links_in_use(plan: Plan, name: StreamName) -> set[LinkName]:
     return {link for one in sets for path in one.paths for link in path.links}
 
 
+def room_for(network: Snapshot, plan: Plan, name: StreamName) -> float:
+    """How much more the sets that a stream uses could carry, bit/s of link key."""
+    loads = link_load(plan)
+    sets = (one for one in plan.streams[name].path_sets if one.rank == 0)
+    return max(
+        min(network.links[link].usable_rate_bps - loads[link] for path in one.paths for link in path.links)
+        for one in sets
+    )
+
+
 def assert_path_is_allowed(network: Snapshot, wanted: Stream, path: Path, *, newly: bool) -> None:
     assert (path.nodes[0], path.nodes[-1]) == (wanted.source, wanted.target)
     assert len(set(path.nodes)) == len(path.nodes)
@@ -146,6 +157,35 @@ def assert_sound(network: Snapshot, plan: Plan, stale: frozenset[LinkName] = fro
 @given(networks())
 def test_a_plan_keeps_every_limit_of_links_nodes_and_streams(network: Snapshot) -> None:
     assert_sound(network, plan_streams(network, None, 1))
+
+
+@relaxed
+@given(networks(), st.data())
+def test_a_class_that_is_shared_roughly_keeps_every_limit_too(network: Snapshot, data: st.DataObject) -> None:
+    link = data.draw(st.sampled_from(sorted(network.links)))
+    after = change(network, link, Condition.DOWN)
+    with patch.object(planning, "EXACT_STREAMS", 0):
+        before = plan_streams(network, None, 1)
+        assert_sound(network, before)
+        assert_sound(after, plan_streams(after, before, 2))
+
+
+@relaxed
+@given(networks())
+def test_more_of_the_links_that_an_explanation_names_raises_the_rate(network: Snapshot) -> None:
+    plan = plan_streams(network, None, 1)
+    for name in network.streams:
+        for line in explain(network, plan, name):
+            named = re.search(r"more key on (.*) would raise the rate", line)
+            if named is None:
+                continue
+            links = dict(network.links)
+            for link in map(LinkName, named.group(1).split(" and ")):
+                more = links[link].usable_rate_bps * 1.5
+                links[link] = replace(links[link], usable_rate_bps=more)
+            alone = replace(network, links=links)
+            # What the others have stays theirs: the stream takes the room that the named links now have.
+            assert room_for(alone, plan, name) > 0
 
 
 @relaxed

@@ -58,7 +58,7 @@ def share(
         # What a stream loses with its least sets, others may leave it elsewhere.
         rates = _Class(placeable, residual, None).rates()
     for demand in placeable:
-        rates[demand.stream] = _few(rates[demand.stream])
+        rates[demand.stream] = few(rates[demand.stream])
     _pour(placeable, rates, residual)
     for demand in placeable:
         rates[demand.stream] = without_crumbs(rates[demand.stream])
@@ -70,7 +70,7 @@ def _narrow(demands: Sequence[Demand], rates: Rates) -> bool:
     narrowed = False
     for demand in demands:
         found = rates[demand.stream]
-        kept = [i for i, rate in enumerate(_few(found)) if rate > 0] or [0]
+        kept = [i for i, rate in enumerate(few(found)) if rate > 0] or [0]
         narrowed = narrowed or sum(rate > 0 for rate in found) > len(kept)
         demand.candidates = [demand.candidates[i] for i in kept]
         rates[demand.stream] = tuple(found[i] for i in kept)
@@ -179,7 +179,7 @@ class _Class:
         return added
 
 
-def _few(rates: tuple[float, ...]) -> tuple[float, ...]:
+def few(rates: tuple[float, ...]) -> tuple[float, ...]:
     """The largest MAX_SETS rates that are worth a path set; 0 for the others."""
     floor = SPLIT_SHARE * (1 - 1e-3) * sum(rates)
     largest = sorted(range(len(rates)), key=lambda i: (-rates[i], i))[:MAX_SETS]

@@ -6,9 +6,10 @@ limits, make the question NP-hard (Hu 2003; Itai, Perl and Shiloach 1982), so th
 is searched.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from math import inf
 
 import networkx as nx
 
@@ -34,14 +35,16 @@ class Finder:
     terrain: Terrain
     scope: Scope
     k: int
+    # Hops from each node to the target: a search under weights that follow hops looks at little else.
+    hops_left: Mapping[NodeName, float] | None = None
     _routes: tuple[Route, ...] | None = field(default=None)
 
     def cheapest(self, weight: Mapping[LinkName, float]) -> tuple[Route, ...] | None:
         """The set of least total weight; links without a weight are not used."""
         if self.k == 1:
-            route = cheapest_route(self.terrain, self.scope, weight)
+            route = cheapest_route(self.terrain, self.scope, weight, self._least_left(weight))
             return None if route is None else (route,)
-        routes = min_cost_disjoint(self.terrain, self.scope, self.k, weight)
+        routes = min_cost_disjoint(self.terrain, self.scope, self.k, weight, self._least_left(weight))
         if len(routes) < self.k:
             return None
         fits = all(len(route) <= self.scope.max_hops for route in routes)
@@ -50,6 +53,13 @@ class Finder:
         return self._combine(weight, risk_disjoint=True) or (
             routes if fits else self._combine(weight, risk_disjoint=False)
         )
+
+    def _least_left(self, weight: Mapping[LinkName, float]) -> Mapping[NodeName, float]:
+        """What the way from each node to the target costs at least."""
+        if self.hops_left is None or not weight:
+            return {}
+        least = min(weight.values())
+        return {node: hops * least for node, hops in self.hops_left.items()}
 
     def widest(self, residual: Mapping[LinkName, float]) -> tuple[Route, ...] | None:
         """The set whose narrowest link has the most left; one without shared risk groups if there is any."""
@@ -106,12 +116,20 @@ class Finder:
 
 
 def min_cost_disjoint(
-    terrain: Terrain, scope: Scope, k: int, weight: Mapping[LinkName, float]
+    terrain: Terrain,
+    scope: Scope,
+    k: int,
+    weight: Mapping[LinkName, float],
+    least_left: Mapping[NodeName, float] | None = None,
 ) -> tuple[Route, ...]:
-    """Up to k node-disjoint routes of least total weight, without regard to hop limits."""
+    """Up to k node-disjoint routes of least total weight, without regard to hop limits.
+
+    `least_left` is what the way from a node to the target costs at least: 0 where nothing is said.
+    """
     flow: dict[LinkName, Hop] = {}
+    potentials = _Potentials(least_left or {})
     for _ in range(k):
-        steps = _augmenting_path(terrain, scope, weight, flow)
+        steps = _augmenting_path(terrain, scope, weight, flow, potentials)
         if steps is None:
             break
         for _, hop, sign in steps:
@@ -122,28 +140,60 @@ def min_cost_disjoint(
     return _decompose(scope, flow)
 
 
+@dataclass(slots=True)
+class _Potentials:
+    """What makes every move cost 0 or more, though undoing flow costs less than 0 (Johnson 1977).
+
+    They are the distances of earlier searches, cut off at the target's: what lies beyond was never reached.
+    To begin with, they lead towards the target (Hart, Nilsson and Raphael 1968).
+    """
+
+    least_left: Mapping[NodeName, float]
+    near: dict[_Side, float] = field(default_factory=dict)
+    beyond: float = 0.0
+
+    def of(self, side: _Side) -> float:
+        """The potential of a side."""
+        return self.near.get(side, self.beyond) - self.least_left.get(side[0], 0.0)
+
+    def learn(self, settled: Mapping[_Side, float], to_target: float) -> None:
+        """Add the distances of a search that ended at the target."""
+        for side in self.near.keys() | settled.keys():
+            known = self.near.get(side, self.beyond)
+            self.near[side] = known + min(settled.get(side, to_target), to_target)
+        self.beyond += to_target
+
+
 def _augmenting_path(
-    terrain: Terrain, scope: Scope, weight: Mapping[LinkName, float], flow: Mapping[LinkName, Hop]
+    terrain: Terrain,
+    scope: Scope,
+    weight: Mapping[LinkName, float],
+    flow: Mapping[LinkName, Hop],
+    potentials: _Potentials,
 ) -> Sequence[_Step] | None:
-    """The cheapest way to send one unit more: Bellman-Ford by queue, since undoing flow costs less than 0."""
+    """The cheapest way to send one unit more, by Dijkstra's algorithm on reduced costs."""
     entering = {hop.to_node: hop for hop in flow.values()}
     source: _Side = (scope.source, True)
     target: _Side = (scope.target, False)
     distance: dict[_Side, float] = {source: 0.0}
+    settled: dict[_Side, float] = {}
     reached: dict[_Side, _Step] = {}
-    queue: deque[_Side] = deque([source])
-    while queue:
-        side = queue.popleft()
-        if side == target:
+    heap: list[tuple[float, int, _Side]] = [(0.0, 0, source)]
+    while heap and target not in settled:
+        length, _, side = heappop(heap)
+        if side in settled:
             continue
+        settled[side] = length
+        here = potentials.of(side)
         for onward, cost, hop, sign in _moves(terrain, scope, weight, flow, entering, side):
-            length = distance[side] + cost
-            if onward not in distance or length < distance[onward] - 1e-9:
-                distance[onward] = length
+            grown = length + max(0.0, cost + here - potentials.of(onward))
+            if onward not in settled and grown < distance.get(onward, inf):
+                distance[onward] = grown
                 reached[onward] = (side, hop, sign)
-                queue.append(onward)
-    if target not in reached:
+                heappush(heap, (grown, len(reached), onward))
+    if target not in settled:
         return None
+    potentials.learn(settled, settled[target])
     steps: list[_Step] = []
     side = target
     while side != source:

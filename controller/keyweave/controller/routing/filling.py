@@ -1,9 +1,10 @@
 """Near max-min rates of very many streams, by filling all path sets at once (water-filling, vectorised).
 
 Every path set fills at a speed of its own until a link on its way is full. Speeds of a stream's sets add up
-to 1; after each filling they become what its sets have got, so that streams lean on the sets that give them
-most (adaptive water-filling: Namyar et al., NSDI 2024, section 4). Whenever it stops, no link carries more
-than it can.
+to 1, and are adapted from filling to filling (adaptive water-filling: Namyar et al., NSDI 2024, section 4):
+a full link has as price what a bit/s more is worth to those it holds back, a set costs the sum of its links,
+and streams lean on the sets that cost less than a bit/s is worth to them. Whenever it stops, no link carries
+more than it can.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,11 @@ _MAX_ROUNDS = 60
 _LEAST_SPEED = 1e-4
 # Prices fall with this power of the rate of those who share a full link: the higher, the more it is the
 # poorest that count (alpha-fairness: Mo and Walrand 2000).
-_FAIRNESS = 4.0
+_FAIRNESS = 2.0
+# How strongly speeds follow prices at first, and how soon that abates.
+_LEAN = 0.3
+_LEAN_PASSES = 20.0
+_MOST_LEAN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,38 +75,43 @@ class Filling:
         """Fill so many times over, each time at speeds that follow from the last."""
         floors = np.array([min(d.min_rate_bps, d.max_rate_bps) for d in self._demands])
         base = self._to_floors(floors, passes) if floors.any() else np.zeros(len(self._owner))
-        room = self._room - np.bincount(self._uses, base[self._user], len(self._room))
-        speeds = self._evenly()
-        rates, held_by = base, np.full(len(self._owner), -1)
-        for _ in range(passes):
-            more, held_by = self._once(np.maximum(room, 0.0), speeds)
+        room = np.maximum(0.0, self._room - np.bincount(self._uses, base[self._user], len(self._room)))
+        speeds = self._present()
+        for number in range(passes):
+            more, held_by = self._once(room, speeds)
             rates = base + more
-            speeds = self._speeds(rates)
-        return self._filled(rates, held_by)
+            worth, prices = self._prices(rates, held_by)
+            speeds = self._lean(speeds, worth, prices, _LEAN / (1 + number / _LEAN_PASSES))
+        return self._filled(rates, worth, prices)
 
     def _to_floors(self, floors: Floats, passes: int) -> Floats:
         """Rates of at most the minimum rates."""
         room = self._room.copy()
         real = len(self._links)
         room[real : real + len(floors)] = floors
-        speeds = self._evenly() * floors[self._owner]
-        rates = np.zeros(len(self._owner))
-        for _ in range(passes):
-            rates, _ = self._once(room, speeds)
-            speeds = self._speeds(rates) * floors[self._owner]
+        speeds = self._present()
+        for number in range(passes):
+            rates, held_by = self._once(room, speeds * floors[self._owner])
+            worth, prices = self._prices(rates, held_by)
+            speeds = self._lean(speeds, worth, prices, _LEAN / (1 + number / _LEAN_PASSES))
         return rates
 
-    def _evenly(self) -> Floats:
+    def _present(self) -> Floats:
+        """Speeds as the sets are used at present; as many for each where they are not."""
+        present = np.array([one.present_bps for demand in self._demands for one in demand.candidates])
         counts = np.bincount(self._owner, minlength=len(self._demands))
-        return np.asarray(1.0 / counts[self._owner], dtype=np.float64)
+        totals = self._totals(present)[self._owner]
+        evenly = np.asarray(1.0 / counts[self._owner], dtype=np.float64)
+        return np.asarray(np.divide(present, totals, out=evenly, where=totals > 0), dtype=np.float64)
 
     def _totals(self, rates: Floats) -> Floats:
         return np.asarray(np.bincount(self._owner, rates, len(self._demands)), dtype=np.float64)
 
-    def _speeds(self, rates: Floats) -> Floats:
-        totals = self._totals(rates)[self._owner]
-        shares = np.divide(rates, totals, out=self._evenly(), where=totals > 0)
-        return np.maximum(shares, _LEAST_SPEED)
+    def _lean(self, speeds: Floats, worth: Floats, prices: Floats, lean: float) -> Floats:
+        costs = np.add.reduceat(prices[self._uses], self._starts)
+        gain = np.clip(worth[self._owner] / np.maximum(costs, 1e-200), 1 / _MOST_LEAN, _MOST_LEAN)
+        leaning = np.maximum(speeds, _LEAST_SPEED) * gain**lean
+        return np.asarray(leaning / self._totals(leaning)[self._owner], dtype=np.float64)
 
     def _once(self, room: Floats, speeds: Floats) -> tuple[Floats, Indices]:
         """One filling from nothing: rates, and which limit holds each set back."""
@@ -142,15 +152,18 @@ class Filling:
             rates[ids] = speeds[ids] * reach_of[ids]
         return rates * (1 - 1e-9), held_by
 
-    def _filled(self, rates: Floats, held_by: Indices) -> Filled:
+    def _prices(self, rates: Floats, held_by: Indices) -> tuple[Floats, Floats]:
+        """What a bit/s more is worth to each stream, and costs on each limit (0 where it is none)."""
         totals = self._totals(rates)
         typical = float(np.median(totals)) or 1.0
         worth = (np.maximum(totals, typical * 1e-6) / typical) ** -_FAIRNESS
-        real = len(self._links)
-        held = (held_by >= 0) & (held_by < real)
-        weight = np.bincount(held_by[held], minlength=real)
-        dear = np.bincount(held_by[held], worth[self._owner[held]], real)
-        prices = np.divide(dear, weight, out=np.zeros(real), where=weight > 0)
+        held = (held_by >= 0) & (held_by < len(self._links))
+        part = rates[held] + 1e-12
+        weight = np.bincount(held_by[held], part, len(self._room))
+        dear = np.bincount(held_by[held], part * worth[self._owner[held]], len(self._room))
+        return worth, np.divide(dear, weight, out=np.zeros(len(self._room)), where=weight > 0)
+
+    def _filled(self, rates: Floats, worth: Floats, prices: Floats) -> Filled:
         ends = [*self._first[1:].tolist(), len(rates)]
         found = rates.tolist()
         return Filled(
@@ -158,6 +171,6 @@ class Filling:
                 demand.stream: tuple(found[first:end])
                 for demand, first, end in zip(self._demands, self._first.tolist(), ends, strict=True)
             },
-            dict(zip(self._links, prices.tolist(), strict=True)),
+            dict(zip(self._links, prices.tolist(), strict=False)),
             dict(zip((demand.stream for demand in self._demands), worth.tolist(), strict=True)),
         )

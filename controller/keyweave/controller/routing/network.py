@@ -162,7 +162,8 @@ def shared_risk_groups(
 
 def risk_groups_of(ground: Terrain, links: Iterable[LinkName]) -> frozenset[str]:
     """Every risk group that one of the links belongs to."""
-    return frozenset().union(*(ground.risk_groups.get(link, frozenset()) for link in links))
+    groups = [ground.risk_groups[link] for link in links if link in ground.risk_groups]
+    return frozenset().union(*(some for some in groups if some))
 
 
 def surviving(

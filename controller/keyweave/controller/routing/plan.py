@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from keyweave.common.names import LinkName, StreamName
-from keyweave.controller.routing.allocate import share
+from keyweave.controller.routing.allocate import share as share_exactly
 from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.grants import (
     Grant,
@@ -19,10 +19,11 @@ from keyweave.controller.routing.grants import (
     stream_plan,
     take,
 )
-from keyweave.controller.routing.network import RATE_TOLERANCE, Terrain, scope, surviving, terrain
+from keyweave.controller.routing.network import RATE_TOLERANCE, Candidate, Terrain, scope, surviving, terrain
 from keyweave.controller.routing.pricing import Pricing, Seeker
 from keyweave.controller.routing.program import width
 from keyweave.controller.routing.protection import backups
+from keyweave.controller.routing.rough import share_roughly
 from keyweave.controller.routing.trees import Trees
 from keyweave.controller.topology import Plan, Snapshot, Stream, StreamPlan
 
@@ -33,6 +34,8 @@ KEEP_RATIO = 0.8
 LEAST_MOVERS = 20
 MOVERS_RATIO = 0.1
 _MAX_KEEPING_PASSES = 8
+# Classes of up to so many streams are shared exactly.
+EXACT_STREAMS = 1000
 # What the link with the least left costs on top of its hop: on no route do these add up to a hop.
 _NARROWEST_HOPS = 1e-3
 
@@ -44,19 +47,21 @@ def plan_streams(snapshot: Snapshot, previous: Plan | None, version: int) -> Pla
     earlier = previous.streams if previous is not None else {}
     left = dict(ground.capacity)
     found: list[Grant] = []
+    known: dict[StreamName, tuple[Candidate, ...]] = {}
     ordered = sorted(snapshot.streams.values(), key=lambda stream: (-stream.priority, stream.name))
     for _, members in groupby(ordered, key=lambda stream: stream.priority):
         requests = _requests(snapshot, ground, trees, members, earlier, left)
-        for grant in _serve_class(ground, trees, requests, left):
+        for grant in _serve_class(ground, trees, requests, left, known):
             take(ground, left, grant)
             found.append(grant)
     plans: dict[StreamName, StreamPlan] = {}
     for grant in found:
         stream = grant.request.stream
-        known = earlier[stream.name].path_sets if stream.name in earlier else ()
-        in_force = [path_set for path_set in known if path_set.rank > 0]
+        before = earlier[stream.name].path_sets if stream.name in earlier else ()
+        in_force = [path_set for path_set in before if path_set.rank > 0]
         used = [one for one, _ in grant.sets]
-        spare = backups(snapshot, ground, grant.request.finder.scope, stream, used, in_force) if used else ()
+        finder, others = grant.request.finder, known.get(stream.name)
+        spare = backups(snapshot, finder, stream, used, in_force, others) if used else ()
         plans[stream.name] = stream_plan(snapshot, ground, left, grant, spare)
     return Plan(version, snapshot.version, {name: plans[name] for name in sorted(plans)})
 
@@ -79,7 +84,7 @@ def _requests(
     }
     ordered = {stream.name: stream for stream in streams}
     found: dict[StreamName, Request] = {}
-    searching = {name: Finder(ground, scope(ground, stream), stream.k) for name, stream in ordered.items()}
+    searching = {name: finder_of(trees, ground, stream, stream.k) for name, stream in ordered.items()}
     while searching:
         pricing = Pricing(trees, ground.length_cost, [Seeker(n, finder) for n, finder in searching.items()])
         cheapest = pricing.cheapest(weight)
@@ -95,18 +100,34 @@ def _requests(
             if options or finder.k <= max(1, stream.min_k):
                 found[name] = Request(stream, finder, tuple(options.values()), standing)
             else:
-                smaller[name] = Finder(ground, finder.scope, finder.k - 1)
+                smaller[name] = Finder(ground, finder.scope, finder.k - 1, finder.hops_left)
         searching = smaller
     return [found[name] for name in ordered]
 
 
+def finder_of(trees: Trees, ground: Terrain, stream: Stream, size: int) -> Finder:
+    """Who looks for sets of so many routes for a stream."""
+    hops_left = trees.hops_to(stream.target) if stream.target in ground.hops else None
+    return Finder(ground, scope(ground, stream), size, hops_left)
+
+
 def _serve_class(
-    ground: Terrain, trees: Trees, requests: Sequence[Request], left: Mapping[LinkName, float]
+    ground: Terrain,
+    trees: Trees,
+    requests: Sequence[Request],
+    left: Mapping[LinkName, float],
+    known: dict[StreamName, tuple[Candidate, ...]],
 ) -> list[Grant]:
-    """Share what is left within one class, moving only streams that gain by it."""
-    pricing = Pricing(trees, ground.length_cost, [_seeker(request) for request in requests])
+    """Share what is left within one class, moving only streams that gain by it.
+
+    Of a class that is too large to look for every backup, the sets that came up are put into `known`.
+    """
+    pricing = Pricing(trees, ground.length_cost, [_seeker(one, len(requests)) for one in requests])
+    share = share_exactly if len(requests) <= EXACT_STREAMS else share_roughly
     demands = [demand_of(request, request.options) for request in requests]
     fresh = granted(requests, demands, share(demands, left, pricing))
+    if len(requests) > EXACT_STREAMS:
+        known |= {demand.stream: tuple(demand.candidates) for demand in demands}
     moving = {request.stream.name for request in requests if not request.standing}
     movers = max(LEAST_MOVERS, int(MOVERS_RATIO * len(requests)))
     mixed = fresh
@@ -135,12 +156,14 @@ def _serve_class(
     return mixed
 
 
-def _seeker(request: Request) -> Seeker:
+def _seeker(request: Request, members: int) -> Seeker:
     finder = request.finder
     return Seeker(
         request.stream.name,
         finder,
         apart=finder.k > 1 and any(not finder.shares_risk(one.routes) for one in request.options),
+        # One search for several routes costs as much as a hundred for one.
+        priced=finder.k == 1 or members <= EXACT_STREAMS,
     )
 
 

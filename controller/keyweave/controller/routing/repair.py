@@ -24,7 +24,7 @@ from keyweave.controller.routing.network import (
     surviving,
     terrain,
 )
-from keyweave.controller.routing.plan import plan_streams
+from keyweave.controller.routing.plan import finder_of, plan_streams
 from keyweave.controller.routing.pricing import Pricing, Seeker
 from keyweave.controller.routing.program import Demand, width
 from keyweave.controller.routing.trees import Trees
@@ -222,7 +222,7 @@ def _with_searches(
     weight = {link: cost for link, cost in ground.length_cost.items() if left[link] > 0}
     trees = Trees(ground)
     searching = {
-        case.stream.name: (case, Finder(ground, scope(ground, case.stream), case.size))
+        case.stream.name: (case, finder_of(trees, ground, case.stream, case.size))
         for case in cases
         if case.stream.name in lacking
     }
@@ -235,7 +235,7 @@ def _with_searches(
             if name in cheapest:
                 found[name] = _with_option(case, cheapest[name])
             elif not case.options and finder.k > max(1, case.stream.min_k):
-                smaller[name] = case, Finder(ground, finder.scope, finder.k - 1)
+                smaller[name] = case, finder_of(trees, ground, case.stream, finder.k - 1)
         searching = smaller
     return [found.get(case.stream.name, case) for case in cases]
 

@@ -17,13 +17,21 @@ from keyweave.controller.topology import Hop
 _Trail = tuple["_Trail", Hop] | None
 
 
-def cheapest_route(terrain: Terrain, scope: Scope, weight: Mapping[LinkName, float]) -> Route | None:
-    """The route of least total weight; links without a weight are not used. Weights are positive."""
+def cheapest_route(
+    terrain: Terrain,
+    scope: Scope,
+    weight: Mapping[LinkName, float],
+    least_left: Mapping[NodeName, float] | None = None,
+) -> Route | None:
+    """The route of least total weight; links without a weight are not used. Weights are positive.
+
+    `least_left` is what the way from a node to the target costs at least: 0 where nothing is said.
+    """
 
     def extend(cost: float, hop: Hop) -> float:
         return cost + weight.get(hop.link, inf)
 
-    return _search(terrain, scope, extend, 0.0)
+    return _search(terrain, scope, extend, 0.0, least_left or {})
 
 
 def widest_route(terrain: Terrain, scope: Scope, residual: Mapping[LinkName, float]) -> Route | None:
@@ -33,18 +41,22 @@ def widest_route(terrain: Terrain, scope: Scope, residual: Mapping[LinkName, flo
         left = residual.get(hop.link, 0.0)
         return max(cost, -left) if left > 0 else inf
 
-    return _search(terrain, scope, extend, -inf)
+    return _search(terrain, scope, extend, -inf, {})
 
 
 def _search(
-    terrain: Terrain, scope: Scope, extend: Callable[[float, Hop], float], start: float
+    terrain: Terrain,
+    scope: Scope,
+    extend: Callable[[float, Hop], float],
+    start: float,
+    least_left: Mapping[NodeName, float],
 ) -> Route | None:
-    heap: list[tuple[float, int, int, NodeName, _Trail]] = [(start, 0, 0, scope.source, None)]
+    heap: list[tuple[float, int, int, float, NodeName, _Trail]] = [(start, 0, 0, start, scope.source, None)]
     # Labels leave the heap cheapest first, so a later one at the same node is of use only with fewer hops.
     fewest: dict[NodeName, float] = {}
     serial = 0
     while heap:
-        cost, hops, _, node, trail = heappop(heap)
+        _, hops, _, cost, node, trail = heappop(heap)
         if node == scope.target:
             return _unwind(trail)
         if hops >= fewest.get(node, inf):
@@ -61,7 +73,8 @@ def _search(
             grown = extend(cost, hop)
             if grown < inf:
                 serial += 1
-                heappush(heap, (grown, hops + 1, serial, onward, (trail, hop)))
+                hope = grown + least_left.get(onward, 0.0)
+                heappush(heap, (hope, hops + 1, serial, grown, onward, (trail, hop)))
     return None
 
 

@@ -29,6 +29,7 @@ class Trees:
         self._rows, self._columns = entries // len(self._nodes), entries % len(self._nodes)
         self._starts = np.searchsorted(self._rows, np.arange(len(self._nodes) + 1))
         self._arcs = arcs
+        self._hops: dict[NodeName, Mapping[NodeName, float]] = {}
 
     def cheapest(
         self, scopes: Mapping[int, Scope], weight: Mapping[LinkName, float]
@@ -49,6 +50,16 @@ class Trees:
         for barred, members in by_barred.items():
             found.update(self._under(barred, members, costs[best], best))
         return found
+
+    def hops_to(self, target: NodeName) -> Mapping[NodeName, float]:
+        """How many hops each node is from `target`, whatever bars them; nodes out of reach are left out."""
+        if target not in self._hops:
+            size = len(self._nodes)
+            ones = csr_matrix((np.ones(len(self._columns)), self._columns, self._starts), shape=(size, size))
+            hops = dijkstra(ones, indices=self._nodes[target], unweighted=True).tolist()
+            named = zip(self._nodes, hops, strict=True)
+            self._hops[target] = {node: count for node, count in named if count < np.inf}
+        return self._hops[target]
 
     def _under(
         self,
