@@ -14,6 +14,7 @@ from tests.guards import open_guard, write
 from tests.integration import mesh
 from tests.integration.mesh import wait_until
 from tests.integration.mesh_policy import MeshStream
+from tests.integration.test_aftermath import Rules, change_policy
 
 LINE = ("a-b", "b-c")
 OVER_B = MeshStream(path_sets=((("a", "b", "c"),),), on_exhaustion=types_pb2.ON_EXHAUSTION_WAIT)
@@ -93,3 +94,34 @@ async def test_a_guard_read_again_stops_and_starts_streams_and_its_digest_goes_t
         agent.reload_guard()
         await running.supplied()
         assert agent.hello.guard_digest == before.digest
+
+
+async def test_keys_that_crossed_a_node_which_the_operator_forbids_later_are_gone_at_both_ends(
+    tmp_path: Path,
+) -> None:
+    over_both = replace(OVER_B, path_sets=((("a", "b", "c"),), (("a", "d", "c"),)))
+
+    def avoid_b(rules: Rules) -> None:
+        rule = rules["stream/s"].stream
+        rule.revision += 1
+        rule.restricts_relays = True
+        for paths in (rule.accepted_paths, *(path_set.paths for path_set in rule.path_sets)):
+            for path in [path for path in paths if path.hops[0].to_node == "b"]:
+                paths.remove(path)
+        for path_set in [path_set for path_set in rule.path_sets if not path_set.paths]:
+            rule.path_sets.remove(path_set)
+
+    def over_b(node: str) -> bool:
+        store = running.plane(node).store
+        keys = [
+            *store._ready.get("s", {}).values(),
+            *(k for each in store._slave.values() for k in each.values()),
+        ]
+        return any("b" in key.provenance.trusted_nodes for key in keys)
+
+    async with mesh.running(tmp_path, (*LINE, "a-d", "c-d"), over_both) as running:
+        await running.supplied()
+        await wait_until(lambda: over_b("a") and over_b("c"), 15, "keys that crossed b wait")
+        for node in ("a", "c"):
+            await change_policy(running, node, avoid_b)
+            assert not over_b(node)

@@ -304,3 +304,19 @@ def test_keys_set_aside_can_be_neither_drawn_nor_set_aside_again_and_are_destroy
     assert not store.use_up(taken[STREAM], "made into another"), "one was gone"
     assert not any(keys[1].key)
     assert store.ready(STREAM) == 1
+
+
+def test_a_key_smaller_than_the_guard_allows_is_not_made() -> None:
+    far, store = far_end(terms=replace(TERMS, min_key_size_bits=512))
+    with pytest.raises(KeyPlaneError, match="no less than 512"):
+        far.assemble(request(504))
+    assert keys_in(store) == {1, 2, 3}
+    far.assemble(request(512))
+
+
+def test_what_a_peer_states_of_other_copies_cannot_be_made_to_grow() -> None:
+    far, store = far_end()
+    long = replace(HYBRID, paths=tuple(PathId(f"{number:0200d}") for number in range(200)))
+    with pytest.raises(KeyPlaneError, match="characters of names"):
+        far.assemble(request(made_from=[assembly.made_from(STREAM, HYBRID), assembly.made_from("t", long)]))
+    assert keys_in(store) == {1, 2, 3}

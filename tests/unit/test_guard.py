@@ -391,3 +391,40 @@ def test_a_guard_that_limits_who_may_relay_holds_for_copies_over_other_streams_t
     assert not tightened(
         with_sharing(allowed_trust_domains=None, max_trusted_nodes=None), terms
     ).restricts_relays
+
+
+def test_a_rule_on_disk_that_nothing_here_can_read_is_withheld_and_the_rest_is_run_by() -> None:
+    older = relay()
+    del older.relay.hops[:]  # as before a path's every hop was in it
+    rules = by_id([*PEERS, link(), stream(strict), older])
+    allowed, withheld = lawful(GUARD, rules)
+    assert set(allowed) == set(rules) - {"relay/t/t:1"}
+    assert [status.rule_id for status in withheld] == ["relay/t/t:1"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "allowed"),
+    [(("b", "d"), True), (("b",), True), (("b", "e"), False), (("e",), False), (("c", "a"), True)],
+)
+def test_keys_made_before_over_nodes_that_the_guard_forbids_now_are_not_allowed(
+    nodes: tuple[str, ...], *, allowed: bool
+) -> None:
+    terms = tightened(GUARD, StreamTerms.of(stream(strict).stream))
+    made = Provenance(Protection.HYBRID, paths=(PathId("1"), PathId("2")), trusted_nodes=nodes)
+    assert terms.allows(made) == allowed
+
+
+def test_keys_made_before_over_more_nodes_than_the_guard_allows_now_are_not_allowed() -> None:
+    direct = with_sharing(min_k=1, max_trusted_nodes=0, allowed_trust_domains=None)
+    terms = tightened(direct, StreamTerms.of(stream(strict).stream))
+    terms = replace(terms, min_k=1)
+    made = Provenance(Protection.HYBRID, paths=(PathId("1"),), trusted_nodes=("b",))
+    assert not terms.allows(made)
+    assert terms.allows(replace(made, trusted_nodes=()))
+
+
+def test_the_least_size_holds_for_keys_of_every_size() -> None:
+    assert (
+        tightened(with_sharing(min_key_size_bits=192), StreamTerms.of(stream().stream)).min_key_size_bits
+        == 192
+    )

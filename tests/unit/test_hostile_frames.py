@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from keyweave.agent.drivers.base import LinkEndInfo
+from keyweave.agent.drivers.base import DeviceBlock, LinkEndInfo
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keys import keystore
 from keyweave.agent.keyplane.keys.keystore import KeyStore, Protection, Provenance, StoredKey
@@ -21,12 +21,13 @@ from keyweave.agent.keyplane.links import journal as journal_module
 from keyweave.agent.keyplane.links.journal import Journal
 from keyweave.agent.keyplane.links.linkend import LinkEnd
 from keyweave.agent.keyplane.links.linkwatch import Verdict
-from keyweave.agent.keyplane.links.pool import MAX_GRANTED_RUNS, Lane, Pool, PoolError, User
+from keyweave.agent.keyplane.links.pool import MAX_GRANTED_RUNS, Lane, Pool, PoolError, User, _HalfBlock
 from keyweave.agent.keyplane.plane import ALARMS_AT_ONCE, KeyPlane
 from keyweave.agent.keyplane.sessions import handshake, session
 from keyweave.agent.keyplane.sessions.handshake import Channel
 from keyweave.agent.keyplane.sessions.session import Peer
-from keyweave.agent.keyplane.streams.far import MAX_OPEN_BATCHES, FarEnd
+from keyweave.agent.keyplane.streams.far import MAX_OPEN_BATCHES, FarEnd, _Inbox
+from keyweave.agent.keyplane.streams.kem import KemSecret
 from keyweave.agent.keyplane.streams.near import NearEnd
 from keyweave.agent.keyplane.streams.relay import MAX_LINKS, Relays, Share
 from keyweave.agent.keyplane.terms import LinkPolicy, PathSetTerms, RelayPath, StreamTerms
@@ -35,6 +36,7 @@ from keyweave.agent.ring import MAX_UNACKED, Ring
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+from keyweave.common.tls import Material
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.unit.enrolled import enrolment
@@ -695,3 +697,45 @@ def test_a_controller_that_never_acknowledges_cannot_make_the_ring_grow() -> Non
     assert ring.unacked == MAX_UNACKED
     ring.acked(1)
     assert ring.next(2**63) is not None
+
+
+async def test_a_batch_over_a_path_that_policy_has_taken_away_meanwhile_is_not_stored() -> None:
+    near, make, store = near_end(TERMS)
+    made = replace(key(1), provenance=Provenance(Protection.HYBRID, (PathId("p"),)))
+
+    def policy_changes(*_: object) -> tuple[StoredKey, ...]:
+        near.terms = replace(TERMS, accepted={PathId("q"): path("q", "c")})
+        return (made,)
+
+    make.side_effect = policy_changes
+    with pytest.raises(KeyPlaneError, match="now requires more"):
+        await near._deliver(None, 1)
+    assert store.ready(STREAM) == 0
+    assert not any(made.key)
+
+
+def test_blocks_that_come_while_no_policy_bounds_the_error_rate_are_not_used_later(tmp_path: Path) -> None:
+    rig = LinkRig(tmp_path)
+    policy = rig.link.policy
+    rig.bind(None)
+    blocks = [DeviceBlock(number, bytearray(b"x" * 64), number) for number in (1, 2)]
+    rig.link._take_in(blocks[0])
+    assert not any(blocks[0].key)
+    rig.bind(policy)
+    pool = rig.open(blocks=0)
+    assert (pool.first_block, pool.kept_bytes) == (2, 0)
+    rig.link._take_in(blocks[1])
+    assert pool.kept_bytes == 64
+
+
+def test_nothing_that_holds_key_shows_it() -> None:
+    secret = b"\xa5\x5a" * 16
+    shares = {0: bytearray(secret)}
+    holders: list[object] = [
+        KemSecret(bytes(16), 1, bytes(32), secret),
+        _Inbox(0.0, PathId("p"), shares, {}, 1),
+        _HalfBlock(bytearray(secret), 32),
+        Material(b"", secret, b""),
+    ]
+    for holder in holders:
+        assert "xa5" not in repr(holder), type(holder).__name__

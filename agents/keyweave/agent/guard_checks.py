@@ -12,7 +12,7 @@ from dataclasses import replace
 from google.rpc import code_pb2
 
 from keyweave.agent.guard import Guard, Sharing
-from keyweave.agent.keyplane.terms import LinkPolicy, RelayPath, StreamTerms
+from keyweave.agent.keyplane.terms import LinkPolicy, RelayLimits, RelayPath, StreamTerms
 from keyweave.agent.policy_checks import check_rules
 from keyweave.common.errors import InvalidInputError, Violation, to_status
 from keyweave.common.names import LinkName, NodeName
@@ -32,7 +32,11 @@ def lawful(guard: Guard, rules: Rules) -> tuple[dict[str, agent_pb2.Rule], tuple
 
     A link with a threshold above the ceiling is kept: `tightened_link` has the lower one used.
     """
-    withheld = refusals(guard, rules)
+    # On disk there may be rules of an older release, which nothing below could read.
+    malformed = check_rules(NodeName(guard.node), rules)
+    bad = {status.rule_id for status in malformed}
+    rules = {name: rule for name, rule in rules.items() if name not in bad}
+    withheld = (*malformed, *refusals(guard, rules))
     names = {status.rule_id for status in withheld}
     kept = {
         name: rule
@@ -219,6 +223,23 @@ def tightened(guard: Guard, terms: StreamTerms) -> StreamTerms:
             if len(path_set.paths) >= min_k and all(map(may_pass, path_set.paths))
         ),
         accepted={path_id: path for path_id, path in terms.accepted.items() if may_pass(path)},
+        relay_limits=_relay_limits(guard, sharings, terms.peer_node),
+        min_key_size_bits=max((sharing.min_key_size_bits for sharing in sharings), default=0),
+    )
+
+
+def _relay_limits(guard: Guard, sharings: Iterable[Sharing], peer: NodeName) -> RelayLimits | None:
+    """For keys that are there already: a path that may no longer be used has made some of them."""
+    sharings = tuple(sharings)
+    domains = [s.allowed_trust_domains for s in sharings if s.allowed_trust_domains is not None]
+    limits = [s.max_trusted_nodes for s in sharings if s.max_trusted_nodes is not None]
+    if not domains and not limits:
+        return None
+    allowed = [frozenset(map(NodeName, guard.nodes_of(each))) for each in domains]
+    return RelayLimits(
+        ends=frozenset({NodeName(guard.node), peer}),
+        nodes=frozenset.intersection(*allowed) if allowed else None,
+        most=min(limits, default=None),
     )
 
 

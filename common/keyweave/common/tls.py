@@ -1,6 +1,6 @@
 """TLS material from files, and the gRPC credentials made of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +73,7 @@ class Material:
     """What the files of a TLS credential held when they were read; certificate and key belong together."""
 
     certificate: bytes
-    private_key: bytes
+    private_key: bytes = field(repr=False)
     trust_anchor: bytes
 
     @classmethod

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.keys.keystore import KeyStore, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.keystore import KeyStore, StoredKey
 from keyweave.agent.keyplane.links.linkend import LinkEnd
 from keyweave.agent.keyplane.links.linkwatch import LinkHealth, Verdict
 from keyweave.agent.keyplane.quarantine import QuarantineNotices
@@ -18,6 +18,7 @@ from keyweave.agent.keyplane.sessions.session import Peer
 from keyweave.agent.keyplane.streams.far import FarEnd
 from keyweave.agent.keyplane.streams.near import NearEnd
 from keyweave.agent.keyplane.streams.relay import Relays
+from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.common import log
 from keyweave.common.names import LinkName, NodeName, StreamName, is_name
 from keyweave.v1 import agent_pb2, types_pb2
@@ -170,11 +171,27 @@ class Aftermath:
                 self.withdraw(stream, ids, reason)
         return destroyed
 
-    def destroy_keys_of(
-        self, stream: StreamName, reason: str, spare: Callable[[Provenance], bool] = lambda _: False
-    ) -> None:
-        """Destroy a stream's undelivered keys but those to `spare`."""
-        self.destroy_keys(lambda key: key.stream == stream and not spare(key.provenance), reason)
+    def destroy_keys_of(self, stream: StreamName, reason: str) -> None:
+        """Destroy a stream's undelivered keys."""
+        self.destroy_keys(lambda key: key.stream == stream, reason)
+
+    def destroy_disallowed(self, terms: StreamTerms, *, restricted_anew: bool) -> None:
+        """Destroy, at both ends, a stream's undelivered keys that its terms do not allow any more.
+
+        Where the operator has changed what nodes may relay them, only what those now in question have made
+        is kept. The other end may go by other terms: what it hands out must be here, too.
+        """
+
+        def allowed(key: StoredKey) -> bool:
+            if restricted_anew and not terms.allows_copy(key.provenance, self._node):
+                return False
+            return terms.allows(key.provenance)
+
+        self.destroy_keys(
+            lambda key: key.stream == terms.stream and not allowed(key),
+            "no longer what the stream requires",
+            at_both_ends=True,
+        )
 
     def withdraw(self, stream: StreamName, key_ids: Iterable[uuid.UUID], reason: str) -> None:
         """Have the other end of a stream destroy its copies of keys that nobody gets here."""

@@ -204,12 +204,14 @@ class KeyPlane:
         for name, terms in wanted.items():
             peer = self.peers[terms.peer_node]
             if name in self.near and _same_stream(self.near[name].terms, terms):
+                changed = terms.revision != self.near[name].terms.revision
                 self.near[name].update(terms, peer)
                 self.far[name].terms = terms
-                self.aftermath.destroy_keys_of(name, "no longer what the stream requires", spare=terms.allows)
+                self.aftermath.destroy_disallowed(terms, restricted_anew=changed and terms.restricts_relays)
                 continue
             if name in self.near:
                 self._stop(f"stream-{name}")
+                self.near[name].forget()
                 self.far[name].forget()
                 self.aftermath.destroy_keys_of(name, "the stream has changed")
             near = NearEnd(

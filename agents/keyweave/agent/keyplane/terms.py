@@ -60,6 +60,24 @@ class PathSetTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Who may have relayed a key, as the owner of this node says. A stream's own ends have it in any case."""
+
+    ends: frozenset[NodeName]
+    # None: anybody.
+    nodes: frozenset[NodeName] | None
+    # On each path; None: any number.
+    most: int | None
+
+    def allow(self, provenance: Provenance) -> bool:
+        """Whether a key made so crossed only nodes that may see it, and no more than may."""
+        crossed = set(provenance.trusted_nodes) - self.ends
+        if self.nodes is not None and not crossed <= self.nodes:
+            return False
+        return self.most is None or len(crossed) <= self.most * max(1, len(provenance.paths))
+
+
+@dataclass(frozen=True, slots=True)
 class StreamTerms:
     """One stream at this end."""
 
@@ -85,12 +103,19 @@ class StreamTerms:
     accept_emulated: bool = False
     # Whether the operator or the guard limits who may relay: those on the accepted paths may.
     restricts_relays: bool = False
+    # Rises with every change of the stream by the operator.
+    revision: int = 0
+    # What the guard says of relays and of keys of other sizes; None and 0 where it says nothing.
+    relay_limits: RelayLimits | None = None
+    min_key_size_bits: int = 0
 
     def allows(self, provenance: Provenance) -> bool:
         """Whether a key made so meets what the stream requires: fail closed."""
         with_qkd, with_pqc = provenance.protection.with_qkd, provenance.protection.with_pqc
         with_qkd = with_qkd and (self.accept_emulated or not provenance.emulated)
         if not (with_qkd or with_pqc):
+            return False
+        if self.relay_limits is not None and not self.relay_limits.allow(provenance):
             return False
         if self.require_qkd and not with_qkd:
             return False
@@ -136,6 +161,7 @@ class StreamTerms:
             ),
             accepted={PathId(path.path_id): _path(rule, path) for path in rule.accepted_paths},
             restricts_relays=rule.restricts_relays,
+            revision=rule.revision,
         )
 
 

@@ -21,6 +21,8 @@ MAX_FURTHER_SLAVES = 16
 # Names in one entry of `made_from`; a stream accepts at most 256 paths.
 MAX_NAMES = 1024
 MAX_NAME_CHARACTERS = 200
+# In all names of `made_from` together: they are kept with the key, and written to the ledger.
+MAX_MADE_FROM_CHARACTERS = 32 * 1024
 MAX_SHARES = 8
 
 _SALT = crypto.digest(b"keyweave assembled key 1")
@@ -139,6 +141,9 @@ def _made_from_well_formed(request: pb.Assemble) -> str:
         return f"made_from must name at most {1 + MAX_FURTHER_SLAVES} different streams"
     if request.stream not in streams:
         return f"made_from does not name stream '{request.stream}' itself"
+    names = (name for e in request.made_from for name in (*e.path_ids, *e.links, *e.trusted_nodes))
+    if sum(map(len, names)) > MAX_MADE_FROM_CHARACTERS:
+        return f"made_from has more than {MAX_MADE_FROM_CHARACTERS} characters of names"
     return ""
 
 

@@ -76,7 +76,7 @@ class Supply:
             max_key_count=terms.buffer_keys,
             max_key_per_request=min(MAX_KEYS_PER_REQUEST, terms.buffer_keys),
             max_key_size=min(assembly.MAX_KEY_BITS, terms.buffer_keys * terms.key_size_bits),
-            min_key_size=assembly.MIN_KEY_BITS,
+            min_key_size=max(assembly.MIN_KEY_BITS, terms.min_key_size_bits),
             max_sae_id_count=assembly.MAX_FURTHER_SLAVES,
             extension=self._status_extension(near),
         )
@@ -178,7 +178,7 @@ class Supply:
         try:
             await self._assembler.confirm(assembled)
             reason = "a stream of the keys, or a link that they were built on, has changed meanwhile"
-            good = self._still_good(ends, assembled[0].key.provenance)
+            good = self._still_good(ends, {each.key.provenance for each in assembled})
         except KeyPlaneError as error:
             reason = str(error)
             if error.code == pb.FAILURE_CODE_CONFIRMATION_MISMATCH:
@@ -201,10 +201,9 @@ class Supply:
             self._plane.store.remember_copies(copies)
         return tuple(each.key for each in assembled)
 
-    def _still_good(self, ends: Sequence[NearEnd], provenance: Provenance) -> bool:
-        return all(
-            self._plane.near.get(end.terms.stream) is end and end.terms.allows(provenance) for end in ends
-        )
+    def _still_good(self, ends: Sequence[NearEnd], kinds: Iterable[Provenance]) -> bool:
+        allowed = _allowed(self._plane.node, ends, ())
+        return all(self._plane.near.get(end.terms.stream) is end for end in ends) and all(map(allowed, kinds))
 
     # ---- when there are none ------------------------------------------------------------------
 
@@ -257,7 +256,9 @@ class Supply:
 
     def _drawn(self, keys: tuple[StoredKey, ...], ends: Sequence[NearEnd], order: KeyOrder) -> Drawn:
         now = time.time()
-        unmet = tuple(each.name for each in order.optional if not all(_meets(key, each, now) for key in keys))
+        unmet = tuple(
+            each.name for each in order.optional if not all(_meets(key, each, ends, now) for key in keys)
+        )
         return Drawn(tuple(self._hand_over(key, Side.MASTER, ends) for key in keys), unmet)
 
     def _hand_over(self, key: StoredKey, side: Side, ends: Sequence[NearEnd]) -> DeliveredKey:
@@ -321,22 +322,24 @@ def _allowed(
             fits = terms[0].allows(kind)
         else:
             fits = all(each.allows_copy(kind, node) for each in terms)
-        return fits and all(_protects(kind, each) for each in demands)
+        return fits and all(_protects(kind, each, ends) for each in demands)
 
     return allowed
 
 
-def _protects(provenance: Provenance, demand: Demand) -> bool:
+def _protects(provenance: Provenance, demand: Demand, ends: Sequence[NearEnd]) -> bool:
     protection = provenance.protection
+    # What the guard does not count as QKD is none for an application either.
+    counts = not provenance.emulated or all(end.terms.accept_emulated for end in ends)
     return (
-        (protection.with_qkd or not demand.with_qkd)
+        ((protection.with_qkd and counts) or not demand.with_qkd)
         and (protection.with_pqc or not demand.with_pqc)
         and provenance.shares >= demand.min_shares
     )
 
 
-def _meets(key: StoredKey, demand: Demand, now: float) -> bool:
-    return _protects(key.provenance, demand) and now - key.created <= demand.max_age_seconds
+def _meets(key: StoredKey, demand: Demand, ends: Sequence[NearEnd], now: float) -> bool:
+    return _protects(key.provenance, demand, ends) and now - key.created <= demand.max_age_seconds
 
 
 def _youngest(demands: Iterable[Demand], now: float) -> float:
@@ -354,6 +357,10 @@ def _needed(ends: Sequence[NearEnd], order: KeyOrder) -> dict[StreamName, int]:
 
 def _refuse_impossible(ends: Sequence[NearEnd], order: KeyOrder) -> None:
     for end in ends:
+        least = end.terms.min_key_size_bits
+        if order.size_bits < least:
+            reason = f"size: {order.size_bits} bits; no key for {end.terms.peer_sae} has fewer than {least}"
+            raise SupplyError(Refusal.TOO_MUCH, reason)
         needed, most = _needed((end,), order)[end.terms.stream], end.terms.buffer_keys
         if needed > most:
             reason = (

@@ -258,7 +258,8 @@ class LinkEnd:
             self._wake.set()
 
     def _take_in(self, block: DeviceBlock) -> None:
-        unused = self.policy is not None and self.policy.maintenance
+        # Without a policy nobody says at which error rate the link stops: nothing is kept for later either.
+        unused = self.policy is None or self.policy.maintenance
         self._intake.take_in(block, distrusted=self.aborted, unused=unused)
 
     async def watch_device(self) -> None:

@@ -46,7 +46,7 @@ class _Span:
 
 @dataclass(slots=True)
 class _HalfBlock:
-    data: bytearray
+    data: bytearray = field(repr=False)
     # Bytes that nobody has used, burnt or lost yet.
     left: int
 

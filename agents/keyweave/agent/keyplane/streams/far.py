@@ -7,7 +7,7 @@ ends stay in step.
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from keyweave.agent import crypto, memory
 from keyweave.agent.keyplane.failure import KeyPlaneError
@@ -43,7 +43,7 @@ class _Inbox:
 
     began: float
     opened_by: PathId
-    shares: dict[int, bytearray]
+    shares: dict[int, bytearray] = field(repr=False)
     paths: dict[int, PathId]
     count: int
 
@@ -173,6 +173,11 @@ class FarEnd:
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "the key is for other SAEs than the stream's")
         if problem := assembly.well_formed(request, terms.key_size_bits):
             raise self._failure(pb.FAILURE_CODE_MALFORMED, problem)
+        if request.key_size_bits < terms.min_key_size_bits:
+            reason = (
+                f"a key of {request.key_size_bits} bits; the guard allows {terms.min_key_size_bits} or more"
+            )
+            raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, reason)
         part_ids = [uuid.UUID(bytes=part_id) for part_id in request.part_ids]
         parts = [part for part_id in part_ids if (part := self._store.find_slave(part_id, terms.stream, now))]
         if len(parts) != len(part_ids):

@@ -6,7 +6,7 @@ the other's signature verified. Both hold the same chain key then, and derive on
 overwriting the chain key each time: whoever takes an end later learns nothing of earlier batches.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keyweave.agent import crypto, memory
 from keyweave.agent.keyplane.failure import SignatureError
@@ -33,7 +33,7 @@ class KemSecret:
     kem_id: bytes
     step: int
     transcript: bytes
-    secret: bytes
+    secret: bytes = field(repr=False)
 
 
 class Ratchet:

@@ -346,7 +346,12 @@ class NearEnd:
     def _refuse_outdated(self, keys: tuple[StoredKey, ...]) -> None:
         # Policy may have changed while the batch was being made: stored, it would fill the buffer with
         # keys that cannot be drawn.
-        if self._must_refuse() or not self.terms.allows(keys[0].provenance):
+        provenance, accepted = keys[0].provenance, self.terms.accepted
+        if (
+            self._must_refuse()
+            or not self.terms.allows(provenance)
+            or not all(path_id in accepted for path_id in provenance.paths)
+        ):
             for key in keys:
                 memory.wipe(key.key)
             raise KeyPlaneError(
