@@ -4,14 +4,17 @@ import time
 import uuid
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyweave.agent.etsi014.supply import Demand
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keys import assembly
 from keyweave.agent.keyplane.keys.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.supply import Supply, _allowed
 from keyweave.agent.keyplane.streams.far import FarEnd
 from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
@@ -320,3 +323,25 @@ def test_what_a_peer_states_of_other_copies_cannot_be_made_to_grow() -> None:
     with pytest.raises(KeyPlaneError, match="characters of names"):
         far.assemble(request(made_from=[assembly.made_from(STREAM, HYBRID), assembly.made_from("t", long)]))
     assert keys_in(store) == {1, 2, 3}
+
+
+def ends_of(*terms: StreamTerms) -> list[Any]:
+    return [mock.Mock(terms=each) for each in terms]
+
+
+def test_every_key_of_an_order_is_held_against_terms_that_changed_while_they_were_confirmed() -> None:
+    ends = ends_of(TERMS, replace(TERMS, stream=StreamName("t"), require_qkd=True))
+    plane = mock.Mock(node=HERE, near={end.terms.stream: end for end in ends})
+    supply = Supply(plane, mock.Mock(), show_provenance=lambda _: True)
+    assert supply._still_good(ends, [HYBRID, HYBRID])
+    assert not supply._still_good(ends, [HYBRID, PQC])
+    plane.near[StreamName("t")] = mock.Mock()
+    assert not supply._still_good(ends, [HYBRID, HYBRID])
+
+
+def test_emulated_bits_that_the_guard_does_not_count_meet_no_demand_for_qkd() -> None:
+    emulated, wanted = replace(HYBRID, emulated=True), Demand("x", with_qkd=True)
+    for accepts in (False, True):
+        allowed = _allowed(HERE, ends_of(replace(TERMS, accept_emulated=accepts)), (wanted,))
+        assert allowed(emulated) == accepts
+        assert allowed(HYBRID)

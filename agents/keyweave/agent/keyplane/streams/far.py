@@ -174,9 +174,7 @@ class FarEnd:
         if problem := assembly.well_formed(request, terms.key_size_bits):
             raise self._failure(pb.FAILURE_CODE_MALFORMED, problem)
         if request.key_size_bits < terms.min_key_size_bits:
-            reason = (
-                f"a key of {request.key_size_bits} bits; the guard allows {terms.min_key_size_bits} or more"
-            )
+            reason = f"{request.key_size_bits} bits; the guard allows no less than {terms.min_key_size_bits}"
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, reason)
         part_ids = [uuid.UUID(bytes=part_id) for part_id in request.part_ids]
         parts = [part for part_id in part_ids if (part := self._store.find_slave(part_id, terms.stream, now))]
