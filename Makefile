@@ -49,8 +49,9 @@ proto-check: $(PROTO)/.installed $(BUF) ## Generated code is fresh; the protocol
 proto-baseline: $(BUF) ## Freeze the protocol of a release, which later ones must not break
 	cd proto && ../$(BUF) build -o baseline.binpb
 
-docs: $(VENV)/.installed ## The picture in the README, from a network that really runs
+docs: $(VENV)/.installed ## The README's picture, from a network that really runs; plots of the last bench
 	$(BIN)/python docs/picture.py
+	test ! -f bench-heal.json || $(BIN)/python docs/plots.py
 
 tools: .tools/bin/grpcurl ## Outside peers that tests talk with
 
