@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
 from keyweave.common.errors import NotFoundError
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing import OVERHEAD, explain, plan_streams, repair
+from keyweave.controller.routing import plan as planning
 from keyweave.controller.routing.disjoint import Finder, bottleneck_of_disjointness
 from keyweave.controller.routing.network import scope, terrain
 from keyweave.controller.topology import Condition, OnExhaustion, Plan, Snapshot, StreamPlan
@@ -325,6 +327,21 @@ def test_a_stream_does_not_move_for_less_than_a_quarter_more() -> None:
     assert ways(before.streams[StreamName("s")]) == [["a-b-d"]]
     assert ways(plan_one(network(800.0, 1000.0), before)) == [["a-b-d"]]
     assert ["a-c-d"] in ways(plan_one(network(300.0, 1000.0), before))
+
+
+def test_of_many_that_would_gain_only_so_many_move_in_one_plan() -> None:
+    wanted = [stream(f"s{i}", "a", "b") for i in range(8)]
+    thin: list[LinkRow] = [("ab", "a", "b", 800.0)]
+    wide: list[LinkRow] = [("ac", "a", "c", 80_000.0), ("cb", "c", "b", 80_000.0)]
+    before = plan_streams(snapshot(thin, wanted), None, 1)
+
+    def movers() -> int:
+        plan = plan_streams(snapshot([*thin, *wide], wanted), before, 2)
+        return sum(["a-c-b"] in ways(one) for one in plan.streams.values())
+
+    assert movers() == 8
+    with patch.object(planning, "LEAST_MOVERS", 3):
+        assert movers() == 3
 
 
 def test_splits_that_give_the_same_rates_do_not_shift_and_unsettle_lower_priorities() -> None:
