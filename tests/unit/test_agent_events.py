@@ -28,6 +28,12 @@ def test_every_kind_that_an_agent_may_report_has_a_word(number: agent_pb2.AgentE
     assert event.kind.replace("_", "").isalpha()
 
 
+def test_a_message_does_not_repeat_what_its_fields_say() -> None:
+    event = told("LINK_RESTORED", link="ab", reason="QBER 0.02")
+    assert (event.message, event.node, event.link) == ("QBER 0.02", "a", "ab")
+    assert told("POOL_DESTROYED", link="ab").message == "pool destroyed"
+
+
 def test_a_recall_names_every_key_who_has_it_and_the_link() -> None:
     event = told("KEYS_RECALLED", key_ids=IDS, sae="erp", link="ab", stream="s", since_unix_nanos=10**9)
     assert event.severity is Severity.MAJOR

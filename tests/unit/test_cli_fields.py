@@ -5,6 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from keyweave.cli import fields
+from keyweave.cli.main import main
 from keyweave.v1 import emulator_pb2, types_pb2
 
 KINDS = (types_pb2.Node, types_pb2.Link, types_pb2.Stream)
@@ -47,3 +48,25 @@ def test_what_was_not_given_is_not_in_the_mask() -> None:
 )
 def test_enum_values_are_written_as_words(descriptor: Any, number: int, word: str) -> None:
     assert fields.enum_word(descriptor, number) == word
+
+
+@pytest.mark.parametrize("word", ["node", "link", "stream"])
+def test_the_help_names_every_option_in_full_on_a_narrow_terminal(
+    word: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([word, "create", "--help"]) == 0
+    shown = capsys.readouterr().out
+    kind = {"node": types_pb2.Node, "link": types_pb2.Link, "stream": types_pb2.Stream}[word]
+    for parameter in fields.options(kind):
+        assert f"--{parameter.name.replace('_', '-')} " in shown
+
+
+def test_a_word_that_an_option_does_not_know_is_refused_with_those_it_knows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["stream", "list", "-o", "xml"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: Invalid value for '-o' / '--output': 'xml' is not one of 'table', 'json'.\n"
+    )

@@ -430,7 +430,7 @@ def test_an_explanation_says_who_can_see_the_keys_and_what_limits_them() -> None
         [("ab", "a", "b", 1000.0), ("bc", "b", "c", 400.0)], [stream("s", "a", "c"), stream("t", "b", "c")]
     )
     text = lines(network)
-    assert "seen by b, each alone" in text
+    assert "seen by b, alone: trusted node of a→b→c" in text
     assert "link bc (400 bit/s of 400 bit/s taken, shared with t)" in text
     assert "more key on bc would raise the rate" in text
 

@@ -16,11 +16,13 @@ MessageType = TypeVar("MessageType", bound=Message)
 # Named by the command's argument, or set by the controller.
 _NOT_OPTIONS = frozenset({"name", "revision"})
 _HELP: Mapping[str, str] = {
+    "a_node": "The node at one end.",
     "abort_qber_ratio": "QBER at which the link is aborted, 0..0.5; 0 takes the technology's default.",
     "degraded_qber_ratio": "QBER from which the link counts as degraded; 0 takes 0.8 of the abort threshold.",
     "accept_strongest_available": "Requires neither QKD nor ML-KEM: a fibre cut downgrades the stream.",
     "allowed_trust_domains": "Only nodes of this domain may relay (repeatable).",
     "avoid_nodes": "Never relay through this node (repeatable).",
+    "b_node": "The node at the other end.",
     "buffer_keys": "Keys kept ready at each end; 0 takes 64.",
     "disabled": "Out of use at once: no path crosses it, and both ends destroy its pools.",
     "k": "Disjoint paths over which each key is split; 0 takes 1.",
@@ -28,6 +30,7 @@ _HELP: Mapping[str, str] = {
     "key_size_bits": "Size of one key; 0 takes 256.",
     "key_ttl_seconds": "An undelivered key older than this is destroyed; 0 takes 3600.",
     "maintenance": "Out of use: nothing is relayed through it.",
+    "max_hops": "Most links on a path; 0 means no limit.",
     "max_rate_bps": "The most it is given, bit/s; 0 means no limit.",
     "max_trusted_nodes": "Most relays between the ends.",
     "min_k": "Fewest paths that still count; 0 takes k.",

@@ -20,6 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Its boxes cut off the names of options on a terminal of 80 columns.
+    rich_markup_mode=None,
 )
 
 
@@ -81,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Typer has its parser's exceptions from click or from a copy of it, depending on its version.
         if not hasattr(error, "format_message"):
             raise
-        for line in str(error.format_message()).splitlines():
+        # Where a value is not one of its type's, typer says so in pydantic's words.
+        for line in str(error.format_message()).replace("Value error, ", "").splitlines():
             sys.stderr.write(f"error: {line}\n")
         return int(getattr(error, "exit_code", ExitCode.USAGE))
     # An explicit exit comes back as its code; what commands return is nothing.

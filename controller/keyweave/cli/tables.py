@@ -58,7 +58,7 @@ def _scaled(value: float) -> str:
 
 
 def _figures(value: float) -> str:
-    if value == 0 or value >= 100:
+    if value < 0.005 or value >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
@@ -105,7 +105,7 @@ def nodes_table(nodes: Iterable[admin_pb2.NodeStatus], width: int) -> Table:
     for status in nodes:
         agent = Text("connected", style="green") if status.connected else Text("away", style="bold red")
         if status.node.maintenance:
-            agent.append(", maintenance", style="yellow")
+            agent.append(", drained", style="yellow")
         row: list[str | Text] = [status.node.name, agent, _policy(status)]
         row.append(status.node.trust_domain or _UNKNOWN)
         if width >= WIDE:

@@ -50,12 +50,11 @@ def event_of(node: NodeName, report: agent_pb2.AgentEvent, now: float) -> Event 
     if report.kind not in _KINDS:
         return None
     kind, severity = _KINDS[report.kind]
-    about = next((text for text in (report.stream, report.link, report.peer_node) if text), node)
-    said = f": {report.reason}" if report.reason else ""
     return Event(
         kind=kind,
         severity=severity,
-        message=f"{kind.replace('_', ' ')} at '{node}' ({about}){said}",
+        # Kind, node, link and stream are fields of their own, shown before it.
+        message=report.reason or kind.replace("_", " "),
         # The agent's clock says when it happened, but cannot place it in the future.
         time_unix_seconds=min(now, report.time_unix_nanos / NANOS) if report.time_unix_nanos else now,
         node=node,

@@ -155,11 +155,12 @@ class KeyPlane:
     def zeroize(self, reason: str) -> None:
         """Destroy all key material of this node and begin anew, for its peers as after a restart."""
         in_force, keys = self._in_force, sum(self.store.count())
-        if in_force is not None:
-            self.apply((), in_force[1])
+        # First, while policy is in force: what becomes of each link and key is told with its real reason.
         for link in self.links.values():
             link.destroy_keys(reason, tell=False)
         self.store.destroy(lambda _key: True, reason)
+        if in_force is not None:
+            self.apply((), in_force[1])
         # What peers share with this node they destroy when it comes back as another incarnation.
         self._incarnation = os.urandom(16)
         log.get().warning("zeroized", keys=keys, reason=reason)

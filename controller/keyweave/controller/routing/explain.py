@@ -27,7 +27,7 @@ def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ..
     lines.append(f"why: {planned.reason}")
     if in_use:
         lines += _runners_up(snapshot, plan, intent, in_use)
-    if planned.unmet:
+    if planned.unmet and planned.unmet != planned.reason:
         lines.append(f"unmet: {planned.unmet}")
     if not in_use:
         return (*lines, f"now: {_without_quantum(intent)}")
@@ -53,7 +53,8 @@ def _who_can_see(in_use: list[PathSet]) -> list[str]:
             # A share that crosses no trusted node is seen by nobody, and without it the rest tell nothing.
             lines.append(f"seen by nobody but the ends: {way} has a direct link")
         elif len(groups) == 1:
-            lines.append(f"seen by {' or '.join(groups[0])}, each alone: trusted nodes of {way}")
+            alone = "alone: trusted node" if len(groups[0]) == 1 else "each alone: trusted nodes"
+            lines.append(f"seen by {' or '.join(groups[0])}, {alone} of {way}")
         else:
             together = " together with ".join(
                 members[0] if len(members) == 1 else f"one of {', '.join(members)}" for members in groups

@@ -39,6 +39,9 @@ BACKOFF_SECONDS = 1.0
 BACKOFF_CAP_SECONDS = 15.0
 # After a start, quantum paths get this long to come up before ML-KEM steps in alone.
 STARTUP_GRACE_SECONDS = 6.0
+# A way in use whose pools are merely short is helped out by the next one; this long, that is no failover.
+# ITU-T G.808.1 calls such a wait a hold-off time.
+HOLD_OFF_SECONDS = 10.0
 # Buffers are topped up at no less than this many keys a second, whatever rate is planned.
 FLOOR_KEYS_PER_SECOND = 8
 
@@ -116,6 +119,7 @@ class NearEnd:
         self.counters = Counters()
         self.protection = Protection.NONE
         self.path_ids: tuple[PathId, ...] = ()
+        self._node = node
         self._maker = BatchMaker(node, terms, peer, relays, parameter_set)
         self._store = store
         self._on_event = on_event
@@ -125,6 +129,7 @@ class NearEnd:
         self._budget = TokenBucket(*self._budget_terms(terms), now)
         self._grace_until = now + STARTUP_GRACE_SECONDS
         self._failing_since: float | None = None
+        self._in_use_at = now
         self._starved = True
         # Keys of batches that are being made.
         self._under_way = 0
@@ -372,8 +377,11 @@ class NearEnd:
         primary = {s.key for s in self.terms.path_sets if s.rank == 0}
         sharing = self.path_ids in primary and provenance.paths in primary and self._failing_since is None
         moved = (provenance.protection, provenance.paths) != (self.protection, self.path_ids)
+        if moved and self._helps_out(provenance, now):
+            return
         if moved and self.protection is not Protection.NONE and not sharing:
-            self._note_failover(provenance, now)
+            self._note_failover(provenance, path_set, now)
+        self._in_use_at = now
         self.protection, self.path_ids = provenance.protection, provenance.paths
         self._failing_since = None
         if self._starved:
@@ -382,7 +390,18 @@ class NearEnd:
         self.delivered.set()
         self.delivered = asyncio.Event()
 
-    def _note_failover(self, after: Provenance, now: float) -> None:
+    def _helps_out(self, provenance: Provenance, now: float) -> bool:
+        """Whether a batch went another way only because the way in use has to wait for its pools."""
+        in_use = self._trouble.get(self.path_ids)
+        return (
+            in_use is not None
+            and in_use.short
+            and self._failing_since is None
+            and provenance.protection is self.protection
+            and now - self._in_use_at < HOLD_OFF_SECONDS
+        )
+
+    def _note_failover(self, after: Provenance, path_set: PathSetTerms | None, now: float) -> None:
         failed = self._failing_since is not None
         duration = now - self._failing_since if self._failing_since is not None else 0.0
         self.counters.failovers += 1
@@ -392,7 +411,8 @@ class NearEnd:
                 kind=agent_pb2.AGENT_EVENT_KIND_FAILOVER,
                 stream=self.terms.stream,
                 peer_node=self.terms.peer_node,
-                reason="the way in use failed" if failed else "moved without interruption",
+                reason=f"{'the way in use failed' if failed else 'moved without interruption'}: "
+                f"{after.protection} {self._route(path_set)}",
                 duration_seconds=duration,
                 protection_before=_PROTO_PROTECTION[self.protection],
                 protection_after=_PROTO_PROTECTION[after.protection],
@@ -400,6 +420,14 @@ class NearEnd:
                 path_ids_after=after.paths,
             )
         )
+
+    def _route(self, path_set: PathSetTerms | None) -> str:
+        if path_set is None:
+            return "alone"
+        ends = (self._node, self.terms.peer_node)
+        source, target = ends if self.terms.is_source else reversed(ends)
+        routes = ("→".join((source, *path.trusted_nodes, target)) for path in path_set.paths)
+        return "over " + " and ".join(routes)
 
     def _event(self, kind: agent_pb2.AgentEventKind, reason: str) -> None:
         self._on_event(
