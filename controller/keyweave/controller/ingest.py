@@ -19,13 +19,12 @@ from keyweave.common import log
 from keyweave.common.errors import (
     ConflictError,
     InvalidInputError,
-    NotAllowedError,
     PreconditionError,
     UnavailableError,
 )
-from keyweave.common.identity import Plane, Role, peer_identity
 from keyweave.common.names import LinkName, NodeName, is_name
 from keyweave.common.validation import check
+from keyweave.controller.agent_stream import ending, hello_of, node_of
 from keyweave.controller.samples import decode
 from keyweave.controller.stimuli import (
     AgentHello,
@@ -136,8 +135,11 @@ class TelemetryIntake:
 
     async def telemetry(self, requests: AsyncIterator[agent_pb2.TelemetryRequest], context: "Stream") -> None:
         """Serve one agent's telemetry stream until either side ends it."""
-        node = NodeName(peer_identity(context.auth_context(), Plane.CONTROL, frozenset({Role.AGENT})).name)
-        hello = await self._hello(node, requests)
+        node = node_of(context)
+        first = await hello_of(requests, "a telemetry", node, self._known_node)
+        if first.sequence:
+            raise InvalidInputError.of("sequence", f"{first.sequence} in a hello; it must be 0")
+        hello = first.hello
         session = await self._open(node, hello.incarnation)
         try:
             await self._submit(Batch(node, hello.incarnation, 0, (AgentHello(node, hello),)))
@@ -155,25 +157,6 @@ class TelemetryIntake:
             raise ConflictError(f"agent '{session.node}' has opened a newer telemetry stream")
         if self._stopped:
             raise UnavailableError("this controller is shutting down; dial again")
-
-    async def _hello(
-        self, node: NodeName, requests: AsyncIterator[agent_pb2.TelemetryRequest]
-    ) -> agent_pb2.TelemetryHello:
-        first = await anext(requests, None)
-        if first is None or first.WhichOneof("kind") != "hello":
-            raise InvalidInputError.of("kind", "the first message of a telemetry stream must be a hello")
-        check(first)
-        if first.sequence:
-            raise InvalidInputError.of("sequence", f"{first.sequence} in a hello; it must be 0")
-        if first.hello.node != node:
-            raise NotAllowedError(
-                f"the certificate is that of node '{node}'; it cannot speak for '{first.hello.node}'"
-            )
-        if not self._known_node(node):
-            raise PreconditionError(
-                f"node '{node}' does not exist here: create it with `keyweave node create {node}`"
-            )
-        return first.hello
 
     async def _open(self, node: NodeName, incarnation: bytes) -> _Session:
         """Make this the node's stream. The older one has put its last message when this returns."""
@@ -200,20 +183,12 @@ class TelemetryIntake:
         reader = asyncio.create_task(self._read(session, requests), name=f"{name}:read")
         writer = asyncio.create_task(self._acknowledge(session, context), name=f"{name}:write")
         closing = asyncio.create_task(session.closing.wait(), name=f"{name}:closing")
-        tasks = (reader, writer, closing)
-        try:
+        async with ending(reader, writer, closing) as tasks:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # A write must end by itself: gRPC cannot send a status while a message is on its way.
             session.closing.set()
             session.changed.set()
             await asyncio.wait((writer,))
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
 
     async def _acknowledge(self, session: _Session, context: "Stream") -> None:
         """Tell how far the agent may forget and go; changes during a write make one response together."""

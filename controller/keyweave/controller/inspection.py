@@ -18,13 +18,10 @@ from keyweave.common import log
 from keyweave.common.errors import (
     ConflictError,
     InvalidInputError,
-    NotAllowedError,
-    PreconditionError,
     UnavailableError,
 )
-from keyweave.common.identity import Plane, Role, peer_identity
 from keyweave.common.names import NodeName
-from keyweave.common.validation import check
+from keyweave.controller.agent_stream import ending, hello_of, node_of
 from keyweave.v1 import agent_pb2
 
 PAGES_WAITING = 2
@@ -199,8 +196,9 @@ class Inspection:
 
     async def inspect(self, requests: AsyncIterator[agent_pb2.InspectRequest], context: "Stream") -> None:
         """Serve one agent's inspection stream until either side ends it."""
-        node = NodeName(peer_identity(context.auth_context(), Plane.CONTROL, frozenset({Role.AGENT})).name)
-        await self._hello(node, requests)
+        node = node_of(context)
+        await hello_of(requests, "an inspection", node, self._known_node)
+        log.get().debug("inspection_opened", node=node)
         if self._stopped:
             raise UnavailableError("this controller is shutting down; dial again")
         session = _Session(node)
@@ -219,38 +217,15 @@ class Inspection:
         if session.replaced.is_set():
             raise ConflictError(f"agent '{node}' has opened a newer inspection stream")
 
-    async def _hello(self, node: NodeName, requests: AsyncIterator[agent_pb2.InspectRequest]) -> None:
-        first = await anext(requests, None)
-        if first is None or first.WhichOneof("kind") != "hello":
-            raise InvalidInputError.of("kind", "the first message of an inspection stream must be a hello")
-        check(first)
-        if first.hello.node != node:
-            raise NotAllowedError(
-                f"the certificate is that of node '{node}'; it cannot speak for '{first.hello.node}'"
-            )
-        if not self._known_node(node):
-            raise PreconditionError(
-                f"node '{node}' does not exist here: create it with `keyweave node create {node}`"
-            )
-        log.get().debug("inspection_opened", node=node)
-
 
 async def _converse(
     session: _Session, requests: AsyncIterator[agent_pb2.InspectRequest], context: "Stream"
 ) -> None:
     """Read and write until the agent is done or the session is to close."""
     name = f"inspect:{session.node}"
-    tasks = (
+    async with ending(
         asyncio.create_task(session.read(requests), name=f"{name}:read"),
         asyncio.create_task(session.write(context), name=f"{name}:write"),
         asyncio.create_task(session.replaced.wait(), name=f"{name}:replaced"),
-    )
-    try:
+    ) as tasks:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result

@@ -16,13 +16,11 @@ from keyweave.common import log
 from keyweave.common.errors import (
     ConflictError,
     InvalidInputError,
-    NotAllowedError,
-    PreconditionError,
     UnavailableError,
 )
-from keyweave.common.identity import Plane, Role, peer_identity
 from keyweave.common.names import NodeName
 from keyweave.common.validation import check
+from keyweave.controller.agent_stream import ending, hello_of, node_of
 from keyweave.controller.compile.policies import NodePolicy
 from keyweave.controller.instructions import Confirm, Push
 from keyweave.controller.stimuli import (
@@ -224,8 +222,8 @@ class PolicyPusher:
 
     async def policy(self, requests: AsyncIterator[agent_pb2.PolicyRequest], context: Context) -> None:
         """Serve one agent's policy stream until either side ends it."""
-        node = NodeName(peer_identity(context.auth_context(), Plane.CONTROL, frozenset({Role.AGENT})).name)
-        hello = await self._hello(node, requests)
+        node = node_of(context)
+        hello = (await hello_of(requests, "a policy", node, self._known_node)).hello
         if self._stopped:
             raise UnavailableError("this controller is shutting down; dial again")
         session = PolicySession(node, self._epoch, self._lease_seconds, self.counters)
@@ -245,37 +243,13 @@ class PolicyPusher:
         if session.replaced:
             raise ConflictError(f"agent '{node}' has opened a newer policy stream")
 
-    async def _hello(
-        self, node: NodeName, requests: AsyncIterator[agent_pb2.PolicyRequest]
-    ) -> agent_pb2.PolicyHello:
-        first = await anext(requests, None)
-        if first is None or first.WhichOneof("kind") != "hello":
-            raise InvalidInputError.of("kind", "the first message of a policy stream must be a hello")
-        check(first)
-        if first.hello.node != node:
-            raise NotAllowedError(
-                f"the certificate is that of node '{node}'; it cannot speak for '{first.hello.node}'"
-            )
-        if not self._known_node(node):
-            raise PreconditionError(
-                f"node '{node}' does not exist here: create it with `keyweave node create {node}`"
-            )
-        return first.hello
-
     async def _converse(
         self, session: PolicySession, requests: AsyncIterator[agent_pb2.PolicyRequest], context: Context
     ) -> None:
         reader = asyncio.create_task(self._read(session, requests), name=f"policy-read:{session.node}")
         writer = asyncio.create_task(_write(session, context), name=f"policy-write:{session.node}")
-        try:
-            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (reader, writer):
-                task.cancel()
-            results = await asyncio.gather(reader, writer, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+        async with ending(reader, writer) as tasks:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def _read(self, session: PolicySession, requests: AsyncIterator[agent_pb2.PolicyRequest]) -> None:
         async for request in requests:
