@@ -12,14 +12,26 @@ from keyweave.common.errors import InvalidInputError, Violation
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# What PyYAML lets out for scalars that look like a date or a number, or are tagged as one, and are none.
+_UNREADABLE = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
+
 
 def load(path: Path, model: type[Model]) -> Model:
     """Read `path` as `model`; InvalidInputError names every wrong field with its line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise InvalidInputError.of(str(path), f"cannot be read: {error.strerror}") from None
-    return parse(text, model, source=str(path))
+    return from_bytes(content, model, source=str(path))
+
+
+def from_bytes(content: bytes, model: type[Model], *, source: str) -> Model:
+    """Like `load`, from what the file holds; `source` names it in errors."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError.of(source, f"is not UTF-8: {error.reason} at byte {error.start}") from None
+    return parse(text, model, source=source)
 
 
 def parse(text: str, model: type[Model], *, source: str) -> Model:
@@ -29,6 +41,13 @@ def parse(text: str, model: type[Model], *, source: str) -> Model:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidInputError.of(source, f"is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise InvalidInputError.of(source, "is nested too deeply") from None
+    except _UNREADABLE as error:
+        reason = (
+            f"holds a value that YAML cannot read ({error}), such as a date that does not exist; quote it"
+        )
+        raise InvalidInputError.of(source, reason) from None
     try:
         return model.model_validate(data if data is not None else {})
     except ValidationError as error:

@@ -1,0 +1,5 @@
+"""Every way in."""
+
+from tests.fuzz import controller, faces, key_plane, uplink
+
+TARGETS = (*key_plane.TARGETS, *uplink.TARGETS, *controller.TARGETS, *faces.TARGETS)
