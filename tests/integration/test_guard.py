@@ -8,6 +8,7 @@ import pytest
 from keyweave.agent.guard import Guard, Sharing, TransitGuard
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.streams.far import FarEnd
+from keyweave.common.errors import describe_status
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.guards import open_guard, write
@@ -84,6 +85,9 @@ async def test_a_guard_read_again_stops_and_starts_streams_and_its_digest_goes_t
         assert "s" not in running.plane("a").near
         assert running.ready_keys("a") == 0, "what was made before is gone with the stream"
         assert agent.hello.guard_digest == agent.guardian.guard.digest != before.digest
+        (withheld,) = agent.hello.withheld_rules
+        assert withheld.rule_id == "stream/s"
+        assert "stream.require_qkd" in describe_status(withheld.status)
 
         path.write_text("node: b\n", encoding="utf-8")
         agent.reload_guard()
@@ -94,6 +98,7 @@ async def test_a_guard_read_again_stops_and_starts_streams_and_its_digest_goes_t
         agent.reload_guard()
         await running.supplied()
         assert agent.hello.guard_digest == before.digest
+        assert not agent.hello.withheld_rules
 
 
 async def test_keys_that_crossed_a_node_which_the_operator_forbids_later_are_gone_at_both_ends(

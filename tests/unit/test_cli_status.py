@@ -51,6 +51,13 @@ def test_each_thing_that_is_lacking_is_named() -> None:
     refusing.nodes[0].nacked_rules.add(rule_id="stream/s")
     assert list(shortcomings(refusing)) == ["node 'a': its agent refuses its policy"]
 
+    withholding = ready()
+    for number in range(4):
+        withholding.nodes[0].withheld_rules.add(rule_id=f"relay/s/{number}")
+    assert list(shortcomings(withholding)) == [
+        "node 'a': its guard now forbids relay/s/0, relay/s/1, relay/s/2, ..."
+    ]
+
     read_only = ready()
     read_only.read_only = True
     assert [line.partition(":")[0] for line in shortcomings(read_only)] == ["controller"]

@@ -37,6 +37,8 @@ from keyweave.v1 import agent_pb2, keyplane_pb2_grpc
 
 DRIVER_RETRY_CAP_SECONDS = 2.0
 SERVER_GRACE_SECONDS = 0.5
+# Withheld rules that a hello names, as agent.proto bounds them.
+WITHHELD_TOLD = 256
 
 
 class Agent:
@@ -108,6 +110,7 @@ class Agent:
             node=self.node, epoch=policy.epoch, version=policy.version, digest=policy.digest
         )
         allowed = self.guardian.permitted(policy.rules)
+        self._tell_withheld()
         self.plane.apply(allowed.values(), self.guardian.guard)
         before, self._orders = self._orders, policy.orders
         for order_id in self._orders.keys() - before.keys():
@@ -120,6 +123,13 @@ class Agent:
         if self.guardian.reload():
             self.hello.guard_digest = self.guardian.guard.digest
             self.apply_policy()
+            self.uplink.say_hello_again()
+
+    def _tell_withheld(self) -> None:
+        withheld = list(self.guardian.withheld_rules[:WITHHELD_TOLD])
+        if withheld != list(self.hello.withheld_rules):
+            del self.hello.withheld_rules[:]
+            self.hello.withheld_rules.extend(withheld)
             self.uplink.say_hello_again()
 
     async def _policy_changed(self) -> None:

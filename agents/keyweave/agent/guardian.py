@@ -19,6 +19,7 @@ class Guardian:
         self.guard: Guard = load(path, node)
         # Why rules of the policy in force are not run by, by rule.
         self.withheld: Mapping[str, str] = {}
+        self.withheld_rules: tuple[agent_pb2.RuleStatus, ...] = ()
         self._path = path
         self._node = node
         self._on_event = on_event
@@ -44,7 +45,7 @@ class Guardian:
                 log.get().warning("guard_withholds", rule=rule_id, reason=reason)
                 rule = rules[rule_id]
                 self._tell(rule.stream.stream or rule.relay.stream, f"{rule_id}: {reason}")
-        self.withheld = withheld
+        self.withheld, self.withheld_rules = withheld, statuses
         return allowed
 
     def _tell(self, stream: str, reason: str) -> None:

@@ -16,6 +16,8 @@ from keyweave.v1 import admin_pb2, types_pb2
 
 # Between two looks while waiting. Readiness is a state of many parts and has no event of its own.
 _INTERVAL_SECONDS = 0.25
+# Of rules that a guard withholds; `keyweave node get` has all.
+_RULES_NAMED = 3
 _SERVING = frozenset({types_pb2.PROTECTION_QKD, types_pb2.PROTECTION_HYBRID, types_pb2.PROTECTION_PQC})
 
 
@@ -32,6 +34,10 @@ def shortcomings(status: admin_pb2.GetStatusResponse) -> Iterator[str]:
             yield f"node '{node.node.name}': its agent refuses its policy"
         elif not node.desired_policy.digest or node.desired_policy.digest != node.applied_policy.digest:
             yield f"node '{node.node.name}': its agent has not applied its policy yet"
+        elif node.withheld_rules:
+            rules = ", ".join(rule.rule_id for rule in node.withheld_rules[:_RULES_NAMED])
+            more = ", ..." if len(node.withheld_rules) > _RULES_NAMED else ""
+            yield f"node '{node.node.name}': its guard now forbids {rules}{more}"
     for stream in status.streams:
         if not stream.buffered_keys and stream.protection not in _SERVING:
             yield f"stream '{stream.stream.name}': can serve no keys"

@@ -119,6 +119,9 @@ def _policy(status: admin_pb2.NodeStatus) -> Text:
     if status.nacked_rules:
         return Text(f"refused {desired.epoch}.{desired.version}", style="bold red")
     if desired.digest and desired.digest == applied.digest:
+        if status.withheld_rules:
+            count = len(status.withheld_rules)
+            return Text(f"applied {applied.epoch}.{applied.version}, {count} withheld", style="yellow")
         return Text(f"applied {applied.epoch}.{applied.version}", style="green")
     return Text("pending" if desired.digest else _UNKNOWN, style="yellow")
 

@@ -33,6 +33,7 @@ class Overview:
             nacked_rules=sync.nacked_rules,
             dropped_samples_total=report.dropped_samples_total,
             guard_digest=report.guard_digest,
+            withheld_rules=report.withheld_rules,
         )
 
     def nodes(self) -> tuple[NodeView, ...]:

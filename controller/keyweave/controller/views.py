@@ -35,6 +35,8 @@ class NodeView:
     dropped_samples_total: int = 0
     # SHA-256 of the guard that the node's owner wrote, as its agent reports it.
     guard_digest: bytes = b""
+    # What of the applied policy that guard forbids since, so that the agent does not run by it.
+    withheld_rules: tuple[agent_pb2.RuleStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ EVENT_SEVERITY_MINOR: EventSeverity
 EVENT_SEVERITY_MAJOR: EventSeverity
 
 class NodeStatus(_message.Message):
-    __slots__ = ("node", "connected", "connected_since_unix_nanos", "software_version", "kme_url", "desired_policy", "applied_policy", "nacked_rules", "dropped_samples_total", "guard_digest")
+    __slots__ = ("node", "connected", "connected_since_unix_nanos", "software_version", "kme_url", "desired_policy", "applied_policy", "nacked_rules", "dropped_samples_total", "guard_digest", "withheld_rules")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_SINCE_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class NodeStatus(_message.Message):
     NACKED_RULES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_SAMPLES_TOTAL_FIELD_NUMBER: _ClassVar[int]
     GUARD_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_RULES_FIELD_NUMBER: _ClassVar[int]
     node: _types_pb2.Node
     connected: bool
     connected_since_unix_nanos: int
@@ -44,7 +45,8 @@ class NodeStatus(_message.Message):
     nacked_rules: _containers.RepeatedCompositeFieldContainer[_agent_pb2.RuleStatus]
     dropped_samples_total: int
     guard_digest: bytes
-    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., connected: _Optional[bool] = ..., connected_since_unix_nanos: _Optional[int] = ..., software_version: _Optional[str] = ..., kme_url: _Optional[str] = ..., desired_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., applied_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., nacked_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ..., guard_digest: _Optional[bytes] = ...) -> None: ...
+    withheld_rules: _containers.RepeatedCompositeFieldContainer[_agent_pb2.RuleStatus]
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., connected: _Optional[bool] = ..., connected_since_unix_nanos: _Optional[int] = ..., software_version: _Optional[str] = ..., kme_url: _Optional[str] = ..., desired_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., applied_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., nacked_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ..., guard_digest: _Optional[bytes] = ..., withheld_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ...) -> None: ...
 
 class LinkState(_message.Message):
     __slots__ = ("link", "status", "condition", "reason", "qber_ratio", "skr_bps", "usable_rate_bps", "loss_db", "pool_bits", "condition_since_unix_nanos", "emulated", "planned_bps", "held_bits", "intake_bps")

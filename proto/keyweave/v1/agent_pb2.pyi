@@ -70,7 +70,7 @@ class TelemetryRequest(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., hello: _Optional[_Union[TelemetryHello, _Mapping]] = ..., batch: _Optional[_Union[TelemetryBatch, _Mapping]] = ..., event: _Optional[_Union[AgentEvent, _Mapping]] = ...) -> None: ...
 
 class TelemetryHello(_message.Message):
-    __slots__ = ("node", "incarnation", "software_version", "key_plane_address", "kme_url", "link_ends", "guard_digest")
+    __slots__ = ("node", "incarnation", "software_version", "key_plane_address", "kme_url", "link_ends", "guard_digest", "withheld_rules")
     NODE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,7 @@ class TelemetryHello(_message.Message):
     KME_URL_FIELD_NUMBER: _ClassVar[int]
     LINK_ENDS_FIELD_NUMBER: _ClassVar[int]
     GUARD_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_RULES_FIELD_NUMBER: _ClassVar[int]
     node: str
     incarnation: bytes
     software_version: str
@@ -85,7 +86,8 @@ class TelemetryHello(_message.Message):
     kme_url: str
     link_ends: _containers.RepeatedCompositeFieldContainer[LinkEnd]
     guard_digest: bytes
-    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., software_version: _Optional[str] = ..., key_plane_address: _Optional[str] = ..., kme_url: _Optional[str] = ..., link_ends: _Optional[_Iterable[_Union[LinkEnd, _Mapping]]] = ..., guard_digest: _Optional[bytes] = ...) -> None: ...
+    withheld_rules: _containers.RepeatedCompositeFieldContainer[RuleStatus]
+    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., software_version: _Optional[str] = ..., key_plane_address: _Optional[str] = ..., kme_url: _Optional[str] = ..., link_ends: _Optional[_Iterable[_Union[LinkEnd, _Mapping]]] = ..., guard_digest: _Optional[bytes] = ..., withheld_rules: _Optional[_Iterable[_Union[RuleStatus, _Mapping]]] = ...) -> None: ...
 
 class LinkEnd(_message.Message):
     __slots__ = ("link", "peer_node", "model", "emulated")

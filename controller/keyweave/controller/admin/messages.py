@@ -51,6 +51,7 @@ def node_status(spec: types_pb2.Node, view: NodeView | None) -> admin_pb2.NodeSt
         nacked_rules=view.nacked_rules,
         dropped_samples_total=view.dropped_samples_total,
         guard_digest=view.guard_digest,
+        withheld_rules=view.withheld_rules,
     )
 
 

@@ -27,6 +27,7 @@ class AgentReport:
     software_version: str = ""
     kme_url: str = ""
     guard_digest: bytes = b""
+    withheld_rules: tuple[agent_pb2.RuleStatus, ...] = ()
     telemetry: bool = False
     connected_since: float = 0.0
     in_sync_since: float = 0.0
@@ -40,6 +41,7 @@ class AgentReport:
                 self.software_version = hello.software_version
                 self.kme_url = hello.kme_url
                 self.guard_digest = hello.guard_digest
+                self.withheld_rules = tuple(hello.withheld_rules)
                 self.telemetry = True
                 self.emulated_links = frozenset(LinkName(e.link) for e in hello.link_ends if e.emulated)
             case TelemetryLost():
