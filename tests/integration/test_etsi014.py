@@ -2,207 +2,33 @@
 
 import asyncio
 import base64
-import datetime as dt
 import json
 import shutil
-import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 import structlog
-from aiohttp import web
 
-from keyweave.agent.etsi014 import callers, face, messages
-from keyweave.agent.etsi014.callers import SaeIdFrom
+from keyweave.agent.etsi014 import messages
 from keyweave.agent.etsi014.supply import (
-    DeliveredKey,
-    Drawn,
-    KeyOrder,
-    KeySupply,
     Refusal,
     SupplyError,
-    SupplyStatus,
 )
-from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import SaeId
-from keyweave.common.pki import Authority
-from keyweave.common.revocation import Trust
-from keyweave.common.tls import TlsFiles
-
-MASTER, SLAVE, STRANGER = SaeId("bank-a"), SaeId("bank-b"), SaeId("bank-c")
-KEYS_OF_ONE_REQUEST = 16
-
-
-@dataclass
-class FakeSupply(KeySupply):
-    """Two SAEs, one stream between them, and keys without end."""
-
-    extension: dict[str, Any] = field(default_factory=lambda: {"keyweave_protection": "hybrid"})
-    stored_key_count: int = 12
-    failure: Exception | None = None
-    drawn: list[DeliveredKey] = field(default_factory=list)
-    # What the slave can still collect.
-    waiting: dict[uuid.UUID, DeliveredKey] = field(default_factory=dict)
-    calls: list[str] = field(default_factory=list)
-    # Set when a draw begins; a draw ends when `may_finish` is set.
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-    may_finish: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.may_finish.set()
-
-    def status(self, caller: SaeId, peer: SaeId) -> SupplyStatus:
-        self.calls.append("status")
-        if {caller, peer} != {MASTER, SLAVE}:
-            raise SupplyError(Refusal.NOT_ALLOWED, f"no stream joins {caller} and {peer}")
-        return SupplyStatus(
-            source_kme_id="tokyo",
-            target_kme_id="koganei",
-            master_sae_id=caller,
-            slave_sae_id=peer,
-            key_size=256,
-            stored_key_count=self.stored_key_count,
-            max_key_count=64,
-            max_key_per_request=KEYS_OF_ONE_REQUEST,
-            max_key_size=256,
-            min_key_size=256,
-        )
-
-    async def draw(self, caller: SaeId, peer: SaeId, order: KeyOrder) -> Drawn:
-        self.calls.append("draw")
-        self.began.set()
-        await self.may_finish.wait()
-        if self.failure:
-            raise self.failure
-        first = len(self.drawn)
-        keys = tuple(
-            DeliveredKey(uuid.UUID(int=n), bytes([n % 256]) * (order.size_bits // 8), self.extension)
-            for n in range(first, first + order.number)
-        )
-        self.drawn += keys
-        self.waiting |= {key.key_id: key for key in keys}
-        return Drawn(keys)
-
-    async def collect(
-        self, caller: SaeId, peer: SaeId, key_ids: tuple[uuid.UUID, ...]
-    ) -> tuple[DeliveredKey, ...]:
-        self.calls.append("collect")
-        if (caller, peer) != (SLAVE, MASTER):
-            raise SupplyError(Refusal.NOT_ALLOWED, f"not all of these keys were drawn for {caller}")
-        missing = tuple(str(key_id) for key_id in key_ids if key_id not in self.waiting)
-        if missing:
-            raise SupplyError(Refusal.UNKNOWN_KEYS, "unknown, expired or spent", missing)
-        return tuple(self.waiting.pop(key_id) for key_id in key_ids)
-
-
-class Pki:
-    """Certificates in files: the SAE plane's, and others that must not be let in."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.anchor = Authority.create(Plane.SAE)
-        self.stranger_anchor = Authority.create(Plane.SAE)
-        self.key_plane_anchor = Authority.create(Plane.KEY)
-        self.ca = directory / "ca.pem"
-        self.ca.write_bytes(self.anchor.credential.certificate)
-
-    def issue(
-        self, identity: Identity, *, by: Authority | None = None, valid_for: dt.timedelta | None = None
-    ) -> TlsFiles:
-        issued = (by or self.anchor).issue(
-            identity, hosts=("127.0.0.1",), valid_for=valid_for or dt.timedelta(days=1)
-        )
-        name = uuid.uuid4().hex
-        files = TlsFiles(
-            certificate=self.directory / f"{name}.pem",
-            private_key=self.directory / f"{name}-key.pem",
-            trust_anchor=self.ca,
-        )
-        issued.write(files.certificate, files.private_key)
-        return files
-
-    def sae(self, name: str) -> TlsFiles:
-        return self.issue(Identity(Plane.SAE, Role.SAE, name))
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-def supply() -> FakeSupply:
-    return FakeSupply()
-
-
-@asynccontextmanager
-async def serving(
-    pki: Pki,
-    supply: KeySupply,
-    sae_id_from: SaeIdFrom = SaeIdFrom.URI,
-    *,
-    extensions_shown: bool = True,
-) -> AsyncIterator[str]:
-    app = face.create_app(supply, sae_id_from, "tokyo", extensions_shown=extensions_shown)
-    kme = pki.issue(Identity(Plane.SAE, Role.KME, "tokyo"))
-    runner, url = await face.serve(app, kme, "127.0.0.1", 0)
-    try:
-        yield url
-    finally:
-        await runner.cleanup()
-
-
-@pytest.fixture
-async def url(pki: Pki, supply: FakeSupply) -> AsyncIterator[str]:
-    async with serving(pki, supply) as base_url:
-        yield base_url
-
-
-def client_context(pki: Pki, files: TlsFiles | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(pki.ca))
-    if files is not None:
-        context.load_cert_chain(files.certificate, files.private_key)
-    return context
-
-
-def client(pki: Pki, url: str, files: TlsFiles | None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=f"{url}/api/v1/keys", verify=client_context(pki, files), trust_env=False, timeout=10
-    )
-
-
-@pytest.fixture
-async def master(pki: Pki, url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(pki, url, pki.sae(MASTER)) as http:
-        yield http
-
-
-@pytest.fixture
-async def slave(pki: Pki, url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(pki, url, pki.sae(SLAVE)) as http:
-        yield http
-
-
-def error_of(response: httpx.Response) -> dict[str, Any]:
-    """The body of an error, which must have the standard's form."""
-    assert response.headers["content-type"] == "application/json"
-    body: dict[str, Any] = response.json()
-    assert set(body) <= {"message", "details"}
-    assert isinstance(body["message"], str)
-    assert all(isinstance(detail, dict) for detail in body.get("details", []))
-    return body
-
-
-def key_ids(*ids: Any) -> dict[str, Any]:
-    return {"key_IDs": [{"key_ID": str(key_id)} for key_id in ids]}
-
+from tests.integration.etsi014_face import (
+    KEYS_OF_ONE_REQUEST,
+    MASTER,
+    SLAVE,
+    STRANGER,
+    FakeSupply,
+    Pki,
+    client,
+    error_of,
+    key_ids,
+    serving,
+)
 
 # ---- what the standard promises ---------------------------------------------------------------------
 
@@ -462,164 +288,6 @@ async def test_a_key_whose_reader_went_away_is_burned(pki: Pki, url: str, supply
         supply.may_finish.set()
         (key,) = (await http.get(f"/{SLAVE}/enc_keys")).json()["keys"]
     assert key["key_ID"] == str(supply.drawn[1].key_id)
-
-
-# ---- who is let in ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "path", [f"/{SLAVE}/status", f"/{SLAVE}/enc_keys", f"/{SLAVE}/dec_keys?key_ID={uuid.UUID(int=0)}"]
-)
-async def test_another_saes_certificate_is_401(
-    pki: Pki, url: str, master: httpx.AsyncClient, supply: FakeSupply, path: str
-) -> None:
-    await master.get(f"/{SLAVE}/enc_keys")
-    async with client(pki, url, pki.sae(STRANGER)) as http:
-        response = await http.get(path)
-    assert response.status_code == 401
-    error_of(response)
-    assert len(supply.drawn) == len(supply.waiting) == 1
-
-
-async def test_who_may_not_is_told_so_before_a_bad_request_is_explained(pki: Pki, url: str) -> None:
-    async with client(pki, url, pki.sae(STRANGER)) as http:
-        assert (await http.post(f"/{SLAVE}/enc_keys", content=b"{")).status_code == 401
-
-
-async def test_the_master_cannot_collect_its_own_key(master: httpx.AsyncClient, supply: FakeSupply) -> None:
-    (key,) = (await master.get(f"/{SLAVE}/enc_keys")).json()["keys"]
-    assert (await master.get(f"/{SLAVE}/dec_keys?key_ID={key['key_ID']}")).status_code == 401
-    assert len(supply.waiting) == 1
-
-
-SAE = Identity(Plane.SAE, Role.SAE, MASTER)
-Unwelcome = Callable[[Pki], TlsFiles | None]
-
-
-@pytest.mark.parametrize(
-    "certificate",
-    [
-        pytest.param(lambda _pki: None, id="no certificate"),
-        pytest.param(lambda pki: pki.issue(SAE, by=pki.stranger_anchor), id="unknown CA"),
-        pytest.param(lambda pki: pki.issue(SAE, by=pki.key_plane_anchor), id="key plane's CA"),
-        pytest.param(lambda pki: pki.issue(SAE, valid_for=dt.timedelta(hours=-1)), id="expired"),
-    ],
-)
-async def test_tls_itself_refuses(pki: Pki, url: str, supply: FakeSupply, certificate: Unwelcome) -> None:
-    async with client(pki, url, certificate(pki)) as http:
-        with pytest.raises(httpx.TransportError):
-            await http.get(f"/{SLAVE}/enc_keys")
-    assert supply.calls == []
-
-
-@pytest.mark.parametrize("sae_id_from", SaeIdFrom)
-@pytest.mark.parametrize(
-    "identity",
-    [
-        Identity(Plane.SAE, Role.KME, MASTER),
-        Identity(Plane.KEY, Role.SAE, MASTER),
-        Identity(Plane.CONTROL, Role.OPERATOR, MASTER),
-    ],
-    ids=["KME", "key plane", "operator"],
-)
-async def test_a_certificate_of_another_role_or_plane_is_401_even_from_the_right_ca(
-    pki: Pki, supply: FakeSupply, sae_id_from: SaeIdFrom, identity: Identity
-) -> None:
-    async with (
-        serving(pki, supply, sae_id_from) as url,
-        client(pki, url, pki.issue(identity)) as http,
-    ):
-        response = await http.get(f"/{SLAVE}/enc_keys")
-    assert response.status_code == 401
-    assert supply.calls == []
-
-
-async def test_a_certificate_that_expires_on_an_open_connection_is_401(
-    pki: Pki, url: str, supply: FakeSupply, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with client(pki, url, pki.sae(MASTER)) as http:
-        assert (await http.get(f"/{SLAVE}/enc_keys")).status_code == 200
-        later = dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
-        monkeypatch.setattr(callers, "time", SimpleNamespace(time=later.timestamp))
-        response = await http.get(f"/{SLAVE}/enc_keys")
-    assert response.status_code == 401
-    assert "expired" in error_of(response)["message"]
-    assert len(supply.drawn) == 1
-
-
-async def test_a_certificate_is_parsed_once_per_connection(
-    pki: Pki, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parsed: list[bytes] = []
-    real = callers.caller
-
-    def counting(certificate: bytes, source: SaeIdFrom, trust: Trust | None) -> callers.Caller:
-        parsed.append(certificate)
-        return real(certificate, source, trust)
-
-    monkeypatch.setattr(callers, "caller", counting)
-    async with client(pki, url, pki.sae(MASTER)) as http:
-        for _ in range(3):
-            assert (await http.get(f"/{SLAVE}/enc_keys")).status_code == 200
-    assert len(parsed) == 1
-
-
-async def test_without_tls_everybody_is_a_stranger(supply: FakeSupply) -> None:
-    app = face.create_app(supply, SaeIdFrom.URI, "tokyo")
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    async with httpx.AsyncClient(trust_env=False) as http:
-        response = await http.get(f"http://{host}:{port}/api/v1/keys/{SLAVE}/enc_keys")
-    await runner.cleanup()
-    assert response.status_code == 401
-    assert supply.calls == []
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_tls_1_2_and_1_3_are_spoken_with_forward_secrecy_and_aead(
-    pki: Pki, url: str, version: ssl.TLSVersion
-) -> None:
-    context = client_context(pki, pki.sae(MASTER))
-    context.minimum_version = context.maximum_version = version
-    _, writer = await asyncio.open_connection(*address(url), ssl=context)
-    name, _, _ = writer.get_extra_info("cipher")
-    writer.close()
-    await writer.wait_closed()
-    assert name.startswith("TLS_") if version is ssl.TLSVersion.TLSv1_3 else name.startswith("ECDHE-")
-    assert any(mode in name for mode in ("GCM", "POLY1305"))
-
-
-@pytest.mark.parametrize(
-    ("version", "ciphers"),
-    [
-        (ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0"),
-        (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES256-SHA384"),
-        (ssl.TLSVersion.TLSv1_2, "AES256-GCM-SHA384"),
-    ],
-    ids=["TLS 1.1", "no AEAD", "no forward secrecy"],
-)
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
-async def test_weaker_tls_is_not_spoken(pki: Pki, url: str, version: ssl.TLSVersion, ciphers: str) -> None:
-    context = client_context(pki, pki.sae(MASTER))
-    context.set_ciphers(ciphers)
-    context.minimum_version = context.maximum_version = version
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        await asyncio.open_connection(*address(url), ssl=context)
-
-
-async def test_sessions_are_not_resumed_so_every_connection_is_verified(pki: Pki) -> None:
-    context = face.tls_context(pki.issue(Identity(Plane.SAE, Role.KME, "tokyo")))
-    assert context.num_tickets == 0
-    assert context.options & ssl.OP_NO_TICKET
-    assert context.verify_mode is ssl.CERT_REQUIRED
-
-
-def address(url: str) -> tuple[str, int]:
-    parsed = httpx.URL(url)
-    assert parsed.port is not None
-    return parsed.host, parsed.port
 
 
 # ---- as an operator tries it ------------------------------------------------------------------------

@@ -1,13 +1,11 @@
 """However many come at once, the ETSI 014 face holds a bounded number of connections and requests."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from keyweave.agent.etsi014 import face
-from tests.integration.mesh import wait_until
-from tests.integration.test_etsi014 import (
+from tests.integration.etsi014_face import (
     MASTER,
     SLAVE,
     FakeSupply,
@@ -16,24 +14,8 @@ from tests.integration.test_etsi014 import (
     client,
     client_context,
     error_of,
-    serving,
 )
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-def supply() -> FakeSupply:
-    return FakeSupply()
-
-
-@pytest.fixture
-async def url(pki: Pki, supply: FakeSupply) -> AsyncIterator[str]:
-    async with serving(pki, supply) as base_url:
-        yield base_url
+from tests.integration.mesh import wait_until
 
 
 @pytest.mark.parametrize("limit", ["MAX_REQUESTS", "MAX_REQUESTS_OF_ONE"])

@@ -19,7 +19,7 @@ from keyweave.agent.etsi014 import extensions
 from keyweave.agent.etsi014.supply import Drawn, KeyOrder, Refusal, SupplyError, SupplyStatus
 from keyweave.common.names import SaeId
 from keyweave.common.tls import TlsFiles
-from tests.integration.test_etsi014 import MASTER, SLAVE, FakeSupply, Pki, serving
+from tests.integration.etsi014_face import MASTER, SLAVE, FakeSupply, Pki, serving
 
 DESCRIPTION = Path(__file__).parents[2] / "docs/openapi/etsi-gs-qkd-014.yaml"
 SCHEMA = schemathesis.openapi.from_dict(yaml.safe_load(DESCRIPTION.read_text("utf-8")))
