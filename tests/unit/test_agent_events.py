@@ -40,6 +40,7 @@ def test_a_recall_names_every_key_who_has_it_and_the_link() -> None:
     assert (event.kind, event.link, event.stream) == ("keys_recalled", "ab", "s")
     assert event.fields["key_ids"].split(",") == IDS
     assert event.fields["sae"] == "erp"
+    assert event.message == "256 keys that erp has fetched: keys recalled"
     assert event.fields["since_unix_seconds"] == "1.000"
 
 

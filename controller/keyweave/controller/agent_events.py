@@ -54,7 +54,7 @@ def event_of(node: NodeName, report: agent_pb2.AgentEvent, now: float) -> Event 
         kind=kind,
         severity=severity,
         # Kind, node, link and stream are fields of their own, shown before it.
-        message=report.reason or kind.replace("_", " "),
+        message=_message(kind, report),
         # The agent's clock says when it happened, but cannot place it in the future.
         time_unix_seconds=min(now, report.time_unix_nanos / NANOS) if report.time_unix_nanos else now,
         node=node,
@@ -62,6 +62,14 @@ def event_of(node: NodeName, report: agent_pb2.AgentEvent, now: float) -> Event 
         stream=report.stream,
         fields=_fields(report),
     )
+
+
+def _message(kind: str, report: agent_pb2.AgentEvent) -> str:
+    said = report.reason or kind.replace("_", " ")
+    if report.kind == agent_pb2.AGENT_EVENT_KIND_KEYS_RECALLED:
+        count = report.count or len(report.key_ids)
+        return f"{count} keys that {report.sae or 'an application'} has fetched: {said}"
+    return said
 
 
 def _fields(report: agent_pb2.AgentEvent) -> dict[str, str]:

@@ -129,7 +129,8 @@ class NearEnd:
         self._budget = TokenBucket(*self._budget_terms(terms), now)
         self._grace_until = now + STARTUP_GRACE_SECONDS
         self._failing_since: float | None = None
-        self._in_use_at = now
+        # Since when another way helps out the one in use.
+        self._helped_since: float | None = None
         self._starved = True
         # Keys of batches that are being made.
         self._under_way = 0
@@ -381,7 +382,7 @@ class NearEnd:
             return
         if moved and self.protection is not Protection.NONE and not sharing:
             self._note_failover(provenance, path_set, now)
-        self._in_use_at = now
+        self._helped_since = None
         self.protection, self.path_ids = provenance.protection, provenance.paths
         self._failing_since = None
         if self._starved:
@@ -393,13 +394,12 @@ class NearEnd:
     def _helps_out(self, provenance: Provenance, now: float) -> bool:
         """Whether a batch went another way only because the way in use has to wait for its pools."""
         in_use = self._trouble.get(self.path_ids)
-        return (
-            in_use is not None
-            and in_use.short
-            and self._failing_since is None
-            and provenance.protection is self.protection
-            and now - self._in_use_at < HOLD_OFF_SECONDS
-        )
+        if in_use is None or not in_use.short or self._failing_since is not None:
+            return False
+        if self._helped_since is None:
+            self._helped_since = now
+        held_off = now - self._helped_since < HOLD_OFF_SECONDS
+        return held_off and provenance.protection is self.protection
 
     def _note_failover(self, after: Provenance, path_set: PathSetTerms | None, now: float) -> None:
         failed = self._failing_since is not None
