@@ -381,7 +381,9 @@ async def test_an_eavesdropped_link_is_left_its_keys_are_destroyed_and_it_comes_
 def suspects(running: Mesh, since: float) -> list[StoredKey]:
     """Undelivered keys, at any face of either end, that were built on link a-b since a moment."""
     stores = [running.plane(node).store for node in ("a", "c")]
-    keys = [key for store in stores for key in (*store._ready.get("s", {}).values(), *store._slave.values())]
+    drawable = [key for store in stores for key in store._ready.get("s", {}).values()]
+    collectable = [key for store in stores for each in store._slave.values() for key in each.values()]
+    keys = [*drawable, *collectable]
     return [key for key in keys if "a-b" in key.provenance.links and key.created >= since]
 
 

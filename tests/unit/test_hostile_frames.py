@@ -22,8 +22,8 @@ from keyweave.agent.keyplane.links.journal import Journal
 from keyweave.agent.keyplane.links.linkend import LinkEnd
 from keyweave.agent.keyplane.links.linkwatch import Verdict
 from keyweave.agent.keyplane.links.pool import MAX_GRANTED_RUNS, Lane, Pool, PoolError, User, _HalfBlock
-from keyweave.agent.keyplane.plane import ALARMS_AT_ONCE, KeyPlane
-from keyweave.agent.keyplane.sessions import handshake, session
+from keyweave.agent.keyplane.plane import ALARMS_AT_ONCE, COMPLAINTS_AT_ONCE, KeyPlane
+from keyweave.agent.keyplane.sessions import handshake, session, transport
 from keyweave.agent.keyplane.sessions.handshake import Channel
 from keyweave.agent.keyplane.sessions.session import Peer
 from keyweave.agent.keyplane.streams.far import MAX_OPEN_BATCHES, FarEnd, _Inbox
@@ -739,3 +739,63 @@ def test_nothing_that_holds_key_shows_it() -> None:
     ]
     for holder in holders:
         assert "xa5" not in repr(holder), type(holder).__name__
+
+
+async def test_a_peer_cannot_put_off_everybody_elses_turn_by_messages_of_many_frames() -> None:
+    async def messages(frames: int) -> AsyncIterator[pb.SessionRequest]:
+        yield pb.SessionRequest(frames=[pb.Frame(heartbeat=pb.SessionHeartbeat())] * frames)
+
+    assert len([frame async for frame in transport._frames(messages(session.MESSAGE_FRAMES))]) == 64
+    with pytest.raises(KeyPlaneError, match="65 frames"):
+        await anext(transport._frames(messages(session.MESSAGE_FRAMES + 1)))
+
+
+def test_a_peers_bad_shares_are_told_of_now_and_then_and_none_goes_uncounted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = mock.Mock(return_value=1000.0)
+    monkeypatch.setattr("keyweave.agent.keyplane.plane.time.monotonic", clock)
+    here = plane("x")
+    loud, quiet = mock.Mock(node=NodeName("y")), mock.Mock(node=NodeName("z"))
+    for _ in range(500):
+        here._other_path(loud, share(BATCH))
+    told: Any = here._on_event
+    assert told.call_count == COMPLAINTS_AT_ONCE
+    here._bad_tag(quiet, share(BATCH))
+    assert told.call_count == COMPLAINTS_AT_ONCE + 1, "others are still heard"
+    clock.return_value += 1
+    here._other_path(loud, share(BATCH))
+    assert told.call_args.args[0].occurrences == 500 - COMPLAINTS_AT_ONCE + 1
+
+
+async def test_a_block_that_a_device_gives_again_is_not_used_again(tmp_path: Path) -> None:
+    rig = LinkRig(tmp_path)
+    pool = rig.open(blocks=0)
+
+    async def given(*numbers: int) -> None:
+        async def blocks(*_: object) -> AsyncIterator[tuple[DeviceBlock, ...]]:
+            yield tuple(DeviceBlock(number, bytearray(b"x" * 64), number) for number in numbers)
+
+        rig.link._driver = mock.Mock(take_blocks=blocks)
+        await rig.link.take_blocks()
+
+    await given(1, 2)
+    await given(2, 1, 3, 3)
+    assert rig.link.pool is pool, "which a block twice would have destroyed"
+    assert (pool.next_block, rig.link.intake_bytes_total) == (4, 3 * 64)
+    rig.bind(None)
+    rig.bind(LinkPolicy(NodeName("a"), 0.11, maintenance=False))
+    await given(1, 2, 3)
+    assert rig.open(blocks=0).first_block == 4, "nor may a new pool begin below what was used"
+
+
+def test_two_pools_cannot_have_one_id(tmp_path: Path) -> None:
+    rig = LinkRig(tmp_path)
+    for number in (1, 2):
+        rig.link.hold.add(DeviceBlock(number, bytearray(64), number), 0.0)
+    rig.link.release_held()
+    ask = pb.PoolOpen(link="a-b", pool_id=POOL, first_block=1, end_block=3, block_bytes=64)
+    rig.link.on_frame(pb.Frame(pool_open=ask))
+    ask.end_block = 0
+    rig.link.on_frame(pb.Frame(pool_open=ask))
+    assert [pool.first_block for pool in rig.link.pools] == [1]

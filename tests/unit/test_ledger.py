@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from keyweave.agent.keyplane.keys.keystore import KeyStore, Outcome, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.recall import LedgerRecalls
 from keyweave.agent.ledger import ledger as ledger_module
 from keyweave.agent.ledger import lines, segments
 from keyweave.agent.ledger.ledger import Ledger, LedgerError
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
-from keyweave.v1 import types_pb2
+from keyweave.v1 import agent_pb2, types_pb2
 from tests.waiting import eventually
 
 MATERIAL = bytes(range(100, 132))
@@ -350,3 +351,51 @@ def test_an_outcome_that_is_no_delivery_may_follow_a_delivery_of_the_same_key(tm
         types_pb2.LEDGER_OUTCOME_DELIVERED,
         types_pb2.LEDGER_OUTCOME_RECALLED,
     ]
+
+
+def test_half_a_line_that_cannot_be_cut_off_is_never_written_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.deliver([a_key(1), a_key(2)], is_master=True)
+    (path,) = segments.segments(tmp_path / "ledger")
+    torn = path.read_bytes()[:-100]
+    path.write_bytes(torn)
+
+    def append_only(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("keyweave.agent.ledger.ledger.os.ftruncate", append_only)
+    with opened(tmp_path) as ledger, pytest.raises(LedgerError):
+        ledger.deliver([a_key(3)], is_master=True)
+    assert path.read_bytes() == torn
+
+
+# ---- recalls ----------------------------------------------------------------------------------------
+
+
+async def test_a_flood_of_alarms_adds_nothing_and_each_stream_is_recalled_from_its_own_onset(
+    tmp_path: Path,
+) -> None:
+    names = [StreamName(f"s{number}") for number in range(12)]
+    told: list[agent_pb2.AgentEvent] = []
+    with opened(tmp_path) as ledger:
+        keys = {(n, at): a_key(100 * n + at, names[n], created=float(at)) for n in (0, 1) for at in (1, 2)}
+        ledger.deliver(list(keys.values()), is_master=True)
+        recalls = LedgerRecalls(ledger, told.append)
+        for number in range(1, 2 ** len(names)):
+            some = frozenset(name for bit, name in enumerate(names) if number >> bit & 1)
+            recalls.ask(LinkName("a-b"), 3 * 10**9, some)
+        assert sum(map(len, recalls._asked.values())) == len(names)
+        recalls.ask(LinkName("a-b"), 10**9, frozenset({names[0]}))
+        recalls.ask(LinkName("a-b"), 2 * 10**9, frozenset({names[1]}))
+        running = asyncio.create_task(recalls.run())
+
+        async def both() -> bool:
+            return len(told) == 2
+
+        await eventually(both, 5, "both streams are recalled")
+        running.cancel()
+    recalled = {(event.stream, key_id) for event in told for key_id in event.key_ids}
+    expected = {(names[n], str(key.key_id)) for (n, at), key in keys.items() if (n, at) != (1, 1)}
+    assert recalled == expected

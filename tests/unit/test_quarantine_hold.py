@@ -186,6 +186,19 @@ def test_a_new_alarm_takes_back_what_was_released_since_its_onset(pair: Pair) ->
     assert pools_of(pair, "a")[0] == pools_of(pair, "b")[0] == (5, 7)
 
 
+def test_a_new_alarm_takes_back_what_was_released_and_not_opened_yet(pair: Pair) -> None:
+    suspect(pair, 5.0)
+    take(pair, 3)
+    suspect(pair, None)
+    order_clear(pair, "a")  # b has no order yet
+    suspect(pair, 8.5)
+    suspect(pair, None)
+    order_clear(pair, "b")
+    assert pools_of(pair, "a")[0] == pools_of(pair, "b")[0] == (5, 7), (
+        "block 7 came after the onset, less 2 s"
+    )
+
+
 def test_blocks_that_nobody_decided_on_in_time_are_destroyed_and_it_is_told(pair: Pair) -> None:
     suspect(pair, 5.0)
     take(pair, 3)

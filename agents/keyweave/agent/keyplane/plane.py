@@ -7,6 +7,7 @@ started, changed and stopped to match it.
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,9 @@ EXPIRY_CHECK_SECONDS = 1.0
 # Quarantines, truncations and new pools that one peer may send.
 ALARMS_PER_SECOND = 20.0
 ALARMS_AT_ONCE = 200.0
+# Events that one peer causes by what it does wrong; of more the next one says how many there were.
+COMPLAINTS_PER_SECOND = 1.0
+COMPLAINTS_AT_ONCE = 20.0
 
 _POOL_FRAMES = frozenset(
     {
@@ -96,6 +100,8 @@ class KeyPlane:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._alarms: dict[NodeName, TokenBucket] = {}
+        self._complaints: dict[NodeName, TokenBucket] = {}
+        self._untold: Counter[tuple[NodeName, int]] = Counter()
         self.vouching = Vouching(enrolment, self.peers, self._peer_lost_trust, on_event)
         # What is run by; nothing before the first policy.
         self._in_force: tuple[tuple[agent_pb2.Rule, ...], Guard] | None = None
@@ -348,27 +354,37 @@ class KeyPlane:
             raise KeyPlaneError(pb.FAILURE_CODE_OVER_BUDGET, "too many alarms", node=self.node)
 
     def _bad_tag(self, peer: Peer, relay: pb.Relay) -> None:
-        self._on_event(
-            agent_pb2.AgentEvent(
-                kind=agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED,
-                link=relay.link,
-                stream=relay.stream,
-                peer_node=peer.node,
-                reason="a one-time tag did not verify; its bytes are burnt",
-            )
-        )
+        reason = "a one-time tag did not verify; its bytes are burnt"
+        self._complain(agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED, peer, relay, reason)
 
     def _other_path(self, peer: Peer, relay: pb.Relay) -> None:
         """The controller told nodes of one path different hops, or the peer made them up."""
         reason = f"path '{relay.path_id}'"[:300] + " has other hops here than at the node that sends over it"
-        log.get().warning("relay_path_differs", stream=relay.stream, peer=peer.node, reason=reason)
+        self._complain(agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED, peer, relay, reason)
+
+    def _complain(self, kind: agent_pb2.AgentEventKind, peer: Peer, relay: pb.Relay, reason: str) -> None:
+        """Tell of a share that is not as it should be.
+
+        Events go before telemetry and are stored: a peer that makes them must not drown all else.
+        """
+        now = time.monotonic()
+        bucket = self._complaints.setdefault(
+            peer.node, TokenBucket(COMPLAINTS_PER_SECOND, COMPLAINTS_AT_ONCE, now)
+        )
+        if not bucket.take(1, now):
+            self._untold[peer.node, kind] += 1
+            return
+        log.get().warning(
+            "relay_refused", link=relay.link, stream=relay.stream, peer=peer.node, reason=reason
+        )
         self._on_event(
             agent_pb2.AgentEvent(
-                kind=agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED,
+                kind=kind,
                 link=relay.link,
                 stream=relay.stream,
                 peer_node=peer.node,
                 reason=reason,
+                occurrences=1 + self._untold.pop((peer.node, kind), 0),
             )
         )
 

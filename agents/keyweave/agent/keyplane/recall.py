@@ -5,7 +5,8 @@ destroyed by then. Each key is recalled once at each end, over restarts too: the
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Protocol
 
@@ -42,14 +43,15 @@ class LedgerRecalls:
         self.recalled_total = 0
         self._ledger = ledger
         self._on_event = on_event
-        # One for each link and set of streams, the earliest moment counts: a flood of alarms adds nothing.
-        self._asked: dict[tuple[LinkName, frozenset[StreamName] | None], int] = {}
+        # For each link and stream (None: all) the earliest moment: a flood of alarms adds nothing.
+        self._asked: dict[LinkName, dict[StreamName | None, int]] = {}
         self._wake = asyncio.Event()
 
     def ask(self, link: LinkName, since_nanos: int, streams: frozenset[StreamName] | None) -> None:
         """See Recalls."""
-        since = self._asked.get((link, streams), since_nanos)
-        self._asked[link, streams] = min(since, since_nanos)
+        asked = self._asked.setdefault(link, {})
+        for stream in (None,) if streams is None else streams:
+            asked[stream] = min(asked.get(stream, since_nanos), since_nanos)
         self._wake.set()
 
     async def run(self) -> None:
@@ -58,13 +60,16 @@ class LedgerRecalls:
             await self._wake.wait()
             self._wake.clear()
             while self._asked:
-                (link, streams), since = next(iter(self._asked.items()))
-                del self._asked[link, streams]
-                await self._recall(link, since, streams)
+                began = time.monotonic()
+                link = next(iter(self._asked))
+                await self._recall(link, self._asked.pop(link))
+                # A neighbour that keeps sounding alarms gets half a core at most.
+                await asyncio.sleep(time.monotonic() - began)
 
-    async def _recall(self, link: LinkName, since_nanos: int, streams: frozenset[StreamName] | None) -> None:
+    async def _recall(self, link: LinkName, asked: Mapping[StreamName | None, int]) -> None:
         ledger = self._ledger
-        found = search.delivered_over(ledger.directory, ledger.node, link, since_nanos, streams)
+        streams = None if None in asked else frozenset(stream for stream in asked if stream is not None)
+        found = search.delivered_over(ledger.directory, ledger.node, link, min(asked.values()), streams)
         while True:
             try:
                 entries = await asyncio.to_thread(_some, found)
@@ -73,8 +78,12 @@ class LedgerRecalls:
                 return
             if not entries:
                 return
-            for (stream, is_master), run in groupby(entries, key=lambda e: (e.stream, e.is_master)):
-                self._tell(link, since_nanos, StreamName(stream), is_master, list(run))
+            for (name, is_master), run in groupby(entries, key=lambda e: (e.stream, e.is_master)):
+                stream = StreamName(name)
+                since = min(asked[which] for which in (None, stream) if which in asked)
+                recalled = [entry for entry in run if entry.created_unix_nanos >= since]
+                if recalled:
+                    self._tell(link, since, stream, is_master, recalled)
 
     def _tell(
         self,

@@ -159,7 +159,12 @@ class Ledger:
         self._begun_nanos = segments.head_time_unix_nanos(paths[-1])
         self._first_sequence = int(paths[-1].stem)
         if state.torn_bytes:
-            os.ftruncate(self._file, state.whole_bytes)
+            try:
+                os.ftruncate(self._file, state.whole_bytes)
+            except OSError:
+                # As on a file that can only be appended to: the next line would follow on half a line.
+                self._close()
+                raise
             self._note(f"{state.torn_bytes} bytes of a line that a crash had torn were cut off")
 
     def _begin(self) -> None:

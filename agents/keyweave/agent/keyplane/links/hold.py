@@ -54,6 +54,17 @@ class Hold:
         to = next((n + 1 for n, after in pairwise(numbers) if after != n + 1), None)
         return numbers[0], to or numbers[-1] + 1
 
+    def first_released_since(self, unix_nanos: int) -> int | None:
+        """The first released block that was produced at or after a moment; None where there is none."""
+        return next(
+            (
+                number
+                for number, held in self._held.items()
+                if held.released and held.block.produced_unix_nanos >= unix_nanos
+            ),
+            None,
+        )
+
     def undecided(self, first: int, end: int) -> bool:
         """Whether any block within [first, end) is held and not released."""
         return any(first <= number < end and not held.released for number, held in self._held.items())

@@ -7,8 +7,9 @@ are held apart and no pool is opened. What pools there are is `linkpools`' busin
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
+from keyweave.agent import memory
 from keyweave.agent.drivers.base import (
     DeviceBlock,
     DeviceReport,
@@ -206,6 +207,8 @@ class LinkEnd:
                 self._post(pb.Frame(pool_opened=answer))
             return
         self._destroy_growing("the peer begins afresh")
+        if self.pools.find(request.pool_id) is not None:
+            return  # two pools of one ID could not be told apart
         first = max(request.first_block, self._intake.first_available)
         opened = pb.PoolOpened(link=self.name, pool_id=request.pool_id, first_block=first)
         self._post(pb.Frame(pool_opened=opened))
@@ -248,14 +251,25 @@ class LinkEnd:
             # Durable first: a block that may be used must never be taken again after a crash.
             if not blocks:
                 continue
-            await self._journal.taken(blocks[-1].number)
-            for block in blocks:
+            used = self._journal.highest_block
+            await self._journal.taken(max(block.number for block in blocks))
+            for block in self._not_before(blocks, used):
                 self._observer.block_taken(link=self.name, node=self.node, number=block.number)
                 self._take_in(block)
             self.pools.announce_intake()
             self.pools.bound()
             self.pools.grow()
             self._wake.set()
+
+    def _not_before(self, blocks: Iterable[DeviceBlock], used: int) -> Iterator[DeviceBlock]:
+        """Blocks above the highest used: where a device gives one again, it is not used a second time."""
+        for block in blocks:
+            if block.number > used:
+                used = block.number
+                yield block
+            else:
+                memory.wipe(block.key)
+                log.get().error("block_came_again", link=self.name, number=block.number, highest=used)
 
     def _take_in(self, block: DeviceBlock) -> None:
         # Without a policy nobody says at which error rate the link stops: nothing is kept for later either.
@@ -297,9 +311,12 @@ class LinkEnd:
 
     def _abort(self, verdict: Verdict) -> None:
         """Destroy what was made since the change-point, at both ends; what comes from now on is held."""
-        from_block = self.pools.first_block_since(int(verdict.since * 1e9))
+        since_nanos = int(verdict.since * 1e9)
+        from_block = self.pools.first_block_since(since_nanos)
         if from_block is None:
             from_block = self._intake.next_block
+        # What an operator released before this alarm and waits to be opened is trusted no more than pools.
+        from_block = min(from_block, self.hold.first_released_since(since_nanos) or from_block)
         self._truncate(from_block)
         self._truncated_from = from_block
         self._post_truncate(from_block, verdict.reason)
@@ -313,6 +330,7 @@ class LinkEnd:
     def _truncate(self, from_block: int) -> None:
         self._intake.forget_pending()
         self.pools.truncate(from_block)
+        self.hold.destroy_released(from_block, None)
 
     def _peer_truncated(self, message: pb.PoolTruncate) -> None:
         """The peer aborted: what it no longer trusts goes here too, and what was built on that."""

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from keyweave.agent.keyplane.failure import KeyPlaneError, RevokedError
 from keyweave.agent.keyplane.sessions.enrolment import Enrolment, agent_identity
 from keyweave.agent.keyplane.sessions.handshake import Channel
-from keyweave.agent.keyplane.sessions.session import Peer
+from keyweave.agent.keyplane.sessions.session import MESSAGE_FRAMES, Peer
 from keyweave.common import log
 from keyweave.common.cancellation import raise_if_cancelled
 from keyweave.common.errors import InvalidInputError
@@ -131,6 +131,10 @@ async def _frames(
         # For bytes that do not parse gRPC logs an error and hands on None, whatever its types say.
         if message is None:
             raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, "the peer sent bytes that are no message")
+        # All frames of a message are handled before anybody else's turn comes.
+        if len(message.frames) > MESSAGE_FRAMES:
+            reason = f"a message of {len(message.frames)} frames; allowed are {MESSAGE_FRAMES}"
+            raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, reason)
         for frame in message.frames:
             yield frame
 
