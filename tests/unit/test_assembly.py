@@ -19,7 +19,7 @@ from keyweave.agent.keyplane.streams.far import FarEnd
 from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
-from tests.unit.test_hostile_frames import HERE, PEER, STREAM, TERMS
+from tests.unit.stream_ends import HERE, PEER, STREAM, TERMS
 
 KEY_ID = uuid.UUID(int=1000)
 HYBRID = Provenance(Protection.HYBRID, (PathId("p"),), frozenset({LinkName("a-b")}), ("t",))
