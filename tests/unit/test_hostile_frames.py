@@ -65,6 +65,14 @@ def test_a_malformed_offer_is_refused_by_the_key_planes_own_error(far: FarEnd, b
         far.confirm(bad)
 
 
+def test_bits_that_this_ends_own_device_emulated_cannot_be_offered_as_quantum_ones(far: FarEnd) -> None:
+    secret = bytearray(b"x" * 32)
+    far.receive(share(BATCH), secret, emulated=True)
+    with pytest.raises(KeyPlaneError, match="offered as quantum"):
+        far.confirm(offer(emulated=False))
+    assert not any(secret)
+
+
 def test_an_offer_of_nothing_at_all_protects_no_key_whatever_the_stream_requires() -> None:
     assert not TERMS.allows(Provenance(Protection.NONE))
 

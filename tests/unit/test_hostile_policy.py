@@ -8,15 +8,28 @@ from unittest import mock
 
 import grpc
 import pytest
+from google.rpc import code_pb2
 
-from keyweave.agent.policy import MAX_EPOCH_JUMP, Policy, PolicyStore
+from keyweave.agent.policy import MAX_EPOCH_JUMP, Policy, PolicyStore, next_policy
 from keyweave.agent.uplink import Uplink
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.names import NodeName
 from keyweave.common.policy_digest import policy_digest
 from keyweave.common.tls import TlsFiles
 from keyweave.v1 import agent_pb2
-from tests.unit.test_agent_policy import GOOD, GUARD, PEERS, link, policy, push, refusal, relay, stream
+from tests.unit.test_agent_policy import (
+    GOOD,
+    GUARD,
+    NODE,
+    PEERS,
+    link,
+    peer,
+    policy,
+    push,
+    refusal,
+    relay,
+    stream,
+)
 
 
 def renamed(rule: agent_pb2.Rule, rule_id: str) -> agent_pb2.Rule:
@@ -115,3 +128,14 @@ async def test_bytes_that_are_no_message_end_the_connection_and_not_the_agent(
     monkeypatch.setattr("keyweave.agent.uplink.agent_pb2_grpc.AgentServiceStub", lambda _channel: stub)
     up, _ = uplink(tmp_path)
     assert await up._connection() == "the controller sent bytes that are no message"
+
+
+def test_deltas_do_not_add_up_to_a_policy_that_no_snapshot_could_carry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "keyweave.agent.policy.MAX_POLICY_BYTES", sum(rule.ByteSize() for rule in GOOD), raising=False
+    )
+    next_policy(NODE, policy(PEERS), 5, push(GOOD), GUARD)
+    refused = refusal(push([*GOOD, peer("e")]), policy())
+    assert refused[""][0] == code_pb2.RESOURCE_EXHAUSTED

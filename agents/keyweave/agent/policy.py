@@ -23,6 +23,8 @@ from keyweave.v1 import agent_pb2
 # A controller whose database was restored claims an epoch above every agent's; a jump beyond this is no
 # such claim but an attempt to lock the real controller out.
 MAX_EPOCH_JUMP = 1000
+# Of all rules together. A snapshot is one message of 4 MiB at most; deltas must not add up to ever more.
+MAX_POLICY_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def next_policy(
             f"version {wanted.version} is older than {current.version} of the same epoch",
         )
     rules = _rules_after(current, push)
+    if sum(rule.ByteSize() for rule in rules.values()) > MAX_POLICY_BYTES:
+        raise _refuse(code_pb2.RESOURCE_EXHAUSTED, f"the rules have more than {MAX_POLICY_BYTES} bytes")
     if policy_digest(rules.values()) != wanted.digest:
         raise _refuse(code_pb2.DATA_LOSS, "the rules do not have the digest that the controller states")
     if (wanted.epoch, wanted.version) == (current.epoch, current.version) and wanted.digest != current.digest:

@@ -317,7 +317,8 @@ class KeyPlane:
                     pb.FAILURE_CODE_NOT_ALLOWED, f"path '{relay.path_id}' does not end so", node=self.node
                 )
             self.relays.check_path(peer, relay, far.terms.accepted[PathId(relay.path_id)].digest)
-            return far.receive(relay, self.relays.open(peer, relay))
+            emulated = self.links[LinkName(relay.link)].info.emulated
+            return far.receive(relay, self.relays.open(peer, relay), emulated=emulated)
         onward = self.relays.admit(peer, relay)
         secret = self.relays.open(peer, relay)
         return self.relays.forward(relay, secret, onward)

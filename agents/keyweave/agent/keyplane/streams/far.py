@@ -46,6 +46,8 @@ class _Inbox:
     shares: dict[int, bytearray] = field(repr=False)
     paths: dict[int, PathId]
     count: int
+    # Whether a share came over a link whose device at this end is an emulator.
+    emulated: bool = False
 
 
 class FarEnd:
@@ -77,8 +79,8 @@ class FarEnd:
         path = self.terms.accepted[PathId(relay.path_id)]
         return path.first_link, path.first_node
 
-    def receive(self, relay: pb.Relay, secret: bytearray) -> pb.Frame:
-        """Keep a share until its batch is offered."""
+    def receive(self, relay: pb.Relay, secret: bytearray, *, emulated: bool = False) -> pb.Frame:
+        """Keep a share until its batch is offered; `emulated` says whether its last link is known to be."""
         now = time.monotonic()
         for batch_id in [b for b, old in self._inboxes.items() if old.began < now - BATCH_LIFETIME_SECONDS]:
             self._discard(batch_id)
@@ -87,6 +89,7 @@ class FarEnd:
             memory.wipe(secret)
             raise self._failure(pb.FAILURE_CODE_MALFORMED, f"share {relay.share} came twice or counts differ")
         inbox.shares[relay.share] = secret
+        inbox.emulated |= emulated
         inbox.paths[relay.share] = PathId(relay.path_id)
         return pb.Frame(relay_accepted=pb.RelayAccepted())
 
@@ -266,6 +269,10 @@ class FarEnd:
             or any(len(share) != size for share in inbox.shares.values())
         ):
             raise self._failure(pb.FAILURE_CODE_UNKNOWN_STATE, "the offered shares are not here")
+        if inbox.emulated and not offer.emulated:
+            # Somebody on the way told the near end something else than this end's own device says.
+            self._discard(offer.batch_id)
+            raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "emulated key bits are offered as quantum ones")
         secret = bytearray(size)
         for share in inbox.shares.values():
             secret = memory.xor(secret, share)
