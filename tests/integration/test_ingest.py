@@ -327,7 +327,7 @@ async def test_items_that_cannot_be_true_are_refused_alone_and_the_message_is_ac
             Identity(Plane.CONTROL, Role.OPERATOR, "a"),
             "a",
             grpc.StatusCode.PERMISSION_DENIED,
-            "is not a agent of the control plane",
+            "is no agent of the control plane",
         ),
         (agent("c"), "c", grpc.StatusCode.FAILED_PRECONDITION, "create it with `keyweave node create c`"),
     ],

@@ -83,7 +83,7 @@ async def test_nobody_without_an_agents_certificate_of_the_key_plane_gets_a_sing
         ):
             code, reason = await refused(running, running.files(identity, issuer=key_plane))
             assert code is grpc.StatusCode.PERMISSION_DENIED
-            assert "is not a agent of the key plane" in reason
+            assert "is no agent of the key plane" in reason
 
         code, reason = await refused(running, running.files(Identity(Plane.KEY, Role.AGENT, "mallory")))
         assert code is grpc.StatusCode.PERMISSION_DENIED

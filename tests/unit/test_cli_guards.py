@@ -117,7 +117,7 @@ def test_a_check_names_what_is_wrong_with_a_file(tmp_path: Path, capsys: pytest.
     file = tmp_path / "guard.yaml"
     file.write_text("node: a\npeers: []\nqber_ceiling_ratio: 0.1\nrequire_qkd: true\n", encoding="utf-8")
     assert main(["guard", "check", str(file)]) == 1
-    assert "require_qkd: extra inputs are not permitted" in capsys.readouterr().err
+    assert "require_qkd: is unknown; expected node, peers, " in capsys.readouterr().err
 
 
 def test_a_check_points_out_what_is_for_a_laboratory(

@@ -343,7 +343,7 @@ def test_a_guard_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 BAD_FILES: dict[str, tuple[dict[str, Any], str]] = {
     "another node's": ({"node": "b"}, "is 'b'; this agent is 'a'"),
-    "an unknown field": ({"require_qkd": True}, "require_qkd: extra inputs are not permitted"),
+    "an unknown field": ({"require_qkd": True}, "require_qkd: is unknown; expected node, peers, "),
     "a ceiling that lets noise pass": ({"qber_ceiling_ratio": 0.6}, "qber_ceiling_ratio"),
     "requirements left open": (
         {"saes": {"x": [{"peer_sae": "y", "peer_node": "c"}]}},

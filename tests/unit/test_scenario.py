@@ -105,10 +105,15 @@ def test_a_stream_may_set_every_field_that_the_protocol_has_but_the_revision() -
         ("    target_node: south", "    target_node: north", "streams[0].target_node", "two different nodes"),
         ("    target_sae: bank-b", "    target_sae: bank-a", "streams[0].target_sae", "two different SAEs"),
         ("    qber_ratio: 0.027", "    qber_ratio: 0.7", "links[0].qber_ratio", "less than 0.5"),
-        ("    loss_db: 14.5", "    lossdb: 14.5", "links[0].lossdb", "not permitted"),
+        ("    loss_db: 14.5", "    lossdb: 14.5", "links[0].lossdb", "is unknown; expected name, a, b"),
         ("    technology: DV-QKD", "    technology: carrier-pigeon", "links[0].technology", "'DV-QKD-COW'"),
         ("    on_exhaustion: wait", "    on_exhaustion: panic", "streams[0].on_exhaustion", "'refuse'"),
-        ("  - name: north-south", "  - name: North South", "links[0].name", "pattern"),
+        (
+            "  - name: north-south",
+            "  - name: North South",
+            "links[0].name",
+            "is no name: lower-case",
+        ),
         ("    model: Decoy BB84", "    block_bytes: 255", "links[0].block_bytes", "multiple of 2"),
     ],
 )

@@ -80,7 +80,7 @@ def peer_identity(
         raise NotAllowedError("the client certificate carries no single keyweave:// URI") from None
     if identity.plane is not plane or identity.role not in roles:
         wanted = " or ".join(sorted(roles))
-        raise NotAllowedError(f"{identity.uri} is not a {wanted} of the {plane} plane")
+        raise NotAllowedError(f"{identity.uri} is no {wanted} of the {plane} plane")
     version = _first(auth_context, "ssl_tls_version")
     group = _first(auth_context, "ssl_negotiated_key_exchange_group")
     if version != "TLSv1.3" or group != PQ_TLS_GROUP:

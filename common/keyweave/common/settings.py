@@ -1,14 +1,16 @@
 """Configuration files: YAML in, validated immutable values out, errors that name the field and line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from yaml.nodes import MappingNode, Node, SequenceNode
 
 from keyweave.common.errors import InvalidInputError, Violation
+from keyweave.common.names import NAME_PATTERN, NAME_RULE
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -52,7 +54,7 @@ def parse(text: str, model: type[Model], *, source: str) -> Model:
         return model.model_validate(data if data is not None else {})
     except ValidationError as error:
         raise InvalidInputError(
-            Violation(f"{source}:{_line(root, item['loc'])}: {_dotted(item['loc'])}", _explain(item["msg"]))
+            Violation(f"{source}:{_line(root, item['loc'])}: {_dotted(item['loc'])}", _explain(item, model))
             for item in error.errors()
         ) from None
 
@@ -64,9 +66,30 @@ def _dotted(location: Iterable[int | str]) -> str:
     return text or "(whole file)"
 
 
-def _explain(message: str) -> str:
-    message = message.removeprefix("Value error, ")
+def _explain(item: ErrorDetails, model: type[BaseModel]) -> str:
+    """Pydantic's words, but for what people meet first: misspelt fields, and names."""
+    if item["type"] == "extra_forbidden":
+        return f"is unknown; expected {', '.join(_fields_beside(item['loc'], model)) or 'nothing here'}"
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == f"^{NAME_PATTERN.pattern}$":
+        return f"{item['input']!r} is no name: {NAME_RULE}"
+    message = item["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
+
+
+def _fields_beside(location: Sequence[int | str], model: type[BaseModel]) -> list[str]:
+    """The fields that there are where `location` has one too many."""
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        # What is no field is an index, or a key of a mapping whose values are models.
+        model = (_model_in(field.annotation) if field is not None else None) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The first model that an annotation such as `tuple[Model, ...] | None` speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
 def _line(root: Node | None, location: Iterable[int | str]) -> int:

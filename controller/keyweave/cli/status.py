@@ -69,10 +69,10 @@ async def status(
                 tables.streams_table(answer.streams, width),
                 "",
                 *(tables.order_line(order) for order in answer.orders),
-                f"epoch {answer.epoch}, plan {answer.plan_version}: "
-                + ("; ".join(lacking) or "every agent has its policy, every stream can serve keys"),
             )
         )
+        done = "every agent has its policy, every stream can serve keys"
+        typer.echo(f"epoch {answer.epoch}, plan {answer.plan_version}: {'; '.join(lacking) or done}")
     if lacking:
         raise typer.Exit(ExitCode.TIMED_OUT if wait else ExitCode.DEGRADED)
 
