@@ -14,7 +14,9 @@ from tests.integration.test_controller import LINKS, Agent, Running, Site
 def site(tmp_path: Path) -> Site:
     authority = Authority.create(Plane.CONTROL)
     (tmp_path / "ca.pem").write_bytes(authority.credential.certificate)
-    return Site(tmp_path, authority)
+    made = Site(tmp_path, authority)
+    made.revoke()
+    return made
 
 
 def agent(name: str) -> Agent:

@@ -173,7 +173,11 @@ async def test_trust_anchors_overlap_while_an_authority_is_replaced(tmp_path: Pa
                 await wait_until(lambda: proven(running, "b", "a") != before, 10, "a shows its new key")  # noqa: B023
         # b is dialled: it shows its new key when a dials next.
         running.plane("a").peers["b"].hang_up()
-        await wait_until(lambda: running.plane("a").peers["b"].connected, 10, "a has dialled again")
+        await wait_until(
+            lambda: running.plane("a").peers["b"].connected and proven(running, "a", "b") != before,
+            10,
+            "a has dialled again, and b shown its new key",
+        )
         anchors.write_bytes(new.credential.certificate)
         lists.write_bytes(new.revoke((), number=1))
         look(running)
