@@ -375,9 +375,9 @@ class KeyPlane:
         if not bucket.take(1, now):
             self._untold[peer.node, kind] += 1
             return
-        log.get().warning(
-            "relay_refused", link=relay.link, stream=relay.stream, peer=peer.node, reason=reason
-        )
+        by_tag = kind == agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED
+        said = "relay_tag_failed" if by_tag else "relay_path_differs"
+        log.get().warning(said, stream=relay.stream, peer=peer.node, reason=reason)
         self._on_event(
             agent_pb2.AgentEvent(
                 kind=kind,
