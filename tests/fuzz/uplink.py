@@ -13,6 +13,7 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from keyweave.agent import uplink
+from keyweave.agent.guard import Guard
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.lookup import Lookup
@@ -127,21 +128,32 @@ class Call:
             await asyncio.sleep(0)
 
 
-def _uplink(directory: Path, policies: PolicyStore, on_policy: Callable[[], Any]) -> Uplink:
+def uplink_of(
+    directory: Path,
+    node: NodeName,
+    policies: PolicyStore,
+    on_policy: Callable[[], Any],
+    guard: Callable[[], Guard],
+) -> Uplink:
+    """An uplink that dials nobody."""
     nowhere = TlsFiles(certificate=directory, private_key=directory, trust_anchor=directory)
     return Uplink(
-        HERE,
+        node,
         "nowhere:1",
         nowhere,
-        agent_pb2.TelemetryHello(node=HERE, incarnation=bytes(16)),
+        agent_pb2.TelemetryHello(node=node, incarnation=bytes(16)),
         policies,
         interval_seconds=1.0,
         observe=mock.Mock(),
         on_policy=on_policy,
         files=FileWatch(),
         lookup=mock.AsyncMock(),
-        guard=lambda: open_guard(HERE, (HERE, *PEERS)),
+        guard=guard,
     )
+
+
+def _guard() -> Guard:
+    return open_guard(HERE, (HERE, *PEERS))
 
 
 # ---- policy ------------------------------------------------------------------------------------
@@ -162,9 +174,9 @@ async def _pushes(pushes: list[Pushed]) -> None:
         )
 
         async def apply() -> None:
-            plane.apply(policies.policy.rules.values(), open_guard(HERE, (HERE, *PEERS)))
+            plane.apply(policies.policy.rules.values(), _guard())
 
-        agent = _uplink(directory, policies, apply)
+        agent = uplink_of(directory, HERE, policies, apply, _guard)
         running = asyncio.create_task(plane.run())
         await asyncio.sleep(0)
         try:
@@ -239,7 +251,8 @@ def _check_answer(
 
 async def _acknowledgements(responses: list[agent_pb2.TelemetryResponse]) -> None:
     with tempfile.TemporaryDirectory() as name:
-        agent = _uplink(Path(name), PolicyStore(Path(name) / "policy.json"), mock.AsyncMock())
+        policies = PolicyStore(Path(name) / "policy.json")
+        agent = uplink_of(Path(name), HERE, policies, mock.AsyncMock(), _guard)
         for number in range(3):
             agent.event(agent_pb2.AgentEvent(kind=agent_pb2.AGENT_EVENT_KIND_STREAM_STARVED, count=number))
         call = Call(responses)
