@@ -308,7 +308,7 @@ async def test_a_controller_that_shuts_down_says_so_and_loses_no_agent(plane: Po
 @pytest.mark.parametrize(
     ("role", "name", "speaks_for", "code", "words"),
     [
-        (Role.OPERATOR, "olga", "olga", grpc.StatusCode.PERMISSION_DENIED, "not a agent"),
+        (Role.OPERATOR, "olga", "olga", grpc.StatusCode.PERMISSION_DENIED, "is no agent of"),
         (Role.AGENT, "b", "a", grpc.StatusCode.PERMISSION_DENIED, "cannot speak for 'a'"),
         (Role.AGENT, "b", "b", grpc.StatusCode.FAILED_PRECONDITION, "keyweave node create b"),
     ],
