@@ -5,7 +5,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import islice, product
+from itertools import chain, islice, product
 from math import inf
 from typing import Protocol
 
@@ -155,6 +155,8 @@ class KeyStore:
         self._slave_count: Counter[StreamName] = Counter()
         # Of delivered keys with several slaves, what their copies elsewhere are like; without the key.
         self._copies: OrderedDict[tuple[uuid.UUID, StreamName], StoredKey] = OrderedDict()
+        # Before this nothing here expires: looking through all keys every second would hold up everything.
+        self._next_expiry = inf
         # By link and stream; None stands for every stream.
         self._quarantined_at: dict[tuple[LinkName, StreamName | None], float] = {}
 
@@ -178,6 +180,7 @@ class KeyStore:
         for key in keys:
             memory.lock(key.key)
             self._ready.setdefault(key.stream, OrderedDict())[key.key_id] = key
+            self._next_expiry = min(self._next_expiry, key.expires)
             self._kinds.setdefault(key.stream, Counter())[key.provenance] += 1
 
     def add_slave(self, keys: Sequence[StoredKey]) -> None:
@@ -204,6 +207,7 @@ class KeyStore:
         for key in keys:
             memory.lock(key.key)
             self._slave.setdefault(key.key_id, {})[key.stream] = key
+            self._next_expiry = min(self._next_expiry, key.expires)
             self._slave_count[key.stream] += 1
 
     def count(self) -> tuple[int, int]:
@@ -275,6 +279,7 @@ class KeyStore:
         """Copies that other nodes hold of a key delivered here: `destroy` names them when they have to go."""
         for copy in copies:
             self._copies[copy.key_id, copy.stream] = replace(copy, key=bytearray())
+            self._next_expiry = min(self._next_expiry, copy.expires)
         while len(self._copies) > MAX_COPIES:
             self._copies.popitem(last=False)
 
@@ -342,7 +347,14 @@ class KeyStore:
 
     def expire(self, now: float) -> dict[StreamName, list[uuid.UUID]]:
         """Destroy what has outlived its time; the IDs that went, by stream."""
-        return self._destroy(lambda key: key.expires <= now, Outcome.EXPIRED, "")
+        if now < self._next_expiry:
+            return {}
+        gone = self._destroy(lambda key: key.expires <= now, Outcome.EXPIRED, "")
+        slaves = (by_stream.values() for by_stream in self._slave.values())
+        ready = (keys.values() for keys in self._ready.values())
+        left = chain(*ready, *slaves, self._aside.values(), self._copies.values())
+        self._next_expiry = min((key.expires for key in left), default=inf)
+        return gone
 
     def destroy(
         self, doomed: Callable[[StoredKey], bool], reason: str = ""
