@@ -22,6 +22,8 @@ PACE = {"bank-settlement": 0.6, "ministry": 1.1, "grid-control": 1.1, "hospital-
 # Small buffers, so that a change of protection shows within seconds.
 BUFFERS = {"bank-settlement": 6, "ministry": 4, "grid-control": 4, "hospital-records": 2}
 LINKS = ("nec-nict", "toshiba", "ntt-nict", "mitsubishi", "all-vienna", "id-quantique")
+# Those that are cut in `make test` too; `make test-all` cuts every one.
+QUICK = ("toshiba", "mitsubishi")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -63,7 +65,9 @@ async def test_the_standards_status_tells_what_can_be_had(tokyo: Live) -> None:
     assert status["max_SAE_ID_count"] == 16
 
 
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize(
+    "link", [link if link in QUICK else pytest.param(link, marks=pytest.mark.slow) for link in LINKS]
+)
 async def test_no_request_fails_when_a_link_is_cut_and_keys_move_and_come_back(
     tokyo: Live, link: str
 ) -> None:
