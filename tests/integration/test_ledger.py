@@ -19,6 +19,7 @@ from keyweave.v1 import admin_pb2 as pb
 from keyweave.v1 import agent_pb2, agent_pb2_grpc, types_pb2
 from tests.integration.admin_server import AdminServer, serving
 from tests.integration.test_admin import violations
+from tests.waiting import eventually
 
 if TYPE_CHECKING:  # generic in grpc's stubs only
     Call = grpc.aio.StreamStreamCall[agent_pb2.InspectRequest, agent_pb2.InspectResponse]
@@ -74,13 +75,15 @@ async def agent(server: AdminServer, name: str) -> AsyncIterator[PlayedAgent]:
     async with dialled(server, name) as played:
         await played.hello(name)
         query = agent_pb2.LedgerQuery(stream="s", limit=1)
-        while True:
+
+        async def heard() -> bool:
             try:
                 with server.controller.inspection.ledger(NodeName(name), query):
-                    pass
-                break
+                    return True
             except UnavailableError:
-                await asyncio.sleep(0.01)
+                return False
+
+        await eventually(heard, 10, f"{name} is connected")
         assert (await played.asked()).HasField("ledger")
         assert (await played.asked()).HasField("cancel")
         yield played

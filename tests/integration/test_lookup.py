@@ -21,6 +21,7 @@ from keyweave.common.tls import secure_channel
 from keyweave.v1 import agent_pb2, agent_pb2_grpc, types_pb2
 from tests.integration.admin_server import AdminServer, serving
 from tests.unit.test_ledger import a_key
+from tests.waiting import eventually
 
 NODE = NodeName("a")
 
@@ -51,13 +52,18 @@ async def answering(server: AdminServer, ledger: Ledger) -> AsyncIterator[None]:
 
 
 async def ask(server: AdminServer, query: agent_pb2.LedgerQuery) -> list[agent_pb2.LedgerPage]:
-    for _ in range(500):
+    pages: list[agent_pb2.LedgerPage] = []
+
+    async def answered() -> bool:
         try:
             with server.controller.inspection.ledger(NODE, query) as answer:
-                return [page async for page in answer]
+                pages.extend([page async for page in answer])
         except UnavailableError:
-            await asyncio.sleep(0.01)
-    raise AssertionError("the agent does not connect")
+            return False
+        return True
+
+    await eventually(answered, 10, "the agent connects and answers")
+    return pages
 
 
 def numbers(pages: list[agent_pb2.LedgerPage]) -> list[int]:
