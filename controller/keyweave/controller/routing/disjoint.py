@@ -6,8 +6,9 @@ limits, make the question NP-hard (Hu 2003; Itai, Perl and Shiloach 1982), so th
 is searched.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
 
@@ -47,11 +48,28 @@ class Finder:
         routes = min_cost_disjoint(self.terrain, self.scope, self.k, weight, self._least_left(weight))
         if len(routes) < self.k:
             return None
-        fits = all(len(route) <= self.scope.max_hops for route in routes)
-        if fits and not self.shares_risk(routes):
-            return routes
+        return routes if self.fits(routes) else self.instead_of(routes, weight)
+
+    def finds_any(self) -> bool:
+        """Whether there is a set at all, whatever others have taken."""
+        if self.k > 1 and single_cuts(self.terrain, self.scope)[0] < 2:
+            return False
+        return self.cheapest(self.terrain.length_cost) is not None
+
+    def fits(self, routes: tuple[Route, ...]) -> bool:
+        """Whether the routes keep to the hop limit and share no risk group."""
+        return all(len(route) <= self.scope.max_hops for route in routes) and not self.shares_risk(routes)
+
+    def instead_of(
+        self, routes: tuple[Route, ...], weight: Mapping[LinkName, float]
+    ) -> tuple[Route, ...] | None:
+        """The cheapest set where the cheapest disjoint routes do not fit."""
+        if self.k == 1:
+            return self.cheapest(weight)
         return self._combine(weight, risk_disjoint=True) or (
-            routes if fits else self._combine(weight, risk_disjoint=False)
+            routes
+            if all(len(route) <= self.scope.max_hops for route in routes)
+            else self._combine(weight, risk_disjoint=False)
         )
 
     def _least_left(self, weight: Mapping[LinkName, float]) -> Mapping[NodeName, float]:
@@ -70,7 +88,7 @@ class Finder:
 
     def shares_risk(self, routes: Iterable[Route]) -> bool:
         """Whether two of the routes have a risk group in common."""
-        return bool(shared_risk_groups(routes, self.terrain.risk_groups))
+        return self.k > 1 and bool(shared_risk_groups(routes, self.terrain.risk_groups))
 
     def _widest(self, residual: Mapping[LinkName, float], *, risk_disjoint: bool) -> tuple[Route, ...] | None:
         widths = sorted({left for left in residual.values() if left > 0})
@@ -251,9 +269,9 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
     one element suffices, all that would do are named, in order from the source: each of them has to be
     doubled before there are two.
     """
-    exists = len(min_cost_disjoint(terrain, scope, 2, terrain.length_cost))
+    exists, cut = single_cuts(terrain, scope)
     if exists < 2:
-        return exists, _single_cuts(terrain, scope) if exists else ()
+        return exists, cut
     network: nx.DiGraph[str] = nx.DiGraph()
     ends = (scope.source, scope.target)
     open_nodes = [node for node in terrain.hops if node not in scope.barred]
@@ -275,13 +293,15 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
     return int(value), tuple(sorted(cut))
 
 
-def _single_cuts(terrain: Terrain, scope: Scope) -> tuple[str, ...]:
-    """Every link and node between the ends without which they are apart, in order from the source.
+def single_cuts(terrain: Terrain, scope: Scope) -> tuple[int, tuple[str, ...]]:
+    """How many node-disjoint routes there are (2: or more), and what keeps a second from being there.
 
-    One sweep along a route: what the nodes so far reach around it, directly or over others, is no cut.
+    That is every link and node between the ends without which they are apart, in order from the source. One
+    sweep along a route: what the nodes so far reach around it, directly or over others, is no cut.
     """
-    unlimited = replace(scope, max_hops=len(terrain.hops), limited=False)
-    route = cheapest_route(terrain, unlimited, terrain.length_cost) or ()
+    route = _route_of_fewest_hops(terrain, scope)
+    if not route:
+        return 0, ()
     place = {scope.source: 0, **{hop.to_node: i for i, hop in enumerate(route, start=1)}}
     on_route = {hop.link for hop in route}
     seen: set[NodeName] = set()
@@ -309,4 +329,20 @@ def _single_cuts(terrain: Terrain, scope: Scope) -> tuple[str, ...]:
         if left_behind < len(route):
             cut.append(f"node {route[left_behind - 1].to_node}")
             frontier = [route[left_behind - 1].to_node]
-    return tuple(cut)
+    return (1, tuple(cut)) if cut else (2, ())
+
+
+def _route_of_fewest_hops(terrain: Terrain, scope: Scope) -> Route:
+    into: dict[NodeName, Hop | None] = {scope.source: None}
+    frontier = deque([scope.source])
+    while frontier and scope.target not in into:
+        for hop in terrain.hops.get(frontier.popleft(), ()):
+            if hop.to_node not in into and hop.to_node not in scope.barred:
+                into[hop.to_node] = hop
+                frontier.append(hop.to_node)
+    route: list[Hop] = []
+    last = into.get(scope.target)
+    while last is not None:
+        route.append(last)
+        last = into[last.from_node]
+    return tuple(reversed(route))

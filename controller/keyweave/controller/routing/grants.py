@@ -118,7 +118,7 @@ def _unmet(snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], 
         parts.append(_why_nothing(snapshot, ground, left, request))
     elif 0 < size < stream.k:
         full = Finder(ground, request.finder.scope, stream.k)
-        if full.cheapest(ground.length_cost) is None:
+        if not full.finds_any():
             why = reasons.too_few_paths(ground, request.finder.scope, stream.k)
         else:
             why = (

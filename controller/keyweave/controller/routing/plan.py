@@ -22,10 +22,10 @@ from keyweave.controller.routing.grants import (
 from keyweave.controller.routing.network import RATE_TOLERANCE, Candidate, Terrain, scope, surviving, terrain
 from keyweave.controller.routing.pricing import Pricing, Seeker
 from keyweave.controller.routing.program import width
-from keyweave.controller.routing.protection import backups
+from keyweave.controller.routing.protection import Protected, backups
 from keyweave.controller.routing.rough import share_roughly
 from keyweave.controller.routing.trees import Trees
-from keyweave.controller.topology import Plan, Snapshot, Stream, StreamPlan
+from keyweave.controller.topology import PathSet, Plan, Snapshot, Stream, StreamPlan
 
 # A stream stays where it is unless moving would give it a quarter more: less is not worth the disturbance.
 KEEP_RATIO = 0.8
@@ -54,16 +54,37 @@ def plan_streams(snapshot: Snapshot, previous: Plan | None, version: int) -> Pla
         for grant in _serve_class(ground, trees, requests, left, known):
             take(ground, left, grant)
             found.append(grant)
-    plans: dict[StreamName, StreamPlan] = {}
-    for grant in found:
-        stream = grant.request.stream
-        before = earlier[stream.name].path_sets if stream.name in earlier else ()
-        in_force = [path_set for path_set in before if path_set.rank > 0]
-        used = [one for one, _ in grant.sets]
-        finder, others = grant.request.finder, known.get(stream.name)
-        spare = backups(snapshot, finder, stream, used, in_force, others) if used else ()
-        plans[stream.name] = stream_plan(snapshot, ground, left, grant, spare)
+    spare = _backups(snapshot, trees, found, earlier, known)
+    plans = {
+        grant.request.stream.name: stream_plan(
+            snapshot, ground, left, grant, spare.get(grant.request.stream.name, ())
+        )
+        for grant in found
+    }
     return Plan(version, snapshot.version, {name: plans[name] for name in sorted(plans)})
+
+
+def _backups(
+    snapshot: Snapshot,
+    trees: Trees,
+    grants: Iterable[Grant],
+    earlier: Mapping[StreamName, StreamPlan],
+    known: Mapping[StreamName, tuple[Candidate, ...]],
+) -> dict[StreamName, tuple[PathSet, ...]]:
+    """The backups of all streams that are given something."""
+    protected = [
+        Protected(
+            grant.request.stream,
+            grant.request.finder,
+            tuple(one for one, _ in grant.sets),
+            tuple(p for p in earlier[name].path_sets if p.rank > 0) if name in earlier else (),
+            known.get(name, ()),
+        )
+        for grant in grants
+        if grant.sets and (name := grant.request.stream.name)
+    ]
+    found = backups(snapshot, trees, protected)
+    return {one.stream.name: sets for one, sets in zip(protected, found, strict=True)}
 
 
 def _requests(

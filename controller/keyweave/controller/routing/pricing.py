@@ -27,7 +27,7 @@ class Seeker:
 
 
 class Pricing:
-    """Finds cheapest path sets; single routes all at once, sets of several stream by stream."""
+    """Finds cheapest path sets; single routes and pairs all at once, larger sets stream by stream."""
 
     def __init__(self, trees: Trees, hop_cost: Mapping[LinkName, float], seekers: Iterable[Seeker]) -> None:
         self._trees = trees
@@ -44,15 +44,21 @@ class Pricing:
         limits = {name: value * (1 - _GAIN_RATIO) for name, value in (worth or {}).items()}
         found: dict[StreamName, Candidate] = {}
         single = self._trees.cheapest({i: s.finder.scope for i, s in enumerate(wanted)}, weight)
+        hopeful: list[tuple[Seeker, Route]] = []
         for index, seeker in enumerate(wanted):
             # No set costs less than its size times the cheapest route without hop limits.
             if index not in single:
                 continue
             route, cost = single[index]
             limit = limits.get(seeker.stream)
-            if limit is not None and cost * seeker.finder.k >= limit:
-                continue
-            one = self._set(seeker, route, weight)
+            if limit is None or cost * seeker.finder.k < limit:
+                hopeful.append((seeker, route))
+        paired = [seeker.finder.scope for seeker, _ in hopeful if seeker.finder.k == 2]
+        pairs = iter(self._trees.cheapest_pairs(paired, weight) if paired else ())
+        for seeker, route in hopeful:
+            pair = next(pairs) if seeker.finder.k == 2 else None
+            one = self._set(seeker, route, pair, weight)
+            limit = limits.get(seeker.stream)
             if one is not None and (limit is None or sum(weight[link] for link in one.links) < limit):
                 found[seeker.stream] = one
         return found
@@ -71,11 +77,16 @@ class Pricing:
         worth = {name: worth[name] for name in looking if worth.get(name, 0.0) > least}
         return self.cheapest(weight, worth)
 
-    def _set(self, seeker: Seeker, route: Route, weight: Mapping[LinkName, float]) -> Candidate | None:
+    def _set(
+        self, seeker: Seeker, route: Route, pair: tuple[Route, ...] | None, weight: Mapping[LinkName, float]
+    ) -> Candidate | None:
         finder = seeker.finder
-        if finder.k == 1 and len(route) <= finder.scope.max_hops:
-            return candidate((route,))
-        routes = finder.cheapest(weight)
+        if finder.k > 2:
+            routes = finder.cheapest(weight)
+        else:
+            routes = (route,) if finder.k == 1 else pair
+            if routes is not None and not finder.fits(routes):
+                routes = finder.instead_of(routes, weight)
         if routes is None or (seeker.apart and finder.shares_risk(routes)):
             return None
         return candidate(routes)

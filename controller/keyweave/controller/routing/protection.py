@@ -1,17 +1,23 @@
 """Backups: path sets to move to when rank 0 fails, as far from it as the network allows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from keyweave.common.names import LinkName
+import numpy as np
+
 from keyweave.controller.routing import reasons
+from keyweave.controller.routing.arcs import Arcs, Floats
 from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.network import (
     Candidate,
+    Route,
     Terrain,
     candidate,
     risk_groups_of,
     surviving,
 )
+from keyweave.controller.routing.pairs import cheapest_pairs, cheapest_routes
+from keyweave.controller.routing.trees import Trees
 from keyweave.controller.topology import PathSet, Snapshot, Stream
 
 MAX_BACKUPS = 2
@@ -22,68 +28,81 @@ MAX_BACKUPS = 2
 _SHARED_LINK = 10_000.0
 _SHARED_NODE = 1_000.0
 _SHARED_RISK_GROUP = 100.0
-# What is left of these costs where a search has to stay close by.
-_CLOSE_BY = 1e-3
 
 
-def backups(
-    snapshot: Snapshot,
-    finder: Finder,
-    stream: Stream,
-    primary: Sequence[Candidate],
-    in_force: Sequence[PathSet],
-    known: Sequence[Candidate] | None = None,
-) -> tuple[PathSet, ...]:
-    """Up to MAX_BACKUPS sets, best first, each of use after some failure that takes those before it away.
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """A stream in use that is to get backups."""
+
+    stream: Stream
+    finder: Finder
+    primary: tuple[Candidate, ...]
+    # Backups of the previous plan.
+    in_force: tuple[PathSet, ...]
+    # In a class too large to search for each of its streams: other sets that came up.
+    known: tuple[Candidate, ...] = ()
+
+
+def backups(snapshot: Snapshot, trees: Trees, streams: Sequence[Protected]) -> list[tuple[PathSet, ...]]:
+    """Up to MAX_BACKUPS sets each, best first, each of use after some failure that takes those before it away.
 
     Those in force stay while there are as many and none has more in common with the primary than a new one.
-    Of a class too large to search far for each, other sets are `known`: the best of those are taken, and
-    if none is of use the search stays close by, at the price of sharing something that could be avoided.
+    Of sets that are known the best are taken; it is searched for streams that have none of use.
     """
-    terrain, scope = finder.terrain, finder.scope
-    share = 1.0 if known is None else _CLOSE_BY
-    chosen = _best_of(terrain, primary, known or ()) or _choose(finder, stream, primary, share)
-    sizes = range(stream.min_k, stream.k + 1)
-    standing = [surviving(snapshot, terrain, scope, path_set, sizes) for path_set in in_force]
-    held = [one for one in standing if one is not None and _adds_to(primary, one)]
-    if len(held) == len(chosen) and all(
-        len(old.routes) == len(new.routes)
-        and _overlap(terrain, primary, old) <= _overlap(terrain, primary, new)
-        for old, new in zip(held, chosen, strict=True)
-    ):
-        chosen = held
+    found = [_best_of(one) for one in streams]
+    without = [i for i, sets in enumerate(found) if not sets]
+    for i, sets in zip(without, _choose(trees, [streams[i] for i in without]), strict=True):
+        found[i] = sets
+    return [_in_ranks(snapshot, one, sets) for one, sets in zip(streams, found, strict=True)]
+
+
+def _in_ranks(snapshot: Snapshot, one: Protected, chosen: list[Candidate]) -> tuple[PathSet, ...]:
+    terrain, stream, primary = one.finder.terrain, one.stream, one.primary
+    if one.in_force:
+        sizes = range(stream.min_k, stream.k + 1)
+        standing = (surviving(snapshot, terrain, one.finder.scope, each, sizes) for each in one.in_force)
+        held = [each for each in standing if each is not None and _adds_to(primary, each)]
+        if len(held) == len(chosen) and all(
+            len(old.routes) == len(new.routes)
+            and _overlap(terrain, primary, old) <= _overlap(terrain, primary, new)
+            for old, new in zip(held, chosen, strict=True)
+        ):
+            chosen = held
     return tuple(
-        PathSet(rank, 0.0, one.paths(stream.name), reasons.backup(terrain, stream, primary, one))
-        for rank, one in enumerate(chosen, start=1)
+        PathSet(rank, 0.0, each.paths(stream.name), reasons.backup(terrain, stream, primary, each))
+        for rank, each in enumerate(chosen, start=1)
     )
 
 
-def _best_of(terrain: Terrain, primary: Sequence[Candidate], known: Sequence[Candidate]) -> list[Candidate]:
-    used = {one.links for one in primary}
-    spare = [one for one in known if one.links not in used]
+def _best_of(one: Protected) -> list[Candidate]:
+    terrain, primary = one.finder.terrain, one.primary
+    used = {each.links for each in primary}
+    spare = [each for each in one.known if each.links not in used]
     chosen: list[Candidate] = []
-    for one in sorted(spare, key=lambda one: (_overlap(terrain, primary, one), len(one.links), one.links)):
-        if len(chosen) < MAX_BACKUPS and _adds_to((*primary, *chosen), one):
-            chosen.append(one)
+    for each in sorted(spare, key=lambda c: (_overlap(terrain, primary, c), len(c.links), c.links)):
+        if len(chosen) < MAX_BACKUPS and _adds_to((*primary, *chosen), each):
+            chosen.append(each)
     return chosen
 
 
-def _choose(finder: Finder, stream: Stream, primary: Sequence[Candidate], share: float) -> list[Candidate]:
-    terrain = finder.terrain
-    size = len(primary[0].routes)
-    last_size = min(size, stream.min_k)
-    finders = {k: Finder(terrain, finder.scope, k, finder.hops_left) for k in (size, last_size)}
-    chosen: list[Candidate] = []
-    for attempt in (size, last_size, last_size):
-        if len(chosen) == MAX_BACKUPS:
-            break
-        routes = finders[attempt].cheapest(_weights(terrain, (*primary, *chosen), share))
-        if routes is None:
-            continue
-        found = candidate(routes)
-        if _adds_to((*primary, *chosen), found):
-            chosen.append(found)
-    return chosen
+def _choose(trees: Trees, streams: Sequence[Protected]) -> list[list[Candidate]]:
+    """Backups by search: with as many paths as the primary first, then with the fewest that will do."""
+    found: list[list[Candidate]] = [[] for _ in streams]
+    sizes = [len(one.primary[0].routes) for one in streams]
+    least = [min(size, one.stream.min_k) for size, one in zip(sizes, streams, strict=True)]
+    for attempt in (sizes, least, least):
+        by_size: dict[int, list[int]] = {}
+        for i, size in enumerate(attempt):
+            if len(found[i]) < MAX_BACKUPS:
+                by_size.setdefault(size, []).append(i)
+        for size, members in by_size.items():
+            asked = [(streams[i], (*streams[i].primary, *found[i])) for i in members]
+            for i, routes in zip(members, _searched(trees, size, asked), strict=True):
+                if routes is not None and _adds_to(
+                    (*streams[i].primary, *found[i]), one := candidate(routes)
+                ):
+                    found[i].append(one)
+    return found
 
 
 def _adds_to(sets: Sequence[Candidate], found: Candidate) -> bool:
@@ -100,21 +119,38 @@ def _overlap(terrain: Terrain, primary: Sequence[Candidate], one: Candidate) -> 
     return shared, len(risk_groups_of(terrain, one.links) & groups) if groups else 0
 
 
-def _weights(terrain: Terrain, avoid: Sequence[Candidate], share: float) -> Mapping[LinkName, float]:
-    """Link costs that lead away from what sets use, the further the more sets use it."""
-    shared_link, shared_node, shared_group = (
-        cost * share for cost in (_SHARED_LINK, _SHARED_NODE, _SHARED_RISK_GROUP)
+def _searched(
+    trees: Trees, size: int, asked: Sequence[tuple[Protected, Sequence[Candidate]]]
+) -> list[tuple[Route, ...] | None]:
+    """For each stream the set of so many routes that has least in common with those to avoid."""
+    finders = [Finder(one.finder.terrain, one.finder.scope, size, one.finder.hops_left) for one, _ in asked]
+    plain = trees.arcs.costs(asked[0][0].finder.terrain.length_cost)
+    if size > 2:
+        return [
+            finder.cheapest(trees.arcs.weights(_costs(trees.arcs, plain, finder.terrain, avoid)))
+            for finder, (_, avoid) in zip(finders, asked, strict=True)
+        ]
+    searches = (
+        (finder.scope, _costs(trees.arcs, plain, finder.terrain, avoid))
+        for finder, (_, avoid) in zip(finders, asked, strict=True)
     )
-    weights = dict(terrain.length_cost)
+    found = (cheapest_routes if size == 1 else cheapest_pairs)(trees.arcs, searches)
+    return [
+        routes
+        if routes is None or finder.fits(routes)
+        else finder.instead_of(routes, trees.arcs.weights(_costs(trees.arcs, plain, finder.terrain, avoid)))
+        for finder, routes, (_, avoid) in zip(finders, found, asked, strict=True)
+    ]
+
+
+def _costs(arcs: Arcs, plain: Floats, terrain: Terrain, avoid: Sequence[Candidate]) -> Floats:
+    """Costs of arcs that lead away from what sets use, the further the more sets use it."""
+    costs = plain.copy()
     for one in avoid:
         groups = risk_groups_of(terrain, one.links)
-        for link in weights if groups else ():
-            weights[link] += shared_group * len(terrain.risk_groups[link] & groups)
-        for link in one.links:
-            if link in weights:
-                weights[link] += shared_link
-        for node in one.trusted_nodes:
-            # Half on the way in and half on the way out.
-            for hop in terrain.hops.get(node, ()):
-                weights[hop.link] += shared_node / 2
-    return weights
+        for link in terrain.risk_groups if groups else ():
+            costs[arcs.of_links([link])] += _SHARED_RISK_GROUP * len(terrain.risk_groups[link] & groups)
+        costs[arcs.of_links(one.links)] += _SHARED_LINK
+        # Half on the way in and half on the way out.
+        np.add.at(costs, arcs.at_nodes(one.trusted_nodes), _SHARED_NODE / 2)
+    return costs
