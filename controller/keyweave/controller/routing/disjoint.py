@@ -7,7 +7,7 @@ is searched.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
@@ -36,8 +36,8 @@ class Finder:
     terrain: Terrain
     scope: Scope
     k: int
-    # Hops from each node to the target: a search under weights that follow hops looks at little else.
-    hops_left: Mapping[NodeName, float] | None = None
+    # Hops from each node to a target: a search under weights that follow hops looks at little else.
+    hops_to: Callable[[NodeName], Mapping[NodeName, float]] | None = None
     _routes: tuple[Route, ...] | None = field(default=None)
 
     def cheapest(self, weight: Mapping[LinkName, float]) -> tuple[Route, ...] | None:
@@ -74,10 +74,10 @@ class Finder:
 
     def _least_left(self, weight: Mapping[LinkName, float]) -> Mapping[NodeName, float]:
         """What the way from each node to the target costs at least."""
-        if self.hops_left is None or not weight:
+        if self.hops_to is None or not weight or self.scope.target not in self.terrain.hops:
             return {}
         least = min(weight.values())
-        return {node: hops * least for node, hops in self.hops_left.items()}
+        return {node: hops * least for node, hops in self.hops_to(self.scope.target).items()}
 
     def widest(self, residual: Mapping[LinkName, float]) -> tuple[Route, ...] | None:
         """The set whose narrowest link has the most left; one without shared risk groups if there is any."""

@@ -84,6 +84,21 @@ class Filling:
             speeds = self._lean(speeds, worth, prices, _LEAN / (1 + number / _LEAN_PASSES))
         return self._filled(rates, worth, prices)
 
+    def pour(self, shares: Floats, goals: Floats) -> dict[StreamName, tuple[float, ...]]:
+        """Rates at given shares of the sets: minimum rates, then each stream's goal, then what is left."""
+        floors = np.array([min(d.min_rate_bps, d.max_rate_bps) for d in self._demands])
+        rates = np.zeros(len(self._owner))
+        real = len(self._links)
+        for limit in (floors, goals if floors.any() else floors, np.full(len(floors), np.inf)):
+            room = np.maximum(0.0, self._room - np.bincount(self._uses, rates[self._user], len(self._room)))
+            wanted = np.maximum(0.0, limit - self._totals(rates))
+            if not wanted.any():
+                continue
+            room[real : real + len(floors)] = np.minimum(room[real : real + len(floors)], wanted)
+            speeds = shares * np.where(np.isfinite(wanted), wanted, 1.0)[self._owner]
+            rates = rates + self._once(room, speeds)[0]
+        return self._by_stream(rates)
+
     def _to_floors(self, floors: Floats, passes: int) -> Floats:
         """Rates of at most the minimum rates."""
         room = self._room.copy()
@@ -164,13 +179,16 @@ class Filling:
         return worth, np.divide(dear, weight, out=np.zeros(len(self._room)), where=weight > 0)
 
     def _filled(self, rates: Floats, worth: Floats, prices: Floats) -> Filled:
-        ends = [*self._first[1:].tolist(), len(rates)]
-        found = rates.tolist()
         return Filled(
-            {
-                demand.stream: tuple(found[first:end])
-                for demand, first, end in zip(self._demands, self._first.tolist(), ends, strict=True)
-            },
+            self._by_stream(rates),
             dict(zip(self._links, prices.tolist(), strict=False)),
             dict(zip((demand.stream for demand in self._demands), worth.tolist(), strict=True)),
         )
+
+    def _by_stream(self, rates: Floats) -> dict[StreamName, tuple[float, ...]]:
+        ends = [*self._first[1:].tolist(), len(rates)]
+        found = rates.tolist()
+        return {
+            demand.stream: tuple(found[first:end])
+            for demand, first, end in zip(self._demands, self._first.tolist(), ends, strict=True)
+        }

@@ -121,15 +121,14 @@ def _requests(
             if options or finder.k <= max(1, stream.min_k):
                 found[name] = Request(stream, finder, tuple(options.values()), standing)
             else:
-                smaller[name] = Finder(ground, finder.scope, finder.k - 1, finder.hops_left)
+                smaller[name] = Finder(ground, finder.scope, finder.k - 1, finder.hops_to)
         searching = smaller
     return [found[name] for name in ordered]
 
 
 def finder_of(trees: Trees, ground: Terrain, stream: Stream, size: int) -> Finder:
     """Who looks for sets of so many routes for a stream."""
-    hops_left = trees.hops_to(stream.target) if stream.target in ground.hops else None
-    return Finder(ground, scope(ground, stream), size, hops_left)
+    return Finder(ground, scope(ground, stream), size, trees.hops_to)
 
 
 def _serve_class(

@@ -123,7 +123,7 @@ def _searched(
     trees: Trees, size: int, asked: Sequence[tuple[Protected, Sequence[Candidate]]]
 ) -> list[tuple[Route, ...] | None]:
     """For each stream the set of so many routes that has least in common with those to avoid."""
-    finders = [Finder(one.finder.terrain, one.finder.scope, size, one.finder.hops_left) for one, _ in asked]
+    finders = [Finder(one.finder.terrain, one.finder.scope, size, one.finder.hops_to) for one, _ in asked]
     plain = trees.arcs.costs(asked[0][0].finder.terrain.length_cost)
     if size > 2:
         return [

@@ -1,40 +1,85 @@
 """Shares of very many streams: near max-min in seconds, where the exact optimum would take minutes."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from keyweave.common.names import LinkName
-from keyweave.controller.routing.allocate import Rates, few, without_crumbs
+from keyweave.controller.routing.allocate import MAX_SETS, Rates, without_crumbs
+from keyweave.controller.routing.balance import Balance, Stage
 from keyweave.controller.routing.filling import Filling
 from keyweave.controller.routing.pricing import Pricing
-from keyweave.controller.routing.program import Demand, width
+from keyweave.controller.routing.program import SPLIT_SHARE, Demand, width
 
-# Rounds of pricing, each of which gives a stream one more set at most, and fillings in each and at last.
-_ROUNDS = 5
-_PASSES = 3
-_LAST_PASSES = 16
+# Sets are looked for while splits are still coarse, by prices that fall with these powers of rates, in turn.
+_COARSE = Stage(4.0, 1.0, 40, lean=0.2)
+_POWERS = (4.0, 2.0, 1.0)
+# What a hop costs beside them, where links advertise what is usual.
+_HOP_COST = 1e-3
+# Splits are refined stage by stage, as far as the work (crossings of links by sets, times steps) may go.
+_FINE = (
+    Stage(4.0, 1.0, 20, lean=0.3),
+    Stage(8.0, 1.0, 20, lean=0.3),
+    Stage(16.0, 1.0, 30, lean=0.3),
+    Stage(4.0, 1.0, 100),
+    Stage(8.0, 1.0, 200),
+    Stage(16.0, 1.0, 200),
+    Stage(32.0, 1.0, 200),
+    Stage(32.0, 2.0, 200),
+    Stage(32.0, 4.0, 200),
+)
+_COARSE_WORK, _FINE_WORK = 30_000_000, 150_000_000
+_LEAST_STAGES = 3
+# Once more without the sets that are not worth one.
+_LAST = Stage(16.0, 1.0, 10, lean=0.2)
+# Rounds of search, each of which gives a stream one more set at most: fewer for more streams.
+_STREAM_ROUNDS = 30_000
+_LEAST_ROUNDS, _MOST_ROUNDS = 3, 10
 
 
 def share_roughly(
     demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None = None
 ) -> Rates:
-    """As `allocate.share`, by filling instead of linear programs."""
+    """As `allocate.share`, by rehearsing and filling instead of linear programs."""
     for demand in demands:
         demand.candidates = [one for one in demand.candidates if width(one, residual) > 0]
     residual = {link: left for link, left in residual.items() if left > 0}
-    placeable = {demand.stream: demand for demand in demands if demand.candidates}
+    placeable = [demand for demand in demands if demand.candidates]
     if not placeable:
         return {demand.stream: () for demand in demands}
-    known = {name: {one.links for one in demand.candidates} for name, demand in placeable.items()}
-    for _ in range(_ROUNDS if pricing is not None else 0):
-        assert pricing is not None
-        filled = Filling(list(placeable.values()), residual).fill(_PASSES)
-        added = 0
-        for name, one in pricing.better(filled.link_prices, filled.worth).items():
-            if one.links not in known[name]:
-                known[name].add(one.links)
-                placeable[name].candidates.append(one)
-                added += 1
-        if not added:
+    balance = Balance(placeable, residual)
+    if pricing is not None:
+        _search(placeable, balance, pricing)
+    work = _FINE_WORK
+    for number, stage in enumerate(_FINE):
+        work -= stage.steps * balance.crossings
+        if number < _LEAST_STAGES or work > 0:
+            balance.settle([stage])
+    balance.narrow(SPLIT_SHARE, MAX_SETS)
+    goals = balance.settle([_LAST])
+    rates = Filling(placeable, residual).pour(balance.shares(), goals)
+    return {demand.stream: without_crumbs(rates.get(demand.stream, ())) for demand in demands}
+
+
+def _search(demands: Sequence[Demand], balance: Balance, pricing: Pricing) -> None:
+    known = [{one.links for one in demand.candidates} for demand in demands]
+    wanted = {demand.stream: inf for demand in demands}
+    single = {d.stream: inf for d in demands if len(d.candidates[0].routes) == 1}
+    rounds = max(_LEAST_ROUNDS, min(_MOST_ROUNDS, _STREAM_ROUNDS // len(demands)))
+    for number in range(rounds):
+        steps = max(10, min(_COARSE.steps, _COARSE_WORK // balance.crossings))
+        balance.settle([_COARSE._replace(steps=steps)])
+        prices = balance.prices(_POWERS[number % len(_POWERS)])
+        weight = {link: price + _HOP_COST for link, price in prices.items()}
+        # A search for several routes costs more than ten for one.
+        at_once = rounds > _LEAST_ROUNDS or number == rounds - 1
+        found = pricing.cheapest(weight, wanted if at_once else single)
+        added = False
+        for demand, sets in zip(demands, known, strict=True):
+            one = found.get(demand.stream)
+            if one is not None and one.links not in sets:
+                sets.add(one.links)
+                demand.candidates.append(one)
+                added = True
+        if not added and number >= len(_POWERS):
             break
-    rates = Filling(list(placeable.values()), residual).fill(_LAST_PASSES).rates
-    return {demand.stream: without_crumbs(few(rates.get(demand.stream, ()))) for demand in demands}
+        balance.take_up()
