@@ -1,5 +1,6 @@
 """Allocation against an exact reference: arc flows instead of path sets, solved to the lexicographic end."""
 
+from functools import cache
 from unittest.mock import patch
 
 import pytest
@@ -11,7 +12,7 @@ from keyweave.controller.routing import OVERHEAD, plan_streams
 from keyweave.controller.routing import plan as planning
 from keyweave.controller.topology import Snapshot
 from tests.bench.networks import surfnet, vtlwavenet2011
-from tests.unit.exact_max_min import scores
+from tests.unit.exact_max_min import ExactMaxMin, scores
 from tests.unit.networks import grid, random_network, random_streams, ring, snapshot, stream
 
 
@@ -64,16 +65,33 @@ def test_links_a_million_times_apart_in_rate_are_both_shared_exactly() -> None:
     assert rates[StreamName("s3")] == pytest.approx(740_000 / OVERHEAD, rel=1e-3)
 
 
-@pytest.mark.parametrize("network", [surfnet(200), vtlwavenet2011(200)], ids=["Surfnet", "VtlWavenet2011"])
-def test_on_real_networks_the_worst_stream_is_within_a_fiftieth_of_exact(network: Snapshot) -> None:
-    assert min(scores(network, plan_streams(network, None, 1)).values()) >= 0.98
+REAL = {"Surfnet": surfnet, "VtlWavenet2011": vtlwavenet2011}
 
 
-def test_a_class_too_large_to_share_exactly_gets_most_of_it_nevertheless() -> None:
-    network = surfnet(200)
+@cache
+def real(name: str) -> tuple[Snapshot, dict[StreamName, float]]:
+    """A real network with 200 streams, and their exact rates, which take seconds to find."""
+    network = REAL[name](200)
+    return network, ExactMaxMin(network).rates()
+
+
+def shares_of_exact(name: str) -> list[float]:
+    """What streams are given of their exact rates, the worst first."""
+    network, exact = real(name)
+    planned = plan_streams(network, None, 1).streams
+    return sorted(planned[stream].rate_bps / rate for stream, rate in exact.items())
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_on_real_networks_the_worst_stream_is_within_a_fiftieth_of_exact(name: str) -> None:
+    assert shares_of_exact(name)[0] >= 0.98
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_class_too_large_to_share_exactly_gets_most_of_it_nevertheless(name: str) -> None:
     with patch.object(planning, "EXACT_STREAMS", 0):
-        shares = sorted(scores(network, plan_streams(network, None, 1)).values())
-    # Far from exact for the worst; see docs/adr/0011-planner.md.
-    assert shares[0] >= 0.2
-    assert shares[len(shares) // 20] >= 0.6
-    assert shares[len(shares) // 2] >= 0.9
+        shares = shares_of_exact(name)
+    # A few streams on links of little use to others are furthest from exact; see docs/adr/0011-planner.md.
+    assert shares[0] >= 0.65
+    assert shares[len(shares) // 20] >= 0.93
+    assert shares[len(shares) // 2] >= 0.98

@@ -28,7 +28,8 @@ class Arcs:
         # Stable: of parallel links the wider stays first.
         order = np.argsort(keys, kind="stable")
         self.hops: Sequence[Hop] = [hops[i] for i in order]
-        self.keys, self.first = np.unique(keys[order], return_index=True)
+        self.keys, first = np.unique(keys[order], return_index=True)
+        self.first: Indices = np.asarray(first, dtype=np.int64)
         self.after = np.append(self.first[1:], len(hops)).astype(np.int64)
         self.rows, self.columns = self.keys // max(1, self.size), self.keys % max(1, self.size)
         self.starts = np.searchsorted(self.rows, np.arange(self.size + 1))
@@ -76,7 +77,7 @@ class Arcs:
 
     def entries(self, rows: Indices, columns: Indices) -> Indices:
         """Where the arcs between given ends are; there have to be some."""
-        return np.searchsorted(self.keys, rows * self.size + columns)
+        return np.asarray(np.searchsorted(self.keys, rows * self.size + columns), dtype=np.int64)
 
     def best(self, costs: Floats) -> Indices:
         """The cheapest arc of every entry; of equal ones the first, which is the widest."""

@@ -6,8 +6,9 @@ less while it is asked for more than it has. Where nobody moves any more, rates 
 2000; the dual of Low and Lapsley 1999, with advertised rates in place of prices: a price is one to the power
 of -alpha), and near max-min for a large alpha, which therefore grows from stage to stage.
 
-Links far above a stream's own level cost it next to nothing at a large alpha, but others need them. So a set's
-cost has a second part, with prices that fall slower, and links that all of a stream's sets cross are left out.
+Links far above a stream's own level cost it next to nothing at a large alpha, but others need them. So a
+set's cost has a second part, with prices that fall slower, and links that all of a stream's sets cross are
+left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,11 @@ _BEYOND = 4.0
 _LEAST_WEIGHT = -9.0
 # A set that came up later begins with this share of the stream's first.
 _NEW_WEIGHT = -2.0
-_EXPONENT = 600.0
+# Bounds of exponents, so that products of two stay finite.
+_EXPONENT = 300.0
+# A stage is over once no split and no advertised rate moves by more than this (natural logarithm) in a step.
+_AT_REST = 1e-4
+_LOOK_EVERY = 10
 
 
 class _Set(NamedTuple):
@@ -179,16 +184,23 @@ class Balance:
             share = self._shares()
             asked = np.log(np.maximum(onto @ (share * np.exp(rate)[owner]), 1e-30))
             change = np.clip(self._capacity - asked, -_MOST_FALL, _MOST_RISE)
-            self._level = np.minimum(self._level + _LINK_STEP * change, self._capacity + _BEYOND)
+            before = self._level
+            self._level = np.minimum(before + _LINK_STEP * change, self._capacity + _BEYOND)
             if step >= stage.steps // 2:
                 total += share
                 averaged += 1
+            if step % _LOOK_EVERY == 0 and self._rests(self._level - before, share * gain):
+                break
         if averaged:
             # What is left of the circling cancels out.
             self._lean = np.maximum(np.log(np.maximum(total / averaged, 1e-9)), -20.0)
             self._lean -= np.maximum.reduceat(self._lean, first)[owner]
             self._lean = np.maximum(self._lean, _LEAST_WEIGHT)
         return np.asarray(np.exp(rate), dtype=np.float64)
+
+    @staticmethod
+    def _rests(change: Floats, gain: Floats) -> bool:
+        return bool(np.abs(change).max() < _AT_REST and np.abs(gain).max() < _AT_REST)
 
     def prices(self, power: float) -> dict[LinkName, float]:
         """Costs of links for a search: they fall with that power of what links advertise."""

@@ -50,12 +50,6 @@ class Finder:
             return None
         return routes if self.fits(routes) else self.instead_of(routes, weight)
 
-    def finds_any(self) -> bool:
-        """Whether there is a set at all, whatever others have taken."""
-        if self.k > 1 and single_cuts(self.terrain, self.scope)[0] < 2:
-            return False
-        return self.cheapest(self.terrain.length_cost) is not None
-
     def fits(self, routes: tuple[Route, ...]) -> bool:
         """Whether the routes keep to the hop limit and share no risk group."""
         return all(len(route) <= self.scope.max_hops for route in routes) and not self.shares_risk(routes)
@@ -285,12 +279,12 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
                 network.add_edge(f"out {node}", middle, capacity=1, element=f"link {hop.link}")
                 network.add_edge(middle, f"in {hop.to_node}", capacity=1)
     value, (near, _) = nx.minimum_cut(network, f"out {scope.source}", f"in {scope.target}")
-    cut = {
+    narrow = {
         data.get("element") or network.edges[next(network.predecessors(one)), one]["element"]
         for one, other, data in network.edges(data=True)
         if one in near and other not in near
     }
-    return int(value), tuple(sorted(cut))
+    return int(value), tuple(sorted(narrow))
 
 
 def single_cuts(terrain: Terrain, scope: Scope) -> tuple[int, tuple[str, ...]]:
@@ -302,6 +296,11 @@ def single_cuts(terrain: Terrain, scope: Scope) -> tuple[int, tuple[str, ...]]:
     route = _route_of_fewest_hops(terrain, scope)
     if not route:
         return 0, ()
+    cut = _cuts_along(terrain, scope, route)
+    return (1, cut) if cut else (2, ())
+
+
+def _cuts_along(terrain: Terrain, scope: Scope, route: Route) -> tuple[str, ...]:
     place = {scope.source: 0, **{hop.to_node: i for i, hop in enumerate(route, start=1)}}
     on_route = {hop.link for hop in route}
     seen: set[NodeName] = set()
@@ -329,7 +328,7 @@ def single_cuts(terrain: Terrain, scope: Scope) -> tuple[int, tuple[str, ...]]:
         if left_behind < len(route):
             cut.append(f"node {route[left_behind - 1].to_node}")
             frontier = [route[left_behind - 1].to_node]
-    return (1, tuple(cut)) if cut else (2, ())
+    return tuple(cut)
 
 
 def _route_of_fewest_hops(terrain: Terrain, scope: Scope) -> Route:

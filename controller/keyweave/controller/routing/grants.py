@@ -7,7 +7,7 @@ from keyweave.common.names import LinkName
 from keyweave.controller.routing import reasons
 from keyweave.controller.routing.allocate import Rates
 from keyweave.controller.routing.alone import rate_alone
-from keyweave.controller.routing.disjoint import Finder
+from keyweave.controller.routing.disjoint import Finder, single_cuts
 from keyweave.controller.routing.network import RATE_TOLERANCE, Candidate, Terrain, candidate
 from keyweave.controller.routing.program import Demand
 from keyweave.controller.topology import PathSet, Snapshot, Stream, StreamPlan
@@ -117,9 +117,12 @@ def _unmet(snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], 
     if not grant.sets and (stream.require_qkd or stream.k > 1 or stream.min_rate_bps > 0):
         parts.append(_why_nothing(snapshot, ground, left, request))
     elif 0 < size < stream.k:
-        full = Finder(ground, request.finder.scope, stream.k)
-        if not full.finds_any():
-            why = reasons.too_few_paths(ground, request.finder.scope, stream.k)
+        limits = request.finder.scope
+        single = single_cuts(ground, limits)
+        if single[0] == 1:
+            why = reasons.too_few_paths(ground, limits, stream.k, single)
+        elif Finder(ground, limits, stream.k).cheapest(ground.length_cost) is None:
+            why = reasons.too_few_paths(ground, limits, stream.k)
         else:
             why = (
                 f"k={stream.k}: there are {stream.k} disjoint paths, but other streams leave nothing on them"

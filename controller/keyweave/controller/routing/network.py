@@ -35,6 +35,7 @@ class Terrain:
     capacity: Mapping[LinkName, float]
     # Cost of a link where only hops count (and length breaks ties).
     length_cost: Mapping[LinkName, float]
+    # Of links that have any.
     risk_groups: Mapping[LinkName, frozenset[str]]
     # Nodes in maintenance relay nothing.
     resting: frozenset[NodeName]
@@ -68,12 +69,6 @@ class Candidate:
     def trusted_nodes(self) -> tuple[NodeName, ...]:
         """The nodes between the ends."""
         return tuple(hop.to_node for route in self.routes for hop in route[:-1])
-
-    @property
-    def elements(self) -> frozenset[str]:
-        """Everything whose single failure takes the set away: its links and its trusted nodes."""
-        nodes = (f"node {node}" for node in self.trusted_nodes)
-        return frozenset((*(f"link {link}" for link in self.links), *nodes))
 
     def paths(self, stream: StreamName) -> tuple[Path, ...]:
         """The routes as the paths of a stream."""
@@ -113,7 +108,7 @@ def terrain(snapshot: Snapshot) -> Terrain:
         hops={node: tuple(outward) for node, outward in hops.items()},
         capacity={name: link_capacity(view) for name, view in views.items()},
         length_cost={name: 1 + view.link.length_km * TIE_PER_KM for name, view in views.items()},
-        risk_groups={name: view.link.risk_groups for name, view in views.items()},
+        risk_groups={name: view.link.risk_groups for name, view in views.items() if view.link.risk_groups},
         resting=frozenset(name for name, node in snapshot.nodes.items() if node.maintenance),
         domains={domain: frozenset(members) for domain, members in domains.items()},
     )
@@ -154,6 +149,8 @@ def shared_risk_groups(
     routes: Iterable[Route], risk_groups: Mapping[LinkName, frozenset[str]]
 ) -> frozenset[str]:
     """The risk groups that two or more of the routes have in common."""
+    if not risk_groups:
+        return frozenset()
     groups = [
         frozenset().union(*(risk_groups.get(hop.link, frozenset()) for hop in route)) for route in routes
     ]
@@ -162,8 +159,9 @@ def shared_risk_groups(
 
 def risk_groups_of(ground: Terrain, links: Iterable[LinkName]) -> frozenset[str]:
     """Every risk group that one of the links belongs to."""
-    groups = [ground.risk_groups[link] for link in links if link in ground.risk_groups]
-    return frozenset().union(*(some for some in groups if some))
+    if not ground.risk_groups:
+        return frozenset()
+    return frozenset().union(*(ground.risk_groups[link] for link in links if link in ground.risk_groups))
 
 
 def surviving(

@@ -1,13 +1,13 @@
-"""Many small searches by one compiled call each: routes, and node-disjoint pairs of routes, at costs of their own.
+"""Routes, and node-disjoint pairs of routes, for many streams at costs of their own, by few compiled calls.
 
 The searches of a batch lie side by side in one graph, as blocks without an arc between them. A pair of least
-total cost is two shortest paths, the second in what the first leaves (Suurballe 1974; Bhandari 1999): nodes of
-the first are split in two, its arcs are reversed, and distances from the first search keep costs from being
-negative.
+total cost is two shortest paths, the second in what the first leaves (Suurballe 1974; Bhandari 1999): nodes
+of the first are split in two, its arcs are reversed, and distances from the first search keep costs from
+being negative.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
@@ -157,9 +157,9 @@ class _Batch:
     ) -> tuple[Route, ...]:
         """Both ways, less what the second takes back of the first."""
         source, target = first[0], first[-1]
-        onward = dict(zip(first[1:-1], first[2:], strict=True))
+        onward = dict(pairwise(first[1:]))
         begun = [first[1]]
-        for here, there in zip(second, second[1:], strict=False):
+        for here, there in pairwise(second):
             start, end = real.get(here, here), real.get(there, there)
             if there in real:
                 # Back along the first way, from `start` to `end`.

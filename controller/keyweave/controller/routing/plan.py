@@ -142,7 +142,7 @@ def _serve_class(
 
     Of a class that is too large to look for every backup, the sets that came up are put into `known`.
     """
-    pricing = Pricing(trees, ground.length_cost, [_seeker(one, len(requests)) for one in requests])
+    pricing = Pricing(trees, ground.length_cost, [_seeker(one) for one in requests])
     share = share_exactly if len(requests) <= EXACT_STREAMS else share_roughly
     demands = [demand_of(request, request.options) for request in requests]
     fresh = granted(requests, demands, share(demands, left, pricing))
@@ -176,14 +176,12 @@ def _serve_class(
     return mixed
 
 
-def _seeker(request: Request, members: int) -> Seeker:
+def _seeker(request: Request) -> Seeker:
     finder = request.finder
     return Seeker(
         request.stream.name,
         finder,
         apart=finder.k > 1 and any(not finder.shares_risk(one.routes) for one in request.options),
-        # One search for several routes costs as much as a hundred for one.
-        priced=finder.k == 1 or members <= EXACT_STREAMS,
     )
 
 

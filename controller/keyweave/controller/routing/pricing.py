@@ -22,8 +22,6 @@ class Seeker:
     finder: Finder
     # A stream that can do without shared risk groups is not to gain rate by them.
     apart: bool = False
-    # Whether it looks for more than the set it began with.
-    priced: bool = True
 
 
 class Pricing:
@@ -73,8 +71,7 @@ class Pricing:
         per_hop = dearest * _HOP_PRICE_RATIO
         weight = {link: price + per_hop * self._hop_cost[link] for link, price in prices.items()}
         least = max(worth.values(), default=0.0) * _HOP_PRICE_RATIO
-        looking = (name for name, seeker in self._seekers.items() if seeker.priced)
-        worth = {name: worth[name] for name in looking if worth.get(name, 0.0) > least}
+        worth = {name: value for name, value in worth.items() if value > least}
         return self.cheapest(weight, worth)
 
     def _set(

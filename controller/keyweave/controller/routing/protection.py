@@ -44,7 +44,7 @@ class Protected:
 
 
 def backups(snapshot: Snapshot, trees: Trees, streams: Sequence[Protected]) -> list[tuple[PathSet, ...]]:
-    """Up to MAX_BACKUPS sets each, best first, each of use after some failure that takes those before it away.
+    """Up to MAX_BACKUPS sets each, best first, of use after some failure that takes those before them away.
 
     Those in force stay while there are as many and none has more in common with the primary than a new one.
     Of sets that are known the best are taken; it is searched for streams that have none of use.
@@ -62,25 +62,27 @@ def _in_ranks(snapshot: Snapshot, one: Protected, chosen: list[Candidate]) -> tu
         sizes = range(stream.min_k, stream.k + 1)
         standing = (surviving(snapshot, terrain, one.finder.scope, each, sizes) for each in one.in_force)
         held = [each for each in standing if each is not None and _adds_to(primary, each)]
+        overlap = _Overlap(terrain, primary)
         if len(held) == len(chosen) and all(
-            len(old.routes) == len(new.routes)
-            and _overlap(terrain, primary, old) <= _overlap(terrain, primary, new)
+            len(old.routes) == len(new.routes) and overlap.of(old) <= overlap.of(new)
             for old, new in zip(held, chosen, strict=True)
         ):
             chosen = held
+    reason = reasons.Backups(terrain, stream, primary).reason
     return tuple(
-        PathSet(rank, 0.0, each.paths(stream.name), reasons.backup(terrain, stream, primary, each))
-        for rank, each in enumerate(chosen, start=1)
+        PathSet(rank, 0.0, each.paths(stream.name), reason(each)) for rank, each in enumerate(chosen, start=1)
     )
 
 
 def _best_of(one: Protected) -> list[Candidate]:
-    terrain, primary = one.finder.terrain, one.primary
-    used = {each.links for each in primary}
+    if not one.known:
+        return []
+    used = {each.links for each in one.primary}
+    overlap = _Overlap(one.finder.terrain, one.primary)
     spare = [each for each in one.known if each.links not in used]
     chosen: list[Candidate] = []
-    for each in sorted(spare, key=lambda c: (_overlap(terrain, primary, c), len(c.links), c.links)):
-        if len(chosen) < MAX_BACKUPS and _adds_to((*primary, *chosen), each):
+    for each in sorted(spare, key=lambda c: (overlap.of(c), len(c.links), c.links)):
+        if len(chosen) < MAX_BACKUPS and _adds_to((*one.primary, *chosen), each):
             chosen.append(each)
     return chosen
 
@@ -106,17 +108,24 @@ def _choose(trees: Trees, streams: Sequence[Protected]) -> list[list[Candidate]]
 
 
 def _adds_to(sets: Sequence[Candidate], found: Candidate) -> bool:
-    # A set that holds all of another's links and nodes fails whenever that one does.
-    return not any(found.elements >= one.elements for one in sets)
+    # A set that holds all of another's links (and so its trusted nodes) fails whenever that one does.
+    links = frozenset(found.links)
+    return not any(links.issuperset(one.links) for one in sets)
 
 
-def _overlap(terrain: Terrain, primary: Sequence[Candidate], one: Candidate) -> tuple[int, int]:
-    """How much a set has in common with the primary: links and nodes first, then risk groups."""
-    links = {link for used in primary for link in used.links}
-    nodes = {node for used in primary for node in used.trusted_nodes}
-    shared = len(links.intersection(one.links)) + len(nodes.intersection(one.trusted_nodes))
-    groups = risk_groups_of(terrain, links)
-    return shared, len(risk_groups_of(terrain, one.links) & groups) if groups else 0
+class _Overlap:
+    """How much sets have in common with the primary: links and nodes first, then risk groups."""
+
+    def __init__(self, terrain: Terrain, primary: Sequence[Candidate]) -> None:
+        self._terrain = terrain
+        self._links = frozenset(link for used in primary for link in used.links)
+        self._nodes = frozenset(node for used in primary for node in used.trusted_nodes)
+        self._groups = risk_groups_of(terrain, self._links)
+
+    def of(self, one: Candidate) -> tuple[int, int]:
+        shared = len(self._links.intersection(one.links)) + len(self._nodes.intersection(one.trusted_nodes))
+        groups = len(risk_groups_of(self._terrain, one.links) & self._groups) if self._groups else 0
+        return shared, groups
 
 
 def _searched(

@@ -63,22 +63,29 @@ def _shared_within(ground: Terrain, one: Candidate) -> str:
     return f"; its paths share risk group {listing(shared)}: no set without was found"
 
 
-def backup(ground: Terrain, stream: Stream, used: Sequence[Candidate], found: Candidate) -> str:
-    """What a backup has in common with the sets in use."""
-    links = {link for one in used for link in one.links}
-    trusted = {node for one in used for node in one.trusted_nodes}
-    shared = [f"link {link}" for link in sorted(links.intersection(found.links))]
-    shared += [f"node {node}" for node in sorted(trusted.intersection(found.trusted_nodes))]
-    groups = risk_groups_of(ground, links) & risk_groups_of(ground, found.links)
-    shared += [f"risk group {group}" for group in sorted(groups)]
-    text = (
-        f"shares {', '.join(shared)} with the primary: nothing better was found"
-        if shared
-        else "shares no link, node or risk group with the primary"
-    )
-    if len(found.routes) < stream.k:
-        text += f"; {len(found.routes)} instead of {stream.k} paths, which min_k={stream.min_k} allows"
-    return text + _shared_within(ground, found)
+class Backups:
+    """What backups of a stream have in common with the sets in use."""
+
+    def __init__(self, ground: Terrain, stream: Stream, used: Sequence[Candidate]) -> None:
+        self._ground, self._stream = ground, stream
+        self._links = frozenset(link for one in used for link in one.links)
+        self._trusted = frozenset(node for one in used for node in one.trusted_nodes)
+
+    def reason(self, found: Candidate) -> str:
+        """Of one backup."""
+        ground, stream = self._ground, self._stream
+        shared = [f"link {link}" for link in sorted(self._links.intersection(found.links))]
+        shared += [f"node {node}" for node in sorted(self._trusted.intersection(found.trusted_nodes))]
+        groups = risk_groups_of(ground, self._links) & risk_groups_of(ground, found.links)
+        shared += [f"risk group {group}" for group in sorted(groups)]
+        text = (
+            f"shares {', '.join(shared)} with the primary: nothing better was found"
+            if shared
+            else "shares no link, node or risk group with the primary"
+        )
+        if len(found.routes) < stream.k:
+            text += f"; {len(found.routes)} instead of {stream.k} paths, which min_k={stream.min_k} allows"
+        return text + _shared_within(ground, found)
 
 
 def chosen(
@@ -169,9 +176,11 @@ def _relax(stream: Stream) -> str:
     return f" or relax {' or '.join(fields)}" if fields else ""
 
 
-def too_few_paths(terrain: Terrain, limits: Scope, k: int) -> str:
-    """Why there are no k disjoint paths, where there is at least one."""
-    exists, cut = bottleneck_of_disjointness(terrain, limits)
+def too_few_paths(
+    terrain: Terrain, limits: Scope, k: int, known: tuple[int, tuple[str, ...]] | None = None
+) -> str:
+    """Why there are no k disjoint paths, where there is at least one; `known` if the bottleneck is."""
+    exists, cut = known or bottleneck_of_disjointness(terrain, limits)
     count = f"k={k} needs {k} node-disjoint paths"
     if exists >= k:
         return f"{count}; they exist, but not all within {limits.max_hops} hops: relax max_hops"
