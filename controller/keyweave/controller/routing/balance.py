@@ -16,6 +16,7 @@ from math import log
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from keyweave.common.names import LinkName
@@ -61,7 +62,7 @@ class _Set(NamedTuple):
 
     owner: int
     place: int
-    limits: list[int]
+    limits: NDArray[np.int64]
 
 
 class Balance:
@@ -97,11 +98,11 @@ class Balance:
                 if one.bound_bps < np.inf:
                     limits.append(len(self._room))
                     self._room.append(one.bound_bps)
-                sets.append(_Set(index, place, limits))
+                sets.append(_Set(index, place, np.array(limits, dtype=np.int64)))
                 used = one.present_bps / greatest if greatest > 0 else float(known == 0)
                 lean.append(max(_NEW_WEIGHT, log(used)) if used > 0 else _NEW_WEIGHT)
             self._taken_up[index] = len(demand.candidates)
-        order = sorted(range(len(sets)), key=lambda i: sets[i][:2])
+        order = np.lexsort(([one.place for one in sets], [one.owner for one in sets])).tolist()
         self._arrange([sets[i] for i in order], np.array([lean[i] for i in order]))
 
     def narrow(self, least_share: float, most_sets: int) -> None:
@@ -119,7 +120,7 @@ class Balance:
         self._owner = np.array([one.owner for one in sets], dtype=np.int64)
         self._first = np.searchsorted(self._owner, np.arange(len(self._demands)))
         starts = np.cumsum([0, *(len(one.limits) for one in sets)])
-        indices = np.fromiter((i for one in sets for i in one.limits), np.int64, int(starts[-1]))
+        indices = np.concatenate([one.limits for one in sets])
         self._paths = csr_matrix((np.ones(len(indices)), indices, starts), shape=(len(sets), len(self._room)))
         self._apart = self._without_common()
         self._capacity = np.log(self._room)

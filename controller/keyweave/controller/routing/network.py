@@ -135,7 +135,9 @@ def candidate(
     routes: Iterable[Route], bound_bps: float = float("inf"), present_bps: float = 0.0
 ) -> Candidate:
     """Routes as a set, in an order that depends on nothing else."""
-    ordered = tuple(sorted(routes, key=lambda route: (len(route), [hop.link for hop in route])))
+    ordered = tuple(routes)
+    if len(ordered) > 1:
+        ordered = tuple(sorted(ordered, key=lambda route: (len(route), [hop.link for hop in route])))
     return Candidate(ordered, tuple(hop.link for route in ordered for hop in route), bound_bps, present_bps)
 
 

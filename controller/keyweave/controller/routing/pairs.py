@@ -48,8 +48,17 @@ def _batches(arcs: Arcs, searches: Iterable[Search]) -> Iterator["_Batch"]:
 class _Batch:
     def __init__(self, arcs: Arcs, searches: Sequence[Search]) -> None:
         self._arcs = arcs
-        self._costs = np.array([arcs.around(costs, scope.barred) for scope, costs in searches])
-        self._entry_costs = arcs.entry_costs(self._costs)
+        first, plain = searches[0]
+        # One network for all: one search a source, without copies of it.
+        self._is_shared = all(s.barred == first.barred and costs is plain for s, costs in searches)
+        if self._is_shared:
+            costs = arcs.around(plain, first.barred)
+            self._costs = np.broadcast_to(costs, (len(searches), len(costs)))
+            entries = arcs.entry_costs(costs)
+            self._entry_costs = np.broadcast_to(entries, (len(searches), len(entries)))
+        else:
+            self._costs = np.array([arcs.around(costs, scope.barred) for scope, costs in searches])
+            self._entry_costs = arcs.entry_costs(self._costs)
         nodes = arcs.nodes
         self._sources = [nodes.get(scope.source, -1) for scope, _ in searches]
         self._targets = [nodes.get(scope.target, -1) for scope, _ in searches]
@@ -58,27 +67,41 @@ class _Batch:
 
     def first_ways(self) -> list[list[int] | None]:
         """Nodes of each search's cheapest route."""
-        size, count, arcs = self._arcs.size, self._count, self._arcs
-        if not len(arcs.keys):
+        size, count = self._arcs.size, self._count
+        if not len(self._arcs.keys):
             return [None] * count
-        blocks = np.arange(count)
-        columns = (arcs.columns[None, :] + (blocks * size)[:, None]).ravel()
-        starts = (arcs.starts[None, :-1] + (blocks * len(arcs.keys))[:, None]).ravel()
-        matrix = csr_matrix(
-            (self._entry_costs.ravel(), columns, np.append(starts, len(columns))),
-            shape=(count * size, count * size),
-        )
         roots = [i * size + s for i, s in enumerate(self._sources) if s >= 0 and self._targets[i] >= 0]
         if not roots:
             return [None] * count
-        distance, before, _ = dijkstra(matrix, indices=roots, return_predecessors=True, min_only=True)
-        self._distance = distance.reshape(count, size)
-        parents = before.tolist()
+        parents = self._tree(roots) if not self._is_shared or len(roots) < count else self._trees()
         ways: list[list[int] | None] = []
         for i, (source, target) in enumerate(zip(self._sources, self._targets, strict=True)):
             known = source >= 0 and target >= 0 and np.isfinite(self._distance[i, target])
             ways.append(_trail(parents, i * size, source, target) if known else None)
         return ways
+
+    def _trees(self) -> list[int]:
+        """A tree for each source in the network that all share; who comes before each node of each block."""
+        arcs, size = self._arcs, self._arcs.size
+        matrix = csr_matrix((self._entry_costs[0], arcs.columns, arcs.starts), shape=(size, size))
+        self._distance, before = dijkstra(matrix, indices=self._sources, return_predecessors=True)
+        parents: list[int] = (before + (np.arange(self._count) * size)[:, None]).ravel().tolist()
+        return parents
+
+    def _tree(self, roots: Sequence[int]) -> list[int]:
+        """The same where every block has costs of its own."""
+        arcs, size, count = self._arcs, self._arcs.size, self._count
+        blocks = np.arange(count)[:, None]
+        columns = (arcs.columns[None, :] + blocks * size).ravel()
+        starts = (arcs.starts[None, :-1] + blocks * len(arcs.keys)).ravel()
+        matrix = csr_matrix(
+            (self._entry_costs.ravel(), columns, np.append(starts, len(columns))),
+            shape=(count * size, count * size),
+        )
+        distance, before, _ = dijkstra(matrix, indices=roots, return_predecessors=True, min_only=True)
+        self._distance = distance.reshape(count, size)
+        parents: list[int] = before.tolist()
+        return parents
 
     def route(self, index: int, way: Sequence[int], rank: int = 0) -> Route:
         """The hops between nodes; of parallel links the cheapest, or the one of that rank."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing.disjoint import Finder
@@ -57,7 +58,9 @@ class Pricing:
             pair = next(pairs) if seeker.finder.k == 2 else None
             one = self._set(seeker, route, pair, weight)
             limit = limits.get(seeker.stream)
-            if one is not None and (limit is None or sum(weight[link] for link in one.links) < limit):
+            if one is None:
+                continue
+            if limit is None or limit == inf or sum(weight[link] for link in one.links) < limit:
                 found[seeker.stream] = one
         return found
 

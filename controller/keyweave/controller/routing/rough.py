@@ -29,6 +29,8 @@ _FINE = (
 )
 _COARSE_WORK, _FINE_WORK = 30_000_000, 150_000_000
 _LEAST_STAGES = 3
+# What a set carries of its stream's rate, at least, to be refined.
+_IDLE_SHARE = 1e-3
 # Once more without the sets that are not worth one.
 _LAST = Stage(16.0, 1.0, 10, lean=0.2)
 # Rounds of search, each of which gives a stream one more set at most: fewer for more streams.
@@ -54,6 +56,9 @@ def share_roughly(
         work -= stage.steps * balance.crossings
         if number < _LEAST_STAGES or work > 0:
             balance.settle([stage])
+        if number == 1:
+            # Most sets have lost by now, and cost time only.
+            balance.narrow(_IDLE_SHARE, MAX_SETS)
     balance.narrow(SPLIT_SHARE, MAX_SETS)
     goals = balance.settle([_LAST])
     rates = Filling(placeable, residual).pour(balance.shares(), goals)

@@ -68,24 +68,26 @@ class Trees:
         distance, before = dijkstra(matrix, indices=roots, return_predecessors=True)
         length = distance[tree, targets]
         reached = np.flatnonzero(np.isfinite(length))
-        trails = self._walk(before, roots[tree[reached]], tree[reached], targets[reached], costs)
+        routes = self._walk(before, roots[tree[reached]], tree[reached], targets[reached], costs)
         found: list[tuple[Route, float] | None] = [None] * len(scopes)
-        for place, trail, cost in zip(reached.tolist(), trails, length[reached].tolist(), strict=True):
-            found[place] = self.arcs.route(reversed(trail)), cost
+        for place, route, cost in zip(reached.tolist(), routes, length[reached].tolist(), strict=True):
+            found[place] = route, cost
         return found
 
     def _walk(
         self, before: Indices, roots: Indices, tree: Indices, ends: Indices, costs: Floats
-    ) -> list[list[int]]:
-        """The arcs from the ends back to their roots, all trails a step at a time."""
+    ) -> list[Route]:
+        """The routes from the roots to the ends, all of them a hop at a time, backwards."""
         best = self.arcs.best(costs)
-        trails: list[list[int]] = [[] for _ in range(len(ends))]
         active, node = np.flatnonzero(ends != roots), ends.copy()
+        whose, taken = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
         while len(active):
             previous = before[tree[active], node[active]].astype(np.int64)
-            arcs = best[self.arcs.entries(previous, node[active])]
-            for trail, arc in zip(active.tolist(), arcs.tolist(), strict=True):
-                trails[trail].append(arc)
+            whose.append(active)
+            taken.append(best[self.arcs.entries(previous, node[active])])
             node[active] = previous
             active = active[previous != roots[active]]
-        return trails
+        owner = np.concatenate(whose[::-1])
+        hops = self.arcs.route(np.concatenate(taken[::-1])[np.argsort(owner, kind="stable")].tolist())
+        stops = np.cumsum(np.bincount(owner, minlength=len(ends))).tolist()
+        return [hops[start:stop] for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
