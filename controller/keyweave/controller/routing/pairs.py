@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import dijkstra
 from keyweave.controller.routing.arcs import Arcs, Floats, Indices
 from keyweave.controller.routing.network import Route, Scope
 
-# So many searches share a graph: enough to make the call's own cost small.
-_BATCH = 64
+# So many searches share a graph: enough for the cost of a call, few enough for the processor's cache.
+_BATCH = 8
 
 # Where to go, and what every arc costs.
 Search = tuple[Scope, Floats]

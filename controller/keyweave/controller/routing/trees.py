@@ -1,6 +1,7 @@
 """Cheapest routes of many streams at once: one shortest-path tree a source, by scipy's compiled Dijkstra."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -89,5 +90,5 @@ class Trees:
             active = active[previous != roots[active]]
         owner = np.concatenate(whose[::-1])
         hops = self.arcs.route(np.concatenate(taken[::-1])[np.argsort(owner, kind="stable")].tolist())
-        stops = np.cumsum(np.bincount(owner, minlength=len(ends))).tolist()
-        return [hops[start:stop] for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
+        stops = np.cumsum([0, *np.bincount(owner, minlength=len(ends))]).tolist()
+        return [hops[start:stop] for start, stop in pairwise(stops)]
