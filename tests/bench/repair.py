@@ -144,7 +144,9 @@ class Rewind:
         self.plan, self.streams = core.plan, dict(core.distribution.streams)
         planning = core._planning
         self.planned_on, self.ground = dict(planning._planned_on), dict(planning._ground)
-        self.book, self.unmet = plant.planner._book, copy.deepcopy(core._unmet)
+        # What the optimiser has read ahead for the first repair of its plan, each failure being the first.
+        self.memory = plant.planner._ahead or plant.planner._memory
+        self.unmet = copy.deepcopy(core._unmet)
 
     def back(self, change: RolloutChange | None, pushed: list[Push]) -> None:
         """Undo it."""
@@ -170,7 +172,7 @@ class Rewind:
         planning = core._planning
         planning._planned_on, planning._ground = self.planned_on, self.ground
         planning._plan_at = planning._optimising = None
-        self.plant.planner._book = self.book
+        self.plant.planner._memory = self.memory
         core._unmet = self.unmet
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from immutables import Map
 
 from keyweave.common.grpc_errors import ErrorInterceptor
 from keyweave.common.identity import Identity, Plane, Role
@@ -48,7 +49,7 @@ def policy(*peers: str) -> NodePolicy:
         ).SerializeToString(deterministic=True)
         for peer in peers
     }
-    return NodePolicy(rules, combine(map(serialized_rule_digest, rules.values())))
+    return NodePolicy(Map(rules), combine(map(serialized_rule_digest, rules.values())))
 
 
 @dataclass

@@ -102,8 +102,9 @@ def test_streams_created_while_warming_up_reach_their_ends_at_once() -> None:
 # ---- when to plan ----------------------------------------------------------------------------------
 
 
-def test_loss_of_signal_moves_streams_in_the_same_breath(running: Run) -> None:
+def test_loss_of_signal_takes_a_link_down_at_once_and_streams_leave_it(running: Run) -> None:
     out = running.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL, link="a-p"))
+    out += running.advance(1.0)
     assert running.first_path() == (A, Q, B)
     (change,) = events(out, "link_condition_changed")
     assert (change.link, change.severity) == ("a-p", Severity.MAJOR)
@@ -176,7 +177,7 @@ def test_a_connected_agent_whose_node_is_deleted_is_left_without_rules(running: 
     running.advance(1.0)
     out = running.handle(NodeDeleted(Q))
     (push,) = [push for push in pushes(out) if push.node == Q]
-    assert push.target.policy.rules == {}
+    assert not push.target.policy.rules
 
 
 # ---- agents ----------------------------------------------------------------------------------------

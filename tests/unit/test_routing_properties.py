@@ -273,6 +273,10 @@ def test_a_repair_leaves_what_the_change_did_not_touch_and_is_sound(
             assert planned is before.streams[name]
     in_use = {
         name: replace(planned, path_sets=tuple(one for one in planned.path_sets if one.rank == 0))
+        # What nothing is found for is left as it is: its link may come back.
+        if planned.path_sets is not before.streams[name].path_sets
+        or not any(one.crosses({link}) for one in planned.path_sets)
+        else replace(planned, path_sets=(), rate_bps=0.0, unmet="nothing is left for it")
         for name, planned in plan.streams.items()
     }
     assert_sound(after, replace(plan, streams=in_use))

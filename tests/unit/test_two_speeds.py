@@ -6,10 +6,11 @@ import pytest
 
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller import routing
+from keyweave.controller.instructions import Instruction
 from keyweave.controller.reconcile.plan_changes import still_holds
 from keyweave.controller.reconcile.planning import SLICE_STREAMS
 from keyweave.controller.stimuli import LinkPut, Optimised, StreamDeleted, StreamPut
-from keyweave.controller.topology import Link, Plan, Snapshot
+from keyweave.controller.topology import Link, Plan, Snapshot, Stream
 from keyweave.v1 import agent_pb2
 from tests.unit.core_run import LINKS, NETWORK, RATES, A, B, P, Q, Run, S, events, pushes, reported
 from tests.unit.networks import snapshot, stream
@@ -36,14 +37,95 @@ def begin(run: Run) -> None:
     assert run.asked is not None
 
 
-def test_a_repair_does_not_wait_for_the_optimiser_whose_answer_cannot_undo_it(running: Run) -> None:
-    begin(running)
-    out = running.handle(reported(A, LOST, link="a-p"))
-    assert {push.node for push in pushes(out)} >= {A, B}
+def lose(run: Run, link: str) -> list[Instruction]:
+    """One end of a link loses its signal."""
+    return run.handle(reported(NodeName(link[0]), LOST, link=link))
+
+
+def test_a_stream_whose_agents_hold_a_backup_that_stands_is_left_to_them_until_everything_is_planned(
+    running: Run,
+) -> None:
+    before = running.core.plan.streams[S]
+    out = lose(running, "a-p")
+    assert running.core.plan.streams[S] is before
+    assert not pushes(out)
+    running.advance(1.0)
+    running.optimise()
     assert running.first_path() == (A, Q, B)
-    out = running.optimise()
-    assert running.first_path() == (A, Q, B)
-    assert T in running.core.plan.streams, "what still holds of the answer is adopted"
+
+
+def test_a_stream_is_moved_at_once_if_its_agents_may_not_hold_the_backup() -> None:
+    run = Run(answering=False)
+    run.connect()
+    run.measure(10.0, RATES)
+    out = lose(run, "a-p")
+    assert run.first_path() == (A, Q, B)
+    assert events(out, "plan_changed")
+
+
+# Four ways from a to b, of which agents are given three.
+FOUR_WAYS = [(f"{end}-{over}", end, over, 1.0) for over in "pqxy" for end in "ab"]
+FOUR_RATES = {**RATES, "a-x": 3500.0, "b-x": 3500.0, "a-y": 3000.0, "b-y": 3000.0}
+
+
+def with_four_ways(wanted: Stream) -> Run:
+    """As `running`."""
+    run = Run(network=snapshot(FOUR_WAYS, [wanted]))
+    run.connect()
+    run.measure(10.0, FOUR_RATES)
+    run.optimising = False
+    assert [p.nodes[1] for s in run.core.distribution.held_sets(S, ()) for p in s.paths] == ["p", "q", "x"]
+    return run
+
+
+def test_a_stream_that_was_left_to_its_agents_is_moved_at_once_when_their_backups_fail_as_well() -> None:
+    run = with_four_ways(stream("s", "a", "b", max_rate_bps=1000.0))
+    lose(run, "a-p")
+    lose(run, "a-q")
+    assert run.first_path() == (A, P, B), "its agents have one more"
+    lose(run, "a-x")
+    assert run.first_path() == (A, NodeName("y"), B)
+
+
+def test_a_stream_is_moved_at_once_if_what_its_agents_hold_has_no_room_for_its_minimum_rate() -> None:
+    run = with_four_ways(stream("s", "a", "b", max_rate_bps=1000.0, min_rate_bps=900.0))
+    run.measure(10.0, {**FOUR_RATES, "a-q": 300.0, "b-q": 300.0, "a-x": 300.0, "b-x": 300.0})
+    assert run.first_path() == (A, P, B)
+    lose(run, "a-p")
+    assert NodeName("y") in {p.nodes[1] for s in run.core.plan.streams[S].path_sets for p in s.paths}
+
+
+def test_a_stream_whose_minimum_rate_its_backups_have_room_for_together_is_left_to_its_agents() -> None:
+    run = with_four_ways(stream("s", "a", "b", max_rate_bps=1000.0, min_rate_bps=900.0))
+    run.measure(10.0, {**FOUR_RATES, "a-q": 600.0, "b-q": 600.0, "a-x": 600.0, "b-x": 600.0})
+    before = run.core.plan.streams[S]
+    lose(run, "a-p")
+    assert run.core.plan.streams[S] is before
+
+
+def test_a_stream_with_no_way_left_keeps_its_rules_so_that_it_resumes_when_the_link_does() -> None:
+    run = Run(network=snapshot(LINKS[:2], [stream("s", "a", "b", require_qkd=True)]))
+    run.connect()
+    run.measure(10.0, RATES)
+    run.optimising = False
+    out = lose(run, "a-p")
+    assert run.core.plan.streams[S].unmet
+    assert events(out, "stream_unmet")
+    assert not pushes(out)
+
+
+def test_a_repair_does_not_wait_for_the_optimiser_whose_answer_cannot_undo_it() -> None:
+    run = Run(answering=False)
+    run.connect()
+    run.measure(10.0, RATES)
+    run.optimising = False
+    begin(run)
+    out = lose(run, "a-p")
+    assert events(out, "plan_changed")
+    assert run.first_path() == (A, Q, B)
+    run.optimise()
+    assert run.first_path() == (A, Q, B)
+    assert T in run.core.plan.streams, "what still holds of the answer is adopted"
 
 
 def test_no_stream_is_moved_to_a_link_that_broke_while_the_optimiser_was_at_work(running: Run) -> None:
@@ -140,13 +222,15 @@ def test_a_link_in_maintenance_is_left_only_once_the_new_path_is_established(run
     former = running.core.plan.streams[S].path_sets[0].paths[0].path_id
     link = NETWORK.links[LinkName("a-p")].link
     running.answering = False
-    out = running.handle(LinkPut(Link(link.name, link.a, link.b, maintenance=True)))
+    running.handle(LinkPut(Link(link.name, link.a, link.b, maintenance=True)))
+    running.advance(1.0)
+    out = running.optimise()
     assert running.first_path() == (A, Q, B)
     ends = [push for push in pushes(out) if push.node in (A, B)]
     assert ends
     backups = {p.path_id for s in running.core.plan.streams[S].path_sets for p in s.paths}
     for push in ends:
-        assert former in push.target.policy.uses or push.target.policy.uses & backups
+        assert former in push.target.policy.uses or not backups.isdisjoint(push.target.policy.uses)
 
 
 def test_what_was_planned_for_a_stream_holds_until_the_stream_its_plan_or_a_link_changes() -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from immutables import Map
+
 from keyweave.common.names import NodeName, PathId, StreamName
 from keyweave.common.policy_digest import combine, serialized_rule_digest
 from keyweave.controller.compile.policies import NodePolicy
@@ -59,8 +61,8 @@ def _policy(node: NodeName, rules: list[NodeRule], snapshot: Snapshot) -> NodePo
     peers = {peer for rule in rules for peer in rule.peers if is_reachable(snapshot.nodes, peer)}
     whole = [*rules, *(peer_rule(node, peer, snapshot.nodes) for peer in peers)]
     return NodePolicy(
-        {rule.rule_id: rule.data for rule in whole},
+        Map((rule.rule_id, rule.data) for rule in whole),
         combine(serialized_rule_digest(rule.data) for rule in whole),
-        frozenset(path for rule in rules for path in rule.carries),
-        frozenset(path for rule in rules for path in rule.uses),
+        Map((path, None) for rule in rules for path in rule.carries),
+        Map((path, None) for rule in rules for path in rule.uses),
     )

@@ -57,7 +57,7 @@ from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import Batch, Stimulus, Tick
 from keyweave.controller.store import Store
-from keyweave.controller.topology import Plan, Snapshot
+from keyweave.controller.topology import Held, Plan, Snapshot
 from keyweave.controller.views import LinkStateView, NodeView, OrderView, StreamView
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, agent_pb2, agent_pb2_grpc
 
@@ -98,11 +98,17 @@ class _MeasuredPlanner:
             return self._planner.plan_streams(asked.snapshot, asked.previous, asked.previous.version + 1)
 
     def repair(
-        self, snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName], version: int
+        self,
+        snapshot: Snapshot,
+        previous: Plan,
+        changed_links: frozenset[LinkName],
+        version: int,
+        *,
+        held: Held,
     ) -> Plan:
         """Route anew what a change of these links touched."""
         with self._durations.labels("repair").time():
-            return self._planner.repair(snapshot, previous, changed_links, version)
+            return self._planner.repair(snapshot, previous, changed_links, version, held=held)
 
 
 class Controller:

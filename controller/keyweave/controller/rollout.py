@@ -47,6 +47,14 @@ class StreamRollout:
         """Whether nothing is left to say of the stream."""
         return self.plan is None and not self.retiring
 
+    def has_rules_of(self, other: "StreamRollout") -> bool:
+        """Whether nothing differs but what is said of the plan."""
+        if self.plan is None or other.plan is None:
+            return self == other
+        return other == replace(
+            self, plan=replace(self.plan, reason=other.plan.reason, unmet=other.plan.unmet)
+        )
+
     def paths(self) -> tuple[Path, ...]:
         """All paths, planned first, each once, in a fixed order."""
         found: dict[PathId, Path] = {}

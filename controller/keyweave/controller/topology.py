@@ -4,7 +4,7 @@ Intent (nodes, links, streams: what operators want) and link estimates (what tel
 `Snapshot` with a version. Planning sees nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -152,11 +152,12 @@ class Path:
 
     path_id: PathId
     hops: tuple[Hop, ...]
+    # Every node on the way, the ends included; kept, since every acknowledgement on the way asks for it.
+    nodes: tuple[NodeName, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def nodes(self) -> tuple[NodeName, ...]:
-        """Every node on the way, the ends included."""
-        return (self.hops[0].from_node, *(hop.to_node for hop in self.hops))
+    def __post_init__(self) -> None:
+        nodes = (self.hops[0].from_node, *(hop.to_node for hop in self.hops))
+        object.__setattr__(self, "nodes", nodes)
 
     @property
     def trusted_nodes(self) -> tuple[NodeName, ...]:
@@ -180,6 +181,19 @@ class PathSet:
     rate_bps: float
     paths: tuple[Path, ...]
     reason: str
+
+    def crosses(self, links: Collection[LinkName]) -> bool:
+        """Whether a path of the set runs over one of the links."""
+        # Loops, not any(): a failure asks this of every set of every stream that it may touch.
+        for path in self.paths:
+            for hop in path.hops:
+                if hop.link in links:
+                    return True
+        return False
+
+
+# The sets that both ends of a stream are known to hold, but for those over any of these links; best first.
+Held = Callable[[StreamName, Collection[LinkName]], Iterable[PathSet]]
 
 
 @dataclass(frozen=True, slots=True)

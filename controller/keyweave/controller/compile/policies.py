@@ -8,7 +8,9 @@ everything is held by tests.
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from immutables import Map
 
 from keyweave.common.names import LinkName, NodeName, OrderId, PathId, StreamName
 from keyweave.common.policy_digest import combine, serialized_rule_digest
@@ -29,27 +31,33 @@ from keyweave.controller.orders import RULE_PREFIX, Order
 from keyweave.controller.rollout import StreamRollout
 from keyweave.controller.topology import LinkView, Stream
 
+# Names of paths. Policies of one node share what they have in common: one of them in a network of ten
+# thousand streams has thousands of rules, of which a repair changes a few.
+PathNames = Map[PathId, None]
+_NO_PATHS: PathNames = Map()
+
 
 @dataclass(frozen=True, slots=True)
 class NodePolicy:
     """The desired state of one node."""
 
     # Deterministic serialization of each rule, by rule_id.
-    rules: Mapping[str, bytes]
+    rules: Map[str, bytes]
     digest: bytes
     # Paths this node relays or accepts under the policy, and paths it may draw keys over.
-    carries: frozenset[PathId] = frozenset()
-    uses: frozenset[PathId] = frozenset()
+    carries: PathNames = _NO_PATHS
+    uses: PathNames = _NO_PATHS
     # What is other than under the policy with that digest, None for a rule that is gone: a push to an agent
-    # that has it need not compare the rest.
+    # that has it need not compare the rest. Paths that it carries or uses otherwise are among `moved`.
     since: bytes = field(default=b"", compare=False)
     changes: Mapping[str, bytes | None] = field(default_factory=dict, compare=False)
+    moved: frozenset[PathId] = field(default=frozenset(), compare=False)
 
     def changes_from(self, base: "NodePolicy") -> Mapping[str, bytes | None]:
         """The rules that are other than in `base`, None for those that it has and this has not."""
         if base.digest == self.since:
             return self.changes
-        gone = dict.fromkeys(base.rules.keys() - self.rules.keys())
+        gone = dict.fromkeys(name for name in base.rules if name not in self.rules)
         return gone | {name: data for name, data in self.rules.items() if base.rules.get(name) != data}
 
 
@@ -57,7 +65,9 @@ def with_orders_of(wanted: NodePolicy, base: NodePolicy) -> NodePolicy:
     """`base` with the orders of `wanted` instead of its own."""
     rules = {rule_id: data for rule_id, data in base.rules.items() if not rule_id.startswith(RULE_PREFIX)}
     rules |= {rule_id: data for rule_id, data in wanted.rules.items() if rule_id.startswith(RULE_PREFIX)}
-    return replace(base, rules=rules, digest=combine(map(serialized_rule_digest, rules.values())))
+    return NodePolicy(
+        Map(rules), combine(map(serialized_rule_digest, rules.values())), base.carries, base.uses
+    )
 
 
 @dataclass(slots=True)
@@ -67,9 +77,10 @@ class _NodeRules:
     rules: dict[str, bytes] = field(default_factory=dict)
     # Sorted, as the policy's digest combines them.
     digests: list[bytes] = field(default_factory=list)
-    # The rules as of the policy last put together, as far as they have been touched since, and its digest.
+    # The policy last put together; the rules of then that have been touched since, and the paths.
+    latest: NodePolicy = NodePolicy(Map(), b"")
     former: dict[str, bytes | None] = field(default_factory=dict)
-    since: bytes = b""
+    touched: set[PathId] = field(default_factory=set)
     # How many rules call for each peer.
     peers: Counter[NodeName] = field(default_factory=Counter)
     carries: set[PathId] = field(default_factory=set)
@@ -92,9 +103,34 @@ class _NodeRules:
             for rule_id, former in self.former.items()
             if self.rules.get(rule_id) != former
         }
-        since, self.since, self.former = self.since, combine(self.digests), {}
-        carries, uses = frozenset(self.carries), frozenset(self.uses)
-        return NodePolicy(dict(self.rules), self.since, carries, uses, since, changes)
+        before = self.latest
+        rules = before.rules.mutate()
+        for rule_id, data in changes.items():
+            if data is None:
+                del rules[rule_id]
+            else:
+                rules[rule_id] = data
+        self.latest = NodePolicy(
+            rules.finish(),
+            combine(self.digests),
+            _brought_up_to(before.carries, self.carries, self.touched),
+            _brought_up_to(before.uses, self.uses, self.touched),
+            before.digest,
+            changes,
+            frozenset(self.touched),
+        )
+        self.former, self.touched = {}, set()
+        return self.latest
+
+
+def _brought_up_to(before: PathNames, now: set[PathId], touched: set[PathId]) -> PathNames:
+    paths = before.mutate()
+    for path in touched:
+        if path in now:
+            paths[path] = None
+        elif path in paths:
+            del paths[path]
+    return paths.finish()
 
 
 @dataclass(slots=True)
@@ -197,6 +233,7 @@ class Policies:
         node.write(rule.rule_id, rule.data)
         node.carries.update(rule.carries)
         node.uses.update(rule.uses)
+        node.touched.update(rule.carries, rule.uses)
         for peer in rule.peers:
             node.peers[peer] += 1
             if node.peers[peer] == 1:
@@ -210,6 +247,7 @@ class Policies:
         node.erase(rule.rule_id)
         node.carries.difference_update(rule.carries)
         node.uses.difference_update(rule.uses)
+        node.touched.update(rule.carries, rule.uses)
         for peer in rule.peers:
             node.peers[peer] -= 1
             if not node.peers[peer]:

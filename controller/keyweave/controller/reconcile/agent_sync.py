@@ -1,5 +1,6 @@
 """What one agent should have, has, and was last sent. Pure; owned by `distribution`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from keyweave.common.names import PathId
@@ -49,25 +50,31 @@ class AgentSync:
             self.outstanding is not None and path in self.outstanding.policy.uses
         )
 
+    def does_use(self, path: PathId) -> bool:
+        """Whether the agent may draw keys over the path, whatever became of the last push."""
+        return path in self._base_uses and (self.outstanding is None or path in self.outstanding.policy.uses)
+
     @property
     def carries(self) -> frozenset[PathId]:
         """All paths of which `does_carry` holds."""
-        base = self._base_carries
-        return base & self.outstanding.policy.carries if self.outstanding else base
+        return frozenset(filter(self.does_carry, self._base_carries))
 
     @property
     def uses(self) -> frozenset[PathId]:
         """All paths of which `may_use` holds."""
-        base = self._base_uses
-        return base | self.outstanding.policy.uses if self.outstanding else base
+        sent = self.outstanding.policy.uses if self.outstanding is not None else ()
+        return frozenset((*self._base_uses, *sent))
 
     @property
     def in_doubt(self) -> frozenset[PathId]:
-        """Paths on which what the agent is known to have and what it was last sent differ."""
+        """Paths on which what the agent is known to have and what it was last sent may differ."""
         if self.outstanding is None:
             return NO_PATHS
         sent = self.outstanding.policy
-        return (self._base_carries ^ sent.carries) | (self._base_uses ^ sent.uses)
+        if self.applied is not None and self.applied.policy.digest == sent.since:
+            return sent.moved
+        carried = frozenset(self._base_carries) ^ frozenset(sent.carries)
+        return carried | (frozenset(self._base_uses) ^ frozenset(sent.uses))
 
     @property
     def in_sync(self) -> bool:
@@ -80,9 +87,9 @@ class AgentSync:
         )
 
     @property
-    def _base_carries(self) -> frozenset[PathId]:
+    def _base_carries(self) -> Collection[PathId]:
         return self.applied.policy.carries if self.applied else self.assumed_carries
 
     @property
-    def _base_uses(self) -> frozenset[PathId]:
+    def _base_uses(self) -> Collection[PathId]:
         return self.applied.policy.uses if self.applied else self.assumed_uses

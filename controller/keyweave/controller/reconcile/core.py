@@ -354,7 +354,8 @@ class Core:
             return
         # Where nothing is planned there is nothing to repair.
         if self._planning.needs_repair and self.plan.streams:
-            plan = self._planning.repair(self._snapshots.over(self._planning.ground), self.plan, now)
+            ground = self._snapshots.over(self._planning.ground)
+            plan = self._planning.repair(ground, self.plan, now, self.distribution.held_sets)
             moved = moved_streams(self.plan, plan)
             if moved:
                 self._out.append(Emit(plan_news(plan, moved, now)))

@@ -11,7 +11,10 @@ Whatever happens is noted as streams, links, nodes and agents to look at, and `s
 only: an acknowledgement in a network of ten thousand streams costs what the streams it speaks of cost.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
+
+from immutables import Map
 
 from keyweave.common.names import LinkName, NodeName, OrderId, PathId, StreamName
 from keyweave.common.policy_digest import combine
@@ -23,7 +26,7 @@ from keyweave.controller.topology import Path, PathSet, Plan, Snapshot, StreamPl
 from keyweave.v1 import agent_pb2
 
 # What an agent is left with when its node is deleted while it is connected.
-NO_RULES = NodePolicy(rules={}, digest=combine(()))
+NO_RULES = NodePolicy(rules=Map(), digest=combine(()))
 
 MayBeHeld = Callable[[StreamName, PathSet], bool]
 
@@ -125,6 +128,22 @@ class Distribution:
     def order_changed(self, order_id: OrderId) -> None:
         """Compile anew what the nodes that the order is for are told."""
         self._stale_orders.add(order_id)
+
+    def held_sets(self, name: StreamName, gone: Collection[LinkName]) -> Iterator[PathSet]:
+        """What both ends of a stream can go on with by themselves without these links, planned sets first.
+
+        Whatever became of the last pushes.
+        """
+        rollout = self.streams.get(name)
+        if rollout is None:
+            return
+        retiring = (one.path_set for one in rollout.retiring if rollout.is_held(one))
+        for path_set in chain(rollout.planned_sets, retiring):
+            if not path_set.crosses(gone) and rollout.is_established(path_set) and self._is_held(path_set):
+                yield path_set
+
+    def _is_held(self, path_set: PathSet) -> bool:
+        return all(self.agent(end).does_use(path.path_id) for path in path_set.paths for end in _ends(path))
 
     def streams_through(self, node: NodeName) -> tuple[StreamName, ...]:
         """Streams with a planned or retiring path that touches the node."""
@@ -238,6 +257,8 @@ class Distribution:
     def _put(self, after: StreamRollout) -> None:
         name = after.stream
         before = self.streams.pop(name, None)
+        if before is None or not before.has_rules_of(after):
+            self._stale_streams.add(name)
         for path in before.paths() if before is not None else ():
             self._stream_of.pop(path.path_id, None)
         if not after.is_over:
@@ -245,7 +266,6 @@ class Distribution:
             for path in after.paths():
                 self._stream_of[path.path_id] = name
         self._unwritten.add(name)
-        self._stale_streams.add(name)
 
     def _change(self) -> RolloutChange:
         changed, self._unwritten, self._written = sorted(self._unwritten), set(), True

@@ -1,6 +1,7 @@
 """When to plan, and what becomes of a plan: repairs at once, everything in the background. Pure.
 
-Two speeds. A *repair* moves the streams that a broken link carried, within the stimulus that told of it.
+Two speeds. A *repair* moves the streams that a broken link leaves with nothing, within the stimulus that told
+of it; those that their agents carry on over backups they hold are left to them until everything is planned.
 The *optimiser* plans all streams elsewhere, for as long as it takes, on the network as it was when it
 began; what it answers is adopted stream by stream, as far as it still holds, a slice at a time, so that
 neither its work nor its result ever holds up a repair.
@@ -20,7 +21,7 @@ from keyweave.controller.reconcile.plan_changes import (
     rate_moved,
     still_holds,
 )
-from keyweave.controller.topology import LinkView, Plan, Snapshot
+from keyweave.controller.topology import Held, LinkView, Plan, Snapshot
 
 # Streams that are adopted from the optimiser's plan before other stimuli have their turn.
 SLICE_STREAMS = 200
@@ -30,9 +31,15 @@ class Planner(Protocol):
     """Step 4 as far as it runs in the core; see `routing`. Optimising is an instruction."""
 
     def repair(
-        self, snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName], version: int
+        self,
+        snapshot: Snapshot,
+        previous: Plan,
+        changed_links: frozenset[LinkName],
+        version: int,
+        *,
+        held: Held,
     ) -> Plan:
-        """Route anew what a change of these links touched."""
+        """Route anew what a change of these links touched and agents cannot carry on with what they hold."""
         ...
 
 
@@ -142,8 +149,8 @@ class Planning:
         """Links as a repair takes them to be."""
         return self._ground
 
-    def repair(self, ground: Snapshot, plan: Plan, now: float) -> Plan:
-        """Move what ran over broken links, and have everything planned with those that are left."""
+    def repair(self, ground: Snapshot, plan: Plan, now: float, held: Held) -> Plan:
+        """Move what broken links leave with nothing, and have everything planned with those that are left."""
         broken = frozenset(self._broken)
         self._broken.clear()
         for name in broken:
@@ -151,7 +158,7 @@ class Planning:
         if self._optimising is not None:
             self._optimising.broken |= broken
         self.plan_by(now + self._settings.rebalance_seconds)
-        return self._planner.repair(ground, plan, broken, self._next_version(plan))
+        return self._planner.repair(ground, plan, broken, self._next_version(plan), held=held)
 
     # ---- the optimiser ---------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ bit on every link it crosses; `OVERHEAD` converts to and from the bit/s that a l
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
@@ -81,6 +81,11 @@ def link_capacity(view: LinkView) -> float:
     return max(0.0, view.usable_rate_bps) / OVERHEAD if placeable else 0.0
 
 
+def flows(view: LinkView) -> bool:
+    """Whether key flows over a link, as far as is known."""
+    return view.keeps_paths and (view.usable_rate_bps > 0 or not view.takes_paths)
+
+
 def link_load(plan: Plan) -> dict[LinkName, float]:
     """Bit/s of link key (tags included) that a plan takes from every link it uses."""
     load: dict[LinkName, float] = {}
@@ -112,6 +117,34 @@ def terrain(snapshot: Snapshot) -> Terrain:
         resting=frozenset(name for name, node in snapshot.nodes.items() if node.maintenance),
         domains={domain: frozenset(members) for domain, members in domains.items()},
     )
+
+
+def terrain_after(before: Snapshot, former: Terrain, snapshot: Snapshot) -> Terrain:
+    """The same as `terrain(snapshot)`, from that of `before`, at the cost of the links that differ."""
+    if snapshot.nodes is not before.nodes or snapshot.links.keys() != before.links.keys():
+        return terrain(snapshot)
+    changed = [view for name, view in snapshot.links.items() if view is not before.links[name]]
+    lost: set[LinkName] = set()
+    for view in changed:
+        name = view.link.name
+        if view.link is not before.links[name].link or (link_capacity(view) > 0) > (name in former.capacity):
+            return terrain(snapshot)
+        if name in former.capacity and link_capacity(view) <= 0:
+            lost.add(name)
+    hops = dict(former.hops)
+    for node in {end for view in changed for end in (view.link.a, view.link.b)} & hops.keys():
+        left = (hop for hop in hops[node] if hop.link not in lost)
+        hops[node] = tuple(
+            sorted(left, key=lambda hop: (-snapshot.links[hop.link].usable_rate_bps, hop.link))
+        )
+    capacity = dict(former.capacity)
+    capacity.update(
+        (view.link.name, link_capacity(view)) for view in changed if view.link.name in former.capacity
+    )
+    length_cost, risk_groups = dict(former.length_cost), dict(former.risk_groups)
+    for name in lost:
+        del capacity[name], length_cost[name], risk_groups[name]
+    return replace(former, hops=hops, capacity=capacity, length_cost=length_cost, risk_groups=risk_groups)
 
 
 def scope(ground: Terrain, stream: Stream) -> Scope:

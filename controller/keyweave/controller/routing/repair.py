@@ -1,79 +1,63 @@
 """Repair: what a failed link's streams get at once, until everything is planned anew.
 
-Only streams that use a changed link are looked at; the others keep their plan to the letter, and their share
-of links whatever their priority: taking from them is left to `plan_streams`. A stream goes to what it has
-left of its sets and to its backups, which its agents hold already; others are searched only for those that
-have nothing so or miss their minimum rate. New backups wait for the next plan.
+Only streams that a changed link takes from are looked at; the others keep their plan to the letter, and their
+share of links whatever their priority: taking from them is left to `plan_streams`. Those whose agents hold a
+set that still stands are left to them (`healing`). Of the rest, a stream goes to what it has left of its sets
+and to its backups; others are searched only for those that have nothing so or miss their minimum rate. New
+backups wait for the next plan, and so does withdrawing what runs over the failed link: it may come back.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing import reasons
 from keyweave.controller.routing.allocate import without_crumbs
+from keyweave.controller.routing.book import NO_BOOK, Book
 from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.filling import Filling
-from keyweave.controller.routing.grants import in_use
+from keyweave.controller.routing.healing import Room, holding_nothing, left_to_agents
 from keyweave.controller.routing.network import (
     RATE_TOLERANCE,
     Candidate,
     Terrain,
+    flows,
     scope,
     surviving,
     terrain,
+    terrain_after,
 )
 from keyweave.controller.routing.plan import finder_of, plan_streams
 from keyweave.controller.routing.pricing import Pricing, Seeker
 from keyweave.controller.routing.program import Demand, width
 from keyweave.controller.routing.trees import Trees
-from keyweave.controller.topology import PathSet, Plan, Snapshot, Stream, StreamPlan
+from keyweave.controller.topology import Held, PathSet, Plan, Snapshot, Stream, StreamPlan
 
 # A stream that its foremost sets give this share of what it had needs no others until the next plan.
 ENOUGH_RATIO = 0.8
 # Less than this share of a link is no room for a path.
 _DUST_RATIO = 1e-3
 _FILLING_PASSES = 3
-# Loads are counted in whole millionths of a bit/s, so that sums do not depend on their order.
-_COUNTS_PER_BPS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
-    """Who uses which link, and how much of it, by one plan. `following` another costs only what differs."""
+class Memory:
+    """What was read of a plan and of a network, so that repairs need only read what differs."""
 
-    plans: Mapping[StreamName, StreamPlan]
-    users: Mapping[LinkName, frozenset[StreamName]]
-    counts: Mapping[LinkName, int]
+    book: Book
+    seen: tuple[Snapshot, Terrain] | None = None
 
-    def following(self, plan: Plan) -> "Book":
-        """The book of `plan`."""
-        if plan.streams is self.plans:
-            return self
-        old = [one for name, one in self.plans.items() if plan.streams.get(name) is not one]
-        new = [one for name, one in plan.streams.items() if self.plans.get(name) is not one]
-        counts = dict(self.counts)
-        members: dict[LinkName, set[StreamName]] = {}
-        for sign, changed in ((-1, old), (1, new)):
-            for one in changed:
-                for link, load in _loads(one):
-                    counts[link] = counts.get(link, 0) + sign * load
-                    on_link = members.setdefault(link, set(self.users.get(link, ())))
-                    (on_link.add if sign > 0 else on_link.discard)(one.stream)
-        users = {**self.users, **{link: frozenset(names) for link, names in members.items()}}
-        return Book(plan.streams, users, counts)
+    def following(self, plan: Plan) -> "Memory":
+        """With the book of `plan`."""
+        return replace(self, book=self.book.following(plan))
+
+    def terrain(self, snapshot: Snapshot) -> Terrain:
+        """The terrain of `snapshot`."""
+        return terrain_after(*self.seen, snapshot) if self.seen is not None else terrain(snapshot)
 
 
-def _loads(plan: StreamPlan) -> Iterator[tuple[LinkName, int]]:
-    for path_set in in_use(plan):
-        load = round(path_set.rate_bps * _COUNTS_PER_BPS)
-        for path in path_set.paths:
-            for hop in path.hops:
-                yield hop.link, load
-
-
-NO_BOOK = Book({}, {}, {})
+NO_MEMORY = Memory(NO_BOOK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +82,63 @@ def repair(
     changed_links: frozenset[LinkName],
     version: int,
     *,
-    book: Book = NO_BOOK,
+    held: Held = holding_nothing,
+    memory: Memory = NO_MEMORY,
 ) -> Plan:
-    """Route again only the streams that use a link of `changed_links`, around everything else.
+    """Route again only the streams that a link of `changed_links` takes from, around everything else.
 
-    The answer does not depend on `book`; one that has followed earlier plans saves reading all of this one.
+    `held` tells what agents can carry on with alone. The answer does not depend on `memory`; one that has
+    followed earlier plans saves reading all of this one.
     """
-    book = book.following(previous)
-    names = set().union(*(book.users.get(link, frozenset()) for link in changed_links))
+    memory = memory.following(previous)
+    gone = {name for name, view in snapshot.links.items() if not flows(view)}
+    affected = list(_affected(snapshot, memory.book, changed_links, gone))
+    room = Room(snapshot.links, memory.book, [stream.name for stream in affected])
+    healed = left_to_agents(gone, room, affected, held)
+    touched = sorted(
+        (stream for stream in affected if stream.name not in healed),
+        key=lambda stream: (-stream.priority, stream.name),
+    )
     plans = dict(previous.streams)
     if plans.keys() != snapshot.streams.keys():
         plans = {name: one for name, one in plans.items() if name in snapshot.streams}
-    touched = sorted(
-        (snapshot.streams[name] for name in names if name in snapshot.streams),
-        key=lambda stream: (-stream.priority, stream.name),
-    )
     if touched:
-        ground = terrain(snapshot)
-        left = _left(ground, book, names)
+        ground = memory.terrain(snapshot)
+        trees = Trees(ground)
+        left = _left(ground, room)
         why = f"link {reasons.listing(changed_links)} changed"
         for _, members in groupby(touched, key=lambda stream: stream.priority):
-            cases = [_case(snapshot, ground, one, previous.streams[one.name], left) for one in members]
-            for planned in _place(ground, cases, left, why):
+            cases: list[_Case] = []
+            for stream in members:
+                before = previous.streams[stream.name]
+                if not trees.joins(stream.source, stream.target) and all(
+                    one.crosses(gone) for one in before.path_sets
+                ):
+                    plans[stream.name] = _with_nothing(stream, before, why)
+                else:
+                    cases.append(_case(snapshot, ground, stream, before, left))
+            for planned in _place(ground, trees, cases, left, why):
                 plans[planned.stream] = planned
     return Plan(version, snapshot.version, plans)
 
 
-def _left(ground: Terrain, book: Book, released: Iterable[StreamName]) -> dict[LinkName, float]:
-    freed: dict[LinkName, int] = {}
-    for name in released:
-        for link, load in _loads(book.plans[name]):
-            freed[link] = freed.get(link, 0) + load
+def _affected(
+    snapshot: Snapshot, book: Book, changed_links: frozenset[LinkName], gone: set[LinkName]
+) -> Iterator[Stream]:
+    """Streams that use a changed link, or had been left a backup over it when another failed."""
+    nobody: frozenset[StreamName] = frozenset()
+    using = nobody.union(*(book.users.get(link, nobody) for link in changed_links))
+    holding = nobody.union(*(book.holders.get(link, nobody) for link in changed_links))
+    left_before = nobody.union(*(book.users.get(link, nobody) for link in gone))
+    for name in using | (holding & left_before):
+        if name in snapshot.streams:
+            yield snapshot.streams[name]
+
+
+def _left(ground: Terrain, room: Room) -> dict[LinkName, float]:
     left: dict[LinkName, float] = {}
-    for link, capacity in sorted(ground.capacity.items()):
-        rest = capacity - (book.counts.get(link, 0) - freed.get(link, 0)) / _COUNTS_PER_BPS
+    for link, capacity in ground.capacity.items():
+        rest = room.left(link)
         left[link] = rest if rest > capacity * _DUST_RATIO else 0.0
     return left
 
@@ -173,7 +180,9 @@ def _standing(snapshot: Snapshot, ground: Terrain, stream: Stream, path_set: Pat
     return Candidate(routes, links, present_bps=path_set.rate_bps)
 
 
-def _place(ground: Terrain, cases: list[_Case], left: dict[LinkName, float], why: str) -> list[StreamPlan]:
+def _place(
+    ground: Terrain, trees: Trees, cases: list[_Case], left: dict[LinkName, float], why: str
+) -> list[StreamPlan]:
     """Plans of streams of one priority; takes what they use from `left`."""
     narrow = [replace(case, options=_foremost(case.options)) for case in cases]
     rates = _rates(narrow, left)
@@ -189,7 +198,7 @@ def _place(ground: Terrain, cases: list[_Case], left: dict[LinkName, float], why
         if not case.options or sum(found) < case.stream.min_rate_bps * (1 - RATE_TOLERANCE)
     ]
     if lacking:
-        cases = _with_searches(ground, cases, frozenset(lacking), left)
+        cases = _with_searches(ground, trees, cases, frozenset(lacking), left)
         rates = _rates(cases, left)
     for case, found in zip(cases, rates, strict=True):
         for (_, one), rate in zip(case.options, found, strict=True):
@@ -216,11 +225,14 @@ def _rates(cases: list[_Case], left: Mapping[LinkName, float]) -> list[tuple[flo
 
 
 def _with_searches(
-    ground: Terrain, cases: list[_Case], lacking: frozenset[StreamName], left: Mapping[LinkName, float]
+    ground: Terrain,
+    trees: Trees,
+    cases: list[_Case],
+    lacking: frozenset[StreamName],
+    left: Mapping[LinkName, float],
 ) -> list[_Case]:
     """The cases, with the shortest way over what is left as one more option for those that lack."""
     weight = {link: cost for link, cost in ground.length_cost.items() if left[link] > 0}
-    trees = Trees(ground)
     searching = {
         case.stream.name: (case, finder_of(trees, ground, case.stream, case.size))
         for case in cases
@@ -249,6 +261,8 @@ def _with_option(case: _Case, one: Candidate) -> _Case:
 
 def _plan(case: _Case, rates: tuple[float, ...], why: str) -> StreamPlan:
     stream, total = case.stream, sum(rates)
+    if not total and not case.standing:
+        return _with_nothing(stream, case.before, why)
     chosen = sorted(
         ((rate, path_set) for rate, (path_set, _) in zip(rates, case.options, strict=True) if rate > 0),
         key=lambda item: (-item[0], item[1].paths[0].path_id),
@@ -265,6 +279,12 @@ def _plan(case: _Case, rates: tuple[float, ...], why: str) -> StreamPlan:
     )
     reason = f"{why}: {f'uses {ways}' if used else 'nothing is left for it'} until the next plan"
     return StreamPlan(stream.name, total, (*used, *spare), reason, _unmet(stream, total, used, why))
+
+
+def _with_nothing(stream: Stream, before: StreamPlan, why: str) -> StreamPlan:
+    """As before: what ran over the failed link resumes there if that comes back before a better plan does."""
+    unmet = _unmet(stream, 0.0, (), why)
+    return before if unmet == before.unmet else replace(before, unmet=unmet)
 
 
 def _origin(path_set: PathSet) -> str:
@@ -291,23 +311,29 @@ def _unmet(stream: Stream, rate: float, used: tuple[PathSet, ...], why: str) -> 
 
 
 class Planner:
-    """Both speeds; keeps the book of the last plan, so that a repair need not read all of it."""
+    """Both speeds; remembers the last plan, so that a repair need not read all of it."""
 
     def __init__(self) -> None:
-        self._book = NO_BOOK
+        self._memory = NO_MEMORY
         # Read by the optimiser's thread ahead of the first repair of its plan, while nothing is urgent.
-        self._ahead: Book | None = None
+        self._ahead: Memory | None = None
 
     def plan_streams(self, snapshot: Snapshot, previous: Plan | None, version: int) -> Plan:
         """Route all streams; may run in another thread while repairs go on."""
         plan = plan_streams(snapshot, previous, version)
-        self._ahead = self._book.following(plan)
+        self._ahead = Memory(self._memory.book.following(plan), (snapshot, terrain(snapshot)))
         return plan
 
     def repair(
-        self, snapshot: Snapshot, previous: Plan, changed_links: frozenset[LinkName], version: int
+        self,
+        snapshot: Snapshot,
+        previous: Plan,
+        changed_links: frozenset[LinkName],
+        version: int,
+        *,
+        held: Held = holding_nothing,
     ) -> Plan:
         """Route anew what a change of these links touched."""
-        book, self._ahead = self._ahead or self._book, None
-        self._book = book.following(previous)
-        return repair(snapshot, previous, changed_links, version, book=self._book)
+        memory, self._ahead = self._ahead or self._memory, None
+        self._memory = memory.following(previous)
+        return repair(snapshot, previous, changed_links, version, held=held, memory=self._memory)

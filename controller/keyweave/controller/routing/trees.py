@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse.csgraph import connected_components, dijkstra
 
 from keyweave.common.names import LinkName, NodeName
 from keyweave.controller.routing.arcs import Arcs, Floats, Indices
@@ -19,6 +19,7 @@ class Trees:
     def __init__(self, ground: Terrain) -> None:
         self.arcs = Arcs(ground)
         self._hops: dict[NodeName, Mapping[NodeName, float]] = {}
+        self._islands: list[int] | None = None
 
     def cheapest(
         self, scopes: Mapping[int, Scope], weight: Mapping[LinkName, float]
@@ -45,6 +46,14 @@ class Trees:
         """The pair of node-disjoint routes of least cost for each scope; hop limits are not looked at."""
         costs = self.arcs.costs(weight)
         return cheapest_pairs(self.arcs, ((scope, costs) for scope in scopes))
+
+    def joins(self, a: NodeName, b: NodeName) -> bool:
+        """Whether there is any way between two nodes."""
+        if self._islands is None:
+            ones = self._matrix(np.ones(len(self.arcs.columns)))
+            self._islands = connected_components(ones, directed=False)[1].tolist()
+        nodes = self.arcs.nodes
+        return a in nodes and b in nodes and self._islands[nodes[a]] == self._islands[nodes[b]]
 
     def hops_to(self, target: NodeName) -> Mapping[NodeName, float]:
         """How many hops each node is from `target`, whatever bars them; nodes out of reach are left out."""
