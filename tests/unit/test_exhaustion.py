@@ -3,8 +3,10 @@
 from keyweave.common.names import NodeName
 from keyweave.controller.instructions import Push
 from keyweave.controller.stimuli import AgentReported, Batch
+from keyweave.controller.topology import OnExhaustion
 from keyweave.v1 import agent_pb2
-from tests.unit.core_run import Run
+from tests.unit.core_run import LINKS, Run
+from tests.unit.networks import snapshot, stream
 
 
 def paths_told(push: Push) -> int:
@@ -13,8 +15,8 @@ def paths_told(push: Push) -> int:
     return len(rule.stream.path_sets)
 
 
-def test_the_ends_of_a_stream_without_a_path_are_told_so_at_once() -> None:
-    run = Run()
+def test_the_ends_of_a_stream_that_refuses_without_a_path_are_told_so_at_once() -> None:
+    run = Run(network=snapshot(LINKS, [stream("s", "a", "b", on_exhaustion=OnExhaustion.REFUSE)]))
     run.connect()
     run.measure(3, {})
     ends = {NodeName("a"), NodeName("b")}

@@ -374,6 +374,15 @@ def test_a_repair_moves_the_cut_stream_and_leaves_the_other_to_the_letter() -> N
     assert (after.version, after.snapshot_version) == (2, 2)
 
 
+def test_a_stream_left_to_its_agents_is_explained_by_the_link_that_failed_since() -> None:
+    streams = [stream("s", "n0", "n1", max_rate_bps=100.0)]
+    plan = plan_streams(snapshot(ring(6), streams), None, 1)
+    cut = snapshot(ring(6), streams, conditions={"l0": Condition.DOWN})
+    used, backup, *_ = explain(cut, plan, StreamName("s"))
+    assert used.endswith("since then l0 is down: not used before the next plan")
+    assert "since then" not in backup
+
+
 def test_a_repair_fits_a_link_s_streams_into_what_it_has_left() -> None:
     streams = [stream("s", "a", "b"), stream("t", "a", "b")]
     before = plan_streams(snapshot([("ab", "a", "b", 1000.0)], streams), None, 1)

@@ -68,38 +68,41 @@ FOUR_WAYS = [(f"{end}-{over}", end, over, 1.0) for over in "pqxy" for end in "ab
 FOUR_RATES = {**RATES, "a-x": 3500.0, "b-x": 3500.0, "a-y": 3000.0, "b-y": 3000.0}
 
 
-def with_four_ways(wanted: Stream) -> Run:
-    """As `running`."""
+def with_four_ways(wanted: Stream) -> tuple[Run, list[NodeName]]:
+    """As `running`; and over which nodes the ways go, the one that agents do not hold last."""
     run = Run(network=snapshot(FOUR_WAYS, [wanted]))
     run.connect()
     run.measure(10.0, FOUR_RATES)
     run.optimising = False
-    assert [p.nodes[1] for s in run.core.distribution.held_sets(S, ()) for p in s.paths] == ["p", "q", "x"]
-    return run
+    held = [p.nodes[1] for s in run.core.distribution.held_sets(S, ()) for p in s.paths]
+    (other,) = {NodeName(over) for over in "pqxy"} - set(held)
+    return run, [*held, other]
 
 
 def test_a_stream_that_was_left_to_its_agents_is_moved_at_once_when_their_backups_fail_as_well() -> None:
-    run = with_four_ways(stream("s", "a", "b", max_rate_bps=1000.0))
-    lose(run, "a-p")
-    lose(run, "a-q")
-    assert run.first_path() == (A, P, B), "its agents have one more"
-    lose(run, "a-x")
-    assert run.first_path() == (A, NodeName("y"), B)
+    run, (first, second, third, other) = with_four_ways(stream("s", "a", "b", max_rate_bps=1000.0))
+    lose(run, f"a-{first}")
+    lose(run, f"a-{second}")
+    assert run.first_path() == (A, first, B), "its agents have one more"
+    lose(run, f"a-{third}")
+    assert run.first_path() == (A, other, B)
 
 
 def test_a_stream_is_moved_at_once_if_what_its_agents_hold_has_no_room_for_its_minimum_rate() -> None:
-    run = with_four_ways(stream("s", "a", "b", max_rate_bps=1000.0, min_rate_bps=900.0))
-    run.measure(10.0, {**FOUR_RATES, "a-q": 300.0, "b-q": 300.0, "a-x": 300.0, "b-x": 300.0})
-    assert run.first_path() == (A, P, B)
-    lose(run, "a-p")
-    assert NodeName("y") in {p.nodes[1] for s in run.core.plan.streams[S].path_sets for p in s.paths}
+    wanted = stream("s", "a", "b", max_rate_bps=1000.0, min_rate_bps=900.0)
+    run, (first, second, third, other) = with_four_ways(wanted)
+    run.measure(10.0, FOUR_RATES | {f"{end}-{over}": 300.0 for end in "ab" for over in (second, third)})
+    assert run.first_path() == (A, first, B)
+    lose(run, f"a-{first}")
+    assert other in {p.nodes[1] for s in run.core.plan.streams[S].path_sets for p in s.paths}
 
 
 def test_a_stream_whose_minimum_rate_its_backups_have_room_for_together_is_left_to_its_agents() -> None:
-    run = with_four_ways(stream("s", "a", "b", max_rate_bps=1000.0, min_rate_bps=900.0))
-    run.measure(10.0, {**FOUR_RATES, "a-q": 600.0, "b-q": 600.0, "a-x": 600.0, "b-x": 600.0})
+    wanted = stream("s", "a", "b", max_rate_bps=1000.0, min_rate_bps=900.0)
+    run, (first, second, third, _) = with_four_ways(wanted)
+    run.measure(10.0, FOUR_RATES | {f"{end}-{over}": 600.0 for end in "ab" for over in (second, third)})
     before = run.core.plan.streams[S]
-    lose(run, "a-p")
+    lose(run, f"a-{first}")
     assert run.core.plan.streams[S] is before
 
 

@@ -19,7 +19,7 @@ def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ..
     planned = plan.streams.get(stream)
     if planned is None:
         return (f"stream {stream} is newer than plan {plan.version}: the next plan will hold it",)
-    lines = [_path_line(path_set) for path_set in planned.path_sets]
+    lines = [_path_line(snapshot, path_set) for path_set in planned.path_sets]
     in_use = [path_set for path_set in planned.path_sets if path_set.rank == 0]
     if in_use:
         lines += _who_can_see(in_use)
@@ -34,10 +34,15 @@ def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ..
     return (*lines, *_failures(planned.path_sets, intent))
 
 
-def _path_line(path_set: PathSet) -> str:
+def _path_line(snapshot: Snapshot, path_set: PathSet) -> str:
+    views = {link: snapshot.links.get(link) for path in path_set.paths for link in path.links}
+    failed = [
+        f"{link} is {v.condition if v else 'gone'}" for link, v in views.items() if not (v and v.keeps_paths)
+    ]
+    since = f"; since then {', '.join(failed)}: not used before the next plan" if failed else ""
     role = f"in use at {reasons.bps(path_set.rate_bps)}" if path_set.rank == 0 else f"backup {path_set.rank}"
     links = " with ".join(", ".join(path.links) for path in path_set.paths)
-    return f"{role}: {_way(path_set)} (links {links}); {path_set.reason}"
+    return f"{role}: {_way(path_set)} (links {links}); {path_set.reason}{since}"
 
 
 def _way(path_set: PathSet) -> str:

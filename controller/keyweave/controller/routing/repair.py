@@ -32,7 +32,7 @@ from keyweave.controller.routing.plan import finder_of, plan_streams
 from keyweave.controller.routing.pricing import Pricing, Seeker
 from keyweave.controller.routing.program import Demand, width
 from keyweave.controller.routing.trees import Trees
-from keyweave.controller.topology import Held, PathSet, Plan, Snapshot, Stream, StreamPlan
+from keyweave.controller.topology import Held, OnExhaustion, PathSet, Plan, Snapshot, Stream, StreamPlan
 
 # A stream that its foremost sets give this share of what it had needs no others until the next plan.
 ENOUGH_RATIO = 0.8
@@ -282,8 +282,13 @@ def _plan(case: _Case, rates: tuple[float, ...], why: str) -> StreamPlan:
 
 
 def _with_nothing(stream: Stream, before: StreamPlan, why: str) -> StreamPlan:
-    """As before: what ran over the failed link resumes there if that comes back before a better plan does."""
+    """As before: what ran over the failed link resumes there if that comes back before a better plan does.
+
+    Where keys are to be refused once no path is left, that is now.
+    """
     unmet = _unmet(stream, 0.0, (), why)
+    if stream.on_exhaustion is OnExhaustion.REFUSE:
+        return StreamPlan(stream.name, 0.0, (), f"{why}: nothing is left for it until the next plan", unmet)
     return before if unmet == before.unmet else replace(before, unmet=unmet)
 
 
