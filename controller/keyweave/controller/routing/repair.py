@@ -197,16 +197,29 @@ def _place(
         for case, found in zip(cases, rates, strict=True)
         if not case.options or sum(found) < case.stream.min_rate_bps * (1 - RATE_TOLERANCE)
     ]
+    short = frozenset(case.stream.name for case in cases if case.options).intersection(lacking)
+    if short:
+        # First over links that these streams do not fill already.
+        rest = dict(left)
+        _take(ground, rest, cases, rates)
+        cases = _with_searches(ground, trees, cases, short, rest)
     if lacking:
         cases = _with_searches(ground, trees, cases, frozenset(lacking), left)
         rates = _rates(cases, left)
+    _take(ground, left, cases, rates)
+    return [_plan(case, found, why) for case, found in zip(cases, rates, strict=True)]
+
+
+def _take(
+    ground: Terrain, left: dict[LinkName, float], cases: list[_Case], rates: list[tuple[float, ...]]
+) -> None:
+    """Take what streams are given from what links have left."""
     for case, found in zip(cases, rates, strict=True):
         for (_, one), rate in zip(case.options, found, strict=True):
             for link in one.links:
                 if rate and link in left:
                     rest = left[link] - rate
                     left[link] = rest if rest > ground.capacity[link] * _DUST_RATIO else 0.0
-    return [_plan(case, found, why) for case, found in zip(cases, rates, strict=True)]
 
 
 def _foremost(options: tuple[tuple[PathSet, Candidate], ...]) -> tuple[tuple[PathSet, Candidate], ...]:
