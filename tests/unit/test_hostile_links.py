@@ -10,13 +10,13 @@ from unittest import mock
 import pytest
 
 from keyweave.agent.drivers.base import DeviceBlock, LinkEndInfo
-from keyweave.agent.keyplane.links import journal as journal_module
 from keyweave.agent.keyplane.links.journal import Journal
 from keyweave.agent.keyplane.links.linkend import LinkEnd
 from keyweave.agent.keyplane.links.linkwatch import Verdict
 from keyweave.agent.keyplane.links.pool import MAX_GRANTED_RUNS, Lane, Pool, PoolError, User
 from keyweave.agent.keyplane.terms import LinkPolicy
 from keyweave.agent.observer import Observer
+from keyweave.common import one_writer
 from keyweave.common.names import LinkName, NodeName
 from keyweave.v1 import keyplane_pb2 as pb
 from tests.unit.stream_ends import POOL
@@ -59,7 +59,7 @@ async def test_offsets_are_not_covered_before_the_disk_has_them(
         begun.set()
         assert disk.wait(10)
 
-    monkeypatch.setattr(journal_module, "write_atomically", slow_write)
+    monkeypatch.setattr(one_writer, "write_atomically", slow_write)
     journal = Journal(tmp_path / "l.json")
     reserving = asyncio.create_task(journal.reserve(POOL, {True: 100}))
     taking = asyncio.create_task(journal.taken(7))

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from keyweave.agent import policy as agent_policy
 from keyweave.agent.app import Agent as AgentProcess
 from keyweave.agent.policy import PolicyStore
+from keyweave.common import one_writer
 from keyweave.common.errors import KeyweaveError
 from keyweave.common.names import LinkName, NodeName, OrderId
 from keyweave.common.policy_digest import policy_digest
@@ -319,7 +319,7 @@ class PolicySessions(RuleBasedStateMachine):
                 write_atomically(path, text)
             raise OSError("the power is gone")
 
-        with mock.patch.object(agent_policy, "write_atomically", crash), suppress(OSError):
+        with mock.patch.object(one_writer, "write_atomically", crash), suppress(OSError):
             self.run(self._deliver_down())
         self.run(self._break())
         self.agent = None

@@ -3,7 +3,6 @@
 Sans-IO but for `PolicyStore`, which reads and writes one file.
 """
 
-import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -16,8 +15,8 @@ from keyweave.agent.guard import Guard
 from keyweave.agent.guard_checks import refusals
 from keyweave.agent.policy_checks import check_rules
 from keyweave.common.names import NodeName
+from keyweave.common.one_writer import OneWriter
 from keyweave.common.policy_digest import policy_digest
-from keyweave.common.process import write_atomically
 from keyweave.v1 import agent_pb2
 
 # A controller whose database was restored claims an epoch above every agent's; a jump beyond this is no
@@ -130,7 +129,7 @@ class PolicyStore:
     """The policy in force and the highest epoch ever seen, durable in one file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = OneWriter(path)
         self.policy = Policy()
         self.highest_epoch = 0
         if path.exists():
@@ -158,7 +157,7 @@ class PolicyStore:
                 for rule in policy.rules.values()
             ],
         }
-        await asyncio.to_thread(write_atomically, self._path, json.dumps(state))
+        await self._file.write(json.dumps(state))
         self.policy = policy
         self.highest_epoch = highest_epoch
 

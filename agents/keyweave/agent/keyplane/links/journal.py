@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from keyweave.common.process import write_atomically
+from keyweave.common.one_writer import OneWriter
 
 # One fsync covers this many bytes of sending. The pool dies with the process, so what is reserved and
 # not used costs nothing.
@@ -24,7 +24,7 @@ class Journal:
     """The durable numbers of one link end. Not for use by two tasks at once without its own lock."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = OneWriter(path)
         self._lock = asyncio.Lock()
         self.highest_block = 0
         self._reserved: _Reserved = {}
@@ -64,4 +64,4 @@ class Journal:
             "highest_block": highest_block,
             "reserved": {name: [lanes[True], lanes[False]] for name, lanes in reserved.items()},
         }
-        await asyncio.to_thread(write_atomically, self._path, json.dumps(state))
+        await self._file.write(json.dumps(state))
