@@ -49,6 +49,7 @@ class SimulatedAgent:
     digest: bytes = b""
     done: list[str] = field(default_factory=list)
     connected: bool = False
+    epoch: int = 0
 
     def apply(self, push: Push) -> None:
         rules = frozenset(push.target.policy.rules)
@@ -122,8 +123,10 @@ class World:
         agent = self.agents[node]
         if not agent.connected:
             agent.connected = True
-            have = agent_pb2.PolicyVersion(epoch=self.epoch, version=1, digest=agent.digest)
-            self.handle(PolicyConnected(node, have, self.epoch))
+            have = agent_pb2.PolicyVersion(epoch=agent.epoch, version=1, digest=agent.digest)
+            # From now on it hears this controller, and knows its epoch.
+            known, agent.epoch = agent.epoch, self.epoch
+            self.handle(PolicyConnected(node, have, known))
 
     def disconnect(self, node: NodeName) -> None:
         agent = self.agents[node]

@@ -349,10 +349,6 @@ class PolicySessions(RuleBasedStateMachine):
 
     def _restart(self, disk: Disk) -> None:
         self.run(self._break())
-        if disk.epoch + 1 == self.highest[0]:
-            # Known gap (docs/security.md): a restored controller that claims the very epoch that agents know
-            # already is refused by them, and does not tell why.
-            disk.epoch += 1
         self.disk = disk
         self.controller = Controller(disk, self.controller.now + 1)
 

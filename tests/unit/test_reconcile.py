@@ -198,6 +198,26 @@ def test_an_agent_that_has_seen_a_higher_epoch_makes_the_controller_read_only() 
     assert run.core.plan.version == 0
 
 
+def test_an_agent_that_knows_this_runs_epoch_before_it_has_heard_of_it_makes_it_read_only() -> (
+    None
+):
+    run = Run(epoch=3)
+    out = run.handle(PolicyConnected(A, agent_pb2.PolicyVersion(epoch=3, version=1, digest=b"d" * 32), 3))
+    assert FallSilent(3) in out
+    assert events(out, "epoch_behind")
+    assert run.core.read_only
+
+
+def test_an_agent_that_comes_back_with_this_runs_epoch_has_it_from_this_run(running: Run) -> None:
+    epoch = running.core.epoch
+    for node in (A, B):
+        running.handle(PolicyDisconnected(node))
+    out = running.connect(epoch=epoch, highest_epoch=epoch)
+    assert not events(out, "epoch_behind")
+    assert not running.core.read_only
+    assert {i.node for i in out if isinstance(i, Confirm)} == {A, B, P, Q}
+
+
 def test_a_refusal_names_the_rule_and_leaves_the_agent_with_what_it_had(running: Run) -> None:
     before = running.core.distribution.agent(Q).applied
     running.answering = False

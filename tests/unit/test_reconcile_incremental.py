@@ -148,8 +148,9 @@ class Reality(RuleBasedStateMachine):
         self.now = until
 
     def connect(self, name: NodeName) -> None:
-        have = agent_pb2.PolicyVersion(epoch=1, version=1, digest=self.has[name])
-        self.handle(PolicyConnected(name, have, 1))
+        epoch = 1 if self.has[name] else 0
+        have = agent_pb2.PolicyVersion(epoch=epoch, version=1, digest=self.has[name])
+        self.handle(PolicyConnected(name, have, epoch))
 
     @rule(name=st.sampled_from(LINKS), restored=st.booleans())
     def a_link_breaks_or_comes_back(self, name: LinkName, restored: bool) -> None:

@@ -55,8 +55,8 @@ def raise_epoch(
     async def claim() -> int:
         store = await Store.open(settled.store_url)
         try:
-            await store.claim_epoch("raise-epoch")
-            return await store.raise_epoch(to)
+            claimed = await store.claim_epoch("raise-epoch")
+            return claimed if claimed >= to else await store.raise_epoch(to)
         finally:
             await store.close()
 

@@ -286,7 +286,10 @@ class Core:
             case PolicyConnected(_, have, highest_epoch):
                 self.reports.agent(node).connected_since = now
                 self._emit("agent_connected", Severity.INFO, f"agent '{node}' connected", now, node=node)
-                if highest_epoch > self.epoch:
+                # Nobody knows the epoch that this run has claimed before it has spoken to them: whoever does
+                # has it from another, of which the store knows nothing.
+                least_strange = self.epoch + 1 if self.distribution.agent(node).heard else self.epoch
+                if highest_epoch >= least_strange:
                     self._fall_behind(node, highest_epoch, now)
                 self.distribution.connected(node, have)
             case PolicyDisconnected():
@@ -309,8 +312,8 @@ class Core:
             self.read_only = True
             self._out.append(FallSilent(seen))
         message = (
-            f"agent '{node}' has seen epoch {seen}, this controller leads epoch {self.epoch}: its store is"
-            " older than the network. It changes nothing until `keyweave controller raise-epoch`"
+            f"agent '{node}' has seen epoch {seen} of another run, this one claimed {self.epoch}: its store"
+            " is older than the network. It changes nothing until `keyweave controller raise-epoch`"
         )
         fields = {"seen_epoch": str(seen), "epoch": str(self.epoch)}
         self._emit("epoch_behind", Severity.MAJOR, message, now, node=node, fields=fields)
