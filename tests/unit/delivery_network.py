@@ -140,8 +140,8 @@ class Network:
         self.wires: list[Wire] = []
         self._being_written: set[Path] = set()
         self.processes: dict[str, Process] = {}
-        self._patches = mock.patch.multiple(plane_module, dial=self._dial, KeyStore=self._store)
-        self._others = (
+        self._patches: tuple[Any, ...] = (
+            mock.patch.multiple(plane_module, dial=self._dial, KeyStore=self._store),
             mock.patch.object(log, "get", _Silent),
             mock.patch.object(Peer, "_unforeseen", self._unforeseen),
             mock.patch.object(one_writer, "write_atomically", self._write),
@@ -190,7 +190,7 @@ class Network:
 
     def start(self) -> None:
         """Bring everything up."""
-        for patch in (self._patches, *self._others):
+        for patch in self._patches:
             patch.start()
         for node in NODES:
             self.processes[node] = Process(self, node)
@@ -198,13 +198,15 @@ class Network:
         self.run(0.5)
 
     def stop(self) -> None:
-        """Take everything down."""
-        for node in NODES:
-            self.crash(node)
-        self.run()
-        for patch in (self._patches, *self._others):
-            patch.stop()
-        self.loop.close()
+        """Take everything down, whatever has gone wrong."""
+        try:
+            for node in NODES:
+                self.crash(node)
+            self.loop.run_for()
+        finally:
+            for patch in self._patches:
+                patch.stop()
+            self.loop.close()
 
     def run(self, seconds: float = 0.0) -> None:
         """Let time pass; devices make key meanwhile."""

@@ -388,7 +388,6 @@ def machine(where: type, name: str, defect: Any) -> Iterator[Delivery]:
         try:
             yield led
         finally:
-            led.network.record.wrong.clear()
             led.teardown()
 
 

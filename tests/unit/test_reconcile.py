@@ -198,9 +198,7 @@ def test_an_agent_that_has_seen_a_higher_epoch_makes_the_controller_read_only() 
     assert run.core.plan.version == 0
 
 
-def test_an_agent_that_knows_this_runs_epoch_before_it_has_heard_of_it_makes_it_read_only() -> (
-    None
-):
+def test_an_agent_that_knows_this_runs_epoch_before_it_has_heard_of_it_makes_it_read_only() -> None:
     run = Run(epoch=3)
     out = run.handle(PolicyConnected(A, agent_pb2.PolicyVersion(epoch=3, version=1, digest=b"d" * 32), 3))
     assert FallSilent(3) in out
