@@ -31,8 +31,10 @@ _COARSE_WORK, _FINE_WORK = 30_000_000, 150_000_000
 _LEAST_STAGES = 3
 # What a set carries of its stream's rate, at least, to be refined.
 _IDLE_SHARE = 1e-3
+# Where sets are given, so nearly are their splits: what is in use is not to change without need.
+_KEEPING = Stage(16.0, 1.0, 60, lean=0.02)
 # Once more without the sets that are not worth one.
-_LAST = Stage(16.0, 1.0, 10, lean=0.2)
+_LAST = Stage(16.0, 1.0, 10, lean=0.02)
 # Rounds of search, each of which gives a stream one more set at most: fewer for more streams.
 _STREAM_ROUNDS = 30_000
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 10
@@ -51,6 +53,16 @@ def share_roughly(
     balance = Balance(placeable, residual)
     if pricing is not None:
         _search(placeable, balance, pricing)
+        _refine(balance)
+    else:
+        balance.settle([_KEEPING])
+    balance.narrow(SPLIT_SHARE, MAX_SETS)
+    goals = balance.settle([_LAST])
+    rates = Filling(placeable, residual).pour(balance.shares(), goals)
+    return {demand.stream: without_crumbs(rates.get(demand.stream, ())) for demand in demands}
+
+
+def _refine(balance: Balance) -> None:
     work = _FINE_WORK
     for number, stage in enumerate(_FINE):
         work -= stage.steps * balance.crossings
@@ -59,10 +71,6 @@ def share_roughly(
         if number == 1:
             # Most sets have lost by now, and cost time only.
             balance.narrow(_IDLE_SHARE, MAX_SETS)
-    balance.narrow(SPLIT_SHARE, MAX_SETS)
-    goals = balance.settle([_LAST])
-    rates = Filling(placeable, residual).pour(balance.shares(), goals)
-    return {demand.stream: without_crumbs(rates.get(demand.stream, ())) for demand in demands}
 
 
 def _search(demands: Sequence[Demand], balance: Balance, pricing: Pricing) -> None:
