@@ -8,16 +8,12 @@ anybody else, both sides get the same bytes and each once, what a stream require
 import asyncio
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -25,15 +21,9 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from keyweave.agent.etsi014.supply import Drawn, KeyOrder, SupplyError
-from keyweave.agent.keyplane.keys.keystore import KeyStore, Provenance, StoredKey
-from keyweave.agent.keyplane.links.journal import Journal
-from keyweave.agent.keyplane.links.pool import Lane, PoolError, User
-from keyweave.agent.keyplane.streams.batch import BatchMaker
-from keyweave.agent.keyplane.terms import StreamTerms
 from keyweave.common.names import StreamName
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
@@ -66,6 +56,7 @@ KINDS = (
 FAULTS = st.builds(
     Fault, st.sampled_from(KINDS), st.sampled_from(("lose", "repeat", "delay", "cut before", "cut after"))
 )
+WIDE = StreamName("wide")
 ORDERS: dict[str, Callable[[list[pb.Frame]], list[pb.Frame]]] = {
     "as sent": list,
     "backwards": lambda frames: frames[::-1],
@@ -181,6 +172,18 @@ class Delivery(RuleBasedStateMachine):
     @rule(node=st.sampled_from(("a", "b", "p")))
     def a_node_restarts(self, node: str) -> None:
         self.network.restart(node)
+        self.network.run()
+
+    @precondition(lambda self: self.network.wires)
+    @rule(which=st.integers(0, 9))
+    def a_connection_breaks_while_disks_write(self, which: int) -> None:
+        """Whoever waits for a disk is cancelled, and the next comes at once."""
+        self.network.loop.thread_seconds = 0.4
+        for node in ("a", "b"):
+            self._draw("wide", node, max(1, self.network.processes[node].store.ready(WIDE)), 256)
+        self.network.run(0.1)
+        self.network.wires[which % len(self.network.wires)].end()
+        self.network.make_blocks(LINKS, 2)
         self.network.run()
 
     @rule(seconds=st.sampled_from((0.0, 0.02, 0.4, 1.5)))
@@ -307,98 +310,3 @@ class Delivery(RuleBasedStateMachine):
 SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck), stateful_step_count=25)
 Delivery.TestCase.settings = settings(SETTINGS, max_examples=20)
 TestDelivery = Delivery.TestCase
-
-
-# ---- and that it would tell --------------------------------------------------------------------------
-
-
-async def _believe(_self: BatchMaker, offer: pb.Offer, _far_tag: bytes) -> None:
-    """An offer is sent, and the far end's proof not waited for."""
-    _self.peer.post(pb.Frame(id=1 << 40, offer=offer))
-
-
-def _lend(
-    self: KeyStore, stream: Any, number: int, allowed: Any, now: float, *, created_after: float = -inf
-) -> tuple[StoredKey, ...]:
-    """Keys are drawn, and stay."""
-    chosen = self._choose(stream, number, allowed, now, created_after)
-    if chosen:
-        self.records.deliver(chosen, is_master=True)
-    return tuple(replace(key, key=bytearray(key.key)) for key in chosen)
-
-
-def _keep_parts(self: KeyStore, keys: Iterable[StoredKey], _reason: str) -> bool:
-    """What other keys were made of goes back to where it was."""
-    for key in keys:
-        self._aside.pop(key.key_id, None)
-        self._ready[key.stream][key.key_id] = key
-        self._ready[key.stream].move_to_end(key.key_id, last=False)
-        self._kinds[key.stream][key.provenance] += 1
-    return True
-
-
-def _reread(self: Lane, user: User, start: int, size: int) -> bytearray:
-    """A lane gives bytes and keeps them for the next who asks."""
-    span = self._spans[user][0]
-    if not span.start <= start <= start + size <= span.end:
-        raise PoolError("not to be had")
-    return self._read(start, start + size)
-
-
-async def _forget(self: Journal, block: int) -> None:
-    """The highest block is in memory alone."""
-    self.highest_block = max(self.highest_block, block)
-
-
-def _whatever(_self: StreamTerms, _provenance: Provenance) -> bool:
-    """Any key is good enough."""
-    return True
-
-
-@pytest.mark.parametrize(
-    ("where", "name", "defect", "found"),
-    [
-        (BatchMaker, "_confirm", _believe, "the far end never had it"),
-        (KeyStore, "draw", _lend, "is handed out twice|after delivered"),
-        (Lane, "use", _reread, "a second time"),
-        (Journal, "taken", _forget, "is not on the disk"),
-    ],
-    ids=[
-        "keys offered unconfirmed",
-        "keys handed out twice",
-        "pad used twice",
-        "blocks not durable",
-    ],
-)
-def test_the_machine_finds(where: type, name: str, defect: Any, found: str) -> None:
-    # Always the same examples: a defect that they find is found every time.
-    tried = settings(
-        SETTINGS, max_examples=200, phases=[Phase.generate], report_multiple_bugs=False, derandomize=True
-    )
-    with mock.patch.object(where, name, defect), pytest.raises(AssertionError, match=found):
-        run_state_machine_as_test(Delivery, settings=tried)
-
-
-@contextmanager
-def machine(where: type, name: str, defect: Any) -> Iterator[Delivery]:
-    """One with a defect, to be led to it: the ways there are longer than those above."""
-    with mock.patch.object(where, name, defect):
-        led = Delivery()
-        led.the_nodes_start()
-        try:
-            yield led
-        finally:
-            led.teardown()
-
-
-def test_the_machine_tells_of_parts_that_are_used_twice() -> None:
-    with machine(KeyStore, "use_up", _keep_parts) as led, pytest.raises(AssertionError, match="share bits"):
-        led.an_application_draws(stream="narrow", node="a", number=2, size=512, for_both=False)
-
-
-def test_the_machine_tells_of_keys_with_fewer_shares_than_their_stream_requires() -> None:
-    with (
-        machine(StreamTerms, "allows", _whatever) as led,
-        pytest.raises(AssertionError, match="has 1 shares"),
-    ):
-        led.demands_rise_while_keys_wait(stream="wide", what="plain", first="a")

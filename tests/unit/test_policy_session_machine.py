@@ -341,6 +341,16 @@ class PolicySessions(RuleBasedStateMachine):
     def the_backup_is_restored(self) -> None:
         self._restart(self.backup.copy())
 
+    @precondition(lambda self: not self.controller.core.read_only)
+    @rule(node=st.sampled_from(NEIGHBOURS))
+    def a_backup_exactly_one_start_old_is_restored(self, node: NodeName) -> None:
+        self.a_backup_is_made()
+        self.the_controller_restarts()
+        self.a_neighbour_moves(node)
+        self.in_the_end_they_agree()
+        self.the_backup_is_restored()
+        self.in_the_end_they_agree()
+
     @rule()
     def an_operator_raises_the_epoch(self) -> None:
         if self.controller.core.read_only:
