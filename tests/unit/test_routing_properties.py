@@ -12,7 +12,7 @@ from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing import KEEP_RATIO, Planner, explain, link_load, plan_streams, repair
 from keyweave.controller.routing import plan as planning
 from keyweave.controller.routing.allocate import MAX_SETS, MIN_SHARE
-from keyweave.controller.routing.network import are_disjoint
+from keyweave.controller.routing.network import are_disjoint, terrain, terrain_after
 from keyweave.controller.topology import Condition, Path, Plan, Snapshot, Stream
 from tests.unit.networks import random_network, snapshot, stream
 
@@ -284,18 +284,35 @@ def test_a_repair_leaves_what_the_change_did_not_touch_and_is_sound(
 
 @relaxed
 @given(networks(), st.data())
+def test_the_terrain_after_a_change_is_that_of_the_whole_network(
+    network: Snapshot, data: st.DataObject
+) -> None:
+    before, former = network, terrain(network)
+    for _ in range(3):
+        link = data.draw(st.sampled_from(sorted(network.links)))
+        condition = data.draw(st.sampled_from([Condition.OK, Condition.DOWN, Condition.STALE]))
+        network = change(network, link, condition, data.draw(st.sampled_from([0.3, 1.0, 1.5])))
+        after = terrain_after(before, former, network)
+        assert after == terrain(network)
+        assert list(after.capacity) == list(terrain(network).capacity), "in the same order"
+        before, former = network, after
+
+
+@relaxed
+@given(networks(), st.data())
 def test_a_planner_that_remembers_repairs_as_one_that_does_not(
     network: Snapshot, data: st.DataObject
 ) -> None:
     remembering = Planner()
-    plan = plan_streams(network, None, 1)
+    plan = remembering.plan_streams(network, None, 1)
     for version in range(2, 6):
         link = data.draw(st.sampled_from(sorted(network.links)))
         condition = data.draw(st.sampled_from([Condition.OK, Condition.DOWN, Condition.STALE]))
         network = change(network, link, condition)
         repaired = remembering.repair(network, plan, frozenset([link]), version)
         assert repaired == repair(network, plan, frozenset([link]), version)
-        plan = repaired if data.draw(st.booleans()) else plan_streams(network, repaired, version)
+        anew = data.draw(st.booleans())
+        plan = remembering.plan_streams(network, repaired, version) if anew else repaired
 
 
 @relaxed

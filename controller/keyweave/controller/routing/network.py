@@ -143,7 +143,8 @@ def terrain_after(before: Snapshot, former: Terrain, snapshot: Snapshot) -> Terr
     )
     length_cost, risk_groups = dict(former.length_cost), dict(former.risk_groups)
     for name in lost:
-        del capacity[name], length_cost[name], risk_groups[name]
+        for known in (capacity, length_cost, risk_groups):
+            known.pop(name, None)
     return replace(former, hops=hops, capacity=capacity, length_cost=length_cost, risk_groups=risk_groups)
 
 
