@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 
 from keyweave.cli.connection import Network
 from keyweave.cli.up.layout import Layout
@@ -48,11 +49,20 @@ class Running:
     ) -> admin_pb2.GetStatusResponse:
         """The first status that is as wanted."""
         deadline = time.monotonic() + within_seconds
-        while not wanted(status := await self.admin.GetStatus(admin_pb2.GetStatusRequest(), timeout=10)):
+        while (status := await self._status()) is None or not wanted(status):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"not within {within_seconds:g} s: {what}")
             await asyncio.sleep(_POLL_SECONDS)
         return status
+
+    async def _status(self) -> admin_pb2.GetStatusResponse | None:
+        """The status; None while fifty processes that start leave the controller no time to answer."""
+        try:
+            return await self.admin.GetStatus(admin_pb2.GetStatusRequest(), timeout=10, wait_for_ready=True)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                return None
+            raise
 
 
 def serving(status: admin_pb2.GetStatusResponse) -> bool:

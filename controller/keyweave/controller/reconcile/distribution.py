@@ -43,6 +43,8 @@ class Distribution:
         self._last_version = 0
         self._policies = Policies()
         self._stream_of: dict[PathId, StreamName] = {}
+        # A node on each path that did not carry it when last asked.
+        self._waited_for: dict[PathId, NodeName] = {}
         # Streams whose paths an agent may have begun or ceased to carry or use.
         self._moving: set[StreamName] = set(stored.streams)
         # What the store has not been told; the first word is under which epoch this controller leads.
@@ -249,7 +251,17 @@ class Distribution:
                     self._put(after)
 
     def _is_carried(self, path: Path) -> bool:
-        return all(self.agent(node).does_carry(path.path_id) for node in path.nodes)
+        """Whether every node on the path carries it; looks first at the one that did not when last asked."""
+        path_id = path.path_id
+        waited_for = self._waited_for.get(path_id)
+        if waited_for is not None and not self.agent(waited_for).does_carry(path_id):
+            return False
+        for node in path.nodes:
+            if not self.agent(node).does_carry(path_id):
+                self._waited_for[path_id] = node
+                return False
+        self._waited_for.pop(path_id, None)
+        return True
 
     def _is_used(self, path: Path) -> bool:
         return any(self.agent(end).may_use(path.path_id) for end in _ends(path))
@@ -261,6 +273,7 @@ class Distribution:
             self._stale_streams.add(name)
         for path in before.paths() if before is not None else ():
             self._stream_of.pop(path.path_id, None)
+            self._waited_for.pop(path.path_id, None)
         if not after.is_over:
             self.streams[name] = after
             for path in after.paths():
