@@ -475,3 +475,19 @@ def test_explaining_an_unknown_stream_says_how_to_find_the_known_ones() -> None:
 def test_a_stream_newer_than_the_plan_is_explained_as_such() -> None:
     old = plan_streams(snapshot(SQUARE, []), None, 7)
     assert "newer than plan 7" in lines(snapshot(SQUARE, [stream("s", "a", "d")]), old)
+
+
+def test_a_stream_that_may_go_on_with_fewer_shares_has_what_any_single_failure_leaves_as_a_backup() -> None:
+    """No third way is there: whichever path of the pair fails, agents hold the other one alone."""
+    wanted = stream("s", "n0", "n3", k=2, min_k=1)
+    planned = plan_streams(snapshot(ring(6), [wanted]), None, 1).streams[StreamName("s")]
+    assert sorted(ways(planned)[0]) == ["n0-n1-n2-n3", "n0-n5-n4-n3"]
+    alone = [one for one in planned.path_sets if one.rank > 0]
+    assert sorted(path.nodes[1] for one in alone for path in one.paths) == ["n1", "n5"]
+    assert all(len(one.paths) == 1 for one in alone)
+
+
+def test_a_stream_that_needs_all_its_shares_has_no_part_of_them_as_a_backup() -> None:
+    wanted = stream("s", "n0", "n3", k=2, min_k=2)
+    planned = plan_streams(snapshot(ring(6), [wanted]), None, 1).streams[StreamName("s")]
+    assert [len(one.paths) for one in planned.path_sets] == [2]

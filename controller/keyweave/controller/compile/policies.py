@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from immutables import Map
 
 from keyweave.common.names import LinkName, NodeName, OrderId, PathId, StreamName
-from keyweave.common.policy_digest import combine, serialized_rule_digest
+from keyweave.common.policy_digest import combine, combine_sorted, serialized_rule_digest
 from keyweave.controller.compile.rules import (
     NodeRule,
     Nodes,
@@ -112,7 +112,7 @@ class _NodeRules:
                 rules[rule_id] = data
         self.latest = NodePolicy(
             rules.finish(),
-            combine(self.digests),
+            combine_sorted(self.digests),
             _brought_up_to(before.carries, self.carries, self.touched),
             _brought_up_to(before.uses, self.uses, self.touched),
             before.digest,

@@ -119,16 +119,19 @@ def terrain(snapshot: Snapshot) -> Terrain:
     )
 
 
-def terrain_after(before: Snapshot, former: Terrain, snapshot: Snapshot) -> Terrain:
-    """The same as `terrain(snapshot)`, from that of `before`, at the cost of the links that differ."""
+def terrain_after(before: Snapshot, former: Terrain, snapshot: Snapshot) -> Terrain | None:
+    """The same as `terrain(snapshot)`, from that of `before`, at the cost of the links that differ.
+
+    None where nodes or links have come, gone or been described anew, or links take paths that took none.
+    """
     if snapshot.nodes is not before.nodes or snapshot.links.keys() != before.links.keys():
-        return terrain(snapshot)
+        return None
     changed = [view for name, view in snapshot.links.items() if view is not before.links[name]]
     lost: set[LinkName] = set()
     for view in changed:
         name = view.link.name
         if view.link is not before.links[name].link or (link_capacity(view) > 0) > (name in former.capacity):
-            return terrain(snapshot)
+            return None
         if name in former.capacity and link_capacity(view) <= 0:
             lost.add(name)
     hops = dict(former.hops)

@@ -46,6 +46,7 @@ class Protected:
 def backups(snapshot: Snapshot, trees: Trees, streams: Sequence[Protected]) -> list[tuple[PathSet, ...]]:
     """Up to MAX_BACKUPS sets each, best first, of use after some failure that takes those before them away.
 
+    After them come the parts of the foremost set in use that the stream may go on with.
     Those in force stay while there are as many and none has more in common with the primary than a new one.
     Of sets that are known the best are taken; it is searched for streams that have none of use.
     """
@@ -61,17 +62,30 @@ def _in_ranks(snapshot: Snapshot, one: Protected, chosen: list[Candidate]) -> tu
     if one.in_force:
         sizes = range(stream.min_k, stream.k + 1)
         standing = (surviving(snapshot, terrain, one.finder.scope, each, sizes) for each in one.in_force)
-        held = [each for each in standing if each is not None and _adds_to(primary, each)]
+        parts = {part.links for part in _parts(one)}
+        held = [each for each in standing if each and each.links not in parts and _adds_to(primary, each)]
         overlap = _Overlap(terrain, primary)
         if len(held) == len(chosen) and all(
             len(old.routes) == len(new.routes) and overlap.of(old) <= overlap.of(new)
             for old, new in zip(held, chosen, strict=True)
         ):
             chosen = held
+    chosen = [*chosen, *(part for part in _parts(one) if all(part.links != each.links for each in chosen))]
     reason = reasons.Backups(terrain, stream, primary).reason
     return tuple(
         PathSet(rank, 0.0, each.paths(stream.name), reason(each)) for rank, each in enumerate(chosen, start=1)
     )
+
+
+def _parts(one: Protected) -> list[Candidate]:
+    """What is left of the foremost set in use when one of its paths fails, if the stream may go on with it.
+
+    Whatever single link or node fails, the agents hold one of these, or the whole set.
+    """
+    routes = one.primary[0].routes
+    if len(routes) <= max(1, one.stream.min_k):
+        return []
+    return [candidate(routes[:i] + routes[i + 1 :]) for i in range(len(routes))]
 
 
 def _best_of(one: Protected) -> list[Candidate]:

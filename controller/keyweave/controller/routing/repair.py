@@ -46,15 +46,23 @@ class Memory:
     """What was read of a plan and of a network, so that repairs need only read what differs."""
 
     book: Book
-    seen: tuple[Snapshot, Terrain] | None = None
+    seen: tuple[Snapshot, Terrain, Trees] | None = None
 
     def following(self, plan: Plan) -> "Memory":
         """With the book of `plan`."""
         return replace(self, book=self.book.following(plan))
 
-    def terrain(self, snapshot: Snapshot) -> Terrain:
-        """The terrain of `snapshot`."""
-        return terrain_after(*self.seen, snapshot) if self.seen is not None else terrain(snapshot)
+    def ground(self, snapshot: Snapshot) -> tuple[Terrain, Trees]:
+        """The terrain of `snapshot`, and trees that may know links which it no longer has."""
+        if self.seen is not None:
+            before, former, trees = self.seen
+            ground = terrain_after(before, former, snapshot)
+            if ground is not None:
+                # Of parallel links trees take the wider: as long as rates are the same, they are right.
+                same = all(former.capacity[link] == value for link, value in ground.capacity.items())
+                return ground, trees if same else Trees(ground)
+        ground = terrain(snapshot)
+        return ground, Trees(ground)
 
 
 NO_MEMORY = Memory(NO_BOOK)
@@ -103,17 +111,16 @@ def repair(
     if plans.keys() != snapshot.streams.keys():
         plans = {name: one for name, one in plans.items() if name in snapshot.streams}
     if touched:
-        ground = memory.terrain(snapshot)
-        trees = Trees(ground)
+        ground, trees = memory.ground(snapshot)
+        island_of = trees.islands(ground.length_cost)
         left = _left(ground, room)
         why = f"link {reasons.listing(changed_links)} changed"
         for _, members in groupby(touched, key=lambda stream: stream.priority):
             cases: list[_Case] = []
             for stream in members:
                 before = previous.streams[stream.name]
-                if not trees.joins(stream.source, stream.target) and all(
-                    one.crosses(gone) for one in before.path_sets
-                ):
+                cut_off = island_of.get(stream.source) != island_of.get(stream.target)
+                if cut_off and all(one.crosses(gone) for one in before.path_sets):
                     plans[stream.name] = _with_nothing(stream, before, why)
                 else:
                     cases.append(_case(snapshot, ground, stream, before, left))
@@ -339,7 +346,8 @@ class Planner:
     def plan_streams(self, snapshot: Snapshot, previous: Plan | None, version: int) -> Plan:
         """Route all streams; may run in another thread while repairs go on."""
         plan = plan_streams(snapshot, previous, version)
-        self._ahead = Memory(self._memory.book.following(plan), (snapshot, terrain(snapshot)))
+        ground = terrain(snapshot)
+        self._ahead = Memory(self._memory.book.following(plan), (snapshot, ground, Trees(ground)))
         return plan
 
     def repair(

@@ -1,6 +1,6 @@
 """Cheapest routes of many streams at once: one shortest-path tree a source, by scipy's compiled Dijkstra."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +19,6 @@ class Trees:
     def __init__(self, ground: Terrain) -> None:
         self.arcs = Arcs(ground)
         self._hops: dict[NodeName, Mapping[NodeName, float]] = {}
-        self._islands: list[int] | None = None
 
     def cheapest(
         self, scopes: Mapping[int, Scope], weight: Mapping[LinkName, float]
@@ -47,13 +46,14 @@ class Trees:
         costs = self.arcs.costs(weight)
         return cheapest_pairs(self.arcs, ((scope, costs) for scope in scopes))
 
-    def joins(self, a: NodeName, b: NodeName) -> bool:
-        """Whether there is any way between two nodes."""
-        if self._islands is None:
-            ones = self._matrix(np.ones(len(self.arcs.columns)))
-            self._islands = connected_components(ones, directed=False)[1].tolist()
-        nodes = self.arcs.nodes
-        return a in nodes and b in nodes and self._islands[nodes[a]] == self._islands[nodes[b]]
+    def islands(self, links: Container[LinkName]) -> dict[NodeName, int]:
+        """The parts into which these links join the nodes: the same number for nodes of the same part."""
+        kept = [hop.link in links for hop in self.arcs.hops]
+        entries = np.logical_or.reduceat(kept, self.arcs.first) if kept else np.zeros(0, dtype=bool)
+        matrix = self._matrix(entries.astype(np.float64))
+        matrix.eliminate_zeros()
+        labels = connected_components(matrix, directed=False)[1].tolist()
+        return dict(zip(self.arcs.nodes, labels, strict=True))
 
     def hops_to(self, target: NodeName) -> Mapping[NodeName, float]:
         """How many hops each node is from `target`, whatever bars them; nodes out of reach are left out."""
