@@ -1,10 +1,11 @@
 """One stream from node b to node a, and what its near end sends."""
 
+import time
 import uuid
 from typing import Any
 
 from keyweave.agent.keyplane.keys.keystore import Protection, Provenance, StoredKey
-from keyweave.agent.keyplane.terms import RelayPath, StreamTerms
+from keyweave.agent.keyplane.terms import PathSetTerms, RelayPath, StreamTerms
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
 
@@ -70,4 +71,25 @@ def key(number: int, stream: str = "s", link: str = "l", created: float = 100.0)
         provenance,
         created,
         created + 60,
+    )
+
+
+def finished_keys(path_set: PathSetTerms, count: int) -> tuple[StoredKey, ...]:
+    """Keys of stream s as they come out of a batch over a path set."""
+    links = frozenset(link for path in path_set.paths for link in path.links)
+    provenance = Provenance(Protection.HYBRID, path_set.key, links)
+    now = time.time()
+    return tuple(
+        StoredKey(
+            uuid.uuid4(),
+            bytearray(32),
+            StreamName("s"),
+            NodeName("b"),
+            SaeId("x"),
+            SaeId("y"),
+            provenance,
+            now,
+            now + 60,
+        )
+        for _ in range(count)
     )

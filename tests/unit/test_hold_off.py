@@ -1,7 +1,6 @@
 """A way in use that waits for its pools is helped out by another: no failover, unless it lasts."""
 
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from unittest import mock
@@ -9,12 +8,13 @@ from unittest import mock
 import pytest
 
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.keys.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.keystore import KeyStore, StoredKey
 from keyweave.agent.keyplane.streams.near import HOLD_OFF_SECONDS, NearEnd
 from keyweave.agent.keyplane.terms import PathSetTerms, RelayPath, StreamTerms
-from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+from keyweave.common.names import LinkName, NodeName, PathId
 from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
+from tests.unit.stream_ends import finished_keys
 
 
 def way(rank: int, name: str, *relays: str) -> PathSetTerms:
@@ -47,15 +47,7 @@ class Stream:
         (path_id,) = path_set.key
         if path_id in self.failures:
             raise KeyPlaneError(self.failures[path_id], "as told")
-        provenance = Provenance(Protection.HYBRID, path_set.key, path_set.paths[0].links)
-        now = time.time()
-        saes = SaeId("x"), SaeId("y")
-        return tuple(
-            StoredKey(
-                uuid.uuid4(), bytearray(32), StreamName("s"), NodeName("b"), *saes, provenance, now, now + 60
-            )
-            for _ in range(count)
-        )
+        return finished_keys(path_set, count)
 
     async def batch(self) -> str:
         """Make one; returns the way that policy and operators are told is in use."""

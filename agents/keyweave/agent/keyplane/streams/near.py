@@ -267,7 +267,11 @@ class NearEnd:
     async def _make_quantum_batch(self, wanted: int) -> "_Outcome":
         """Make one batch over the first path set that works."""
         short = False
+        most_shares = max((len(path_set.paths) for path_set in self.terms.path_sets), default=0)
         for path_set in self._ways():
+            # Where key for all shares merely comes slowly, what is buffered is used up before fewer do.
+            if short and len(path_set.paths) < most_shares and self._store.ready(self.terms.stream):
+                continue
             trouble = self._trouble.get(path_set.key)
             if trouble is not None and trouble.until > time.monotonic():
                 short |= trouble.short
