@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from keyweave.agent.guard import Guard, TransitGuard
+from keyweave.agent.guard.model import Guard, TransitGuard
 
 
 def open_guard(node: str, nodes: Iterable[str]) -> Guard:

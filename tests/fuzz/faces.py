@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keyweave.agent.config import AgentConfig
 from keyweave.agent.etsi014 import messages as etsi014
 from keyweave.agent.etsi014.supply import SupplyStatus
-from keyweave.agent.guard import Guard
+from keyweave.agent.guard.model import Guard
 from keyweave.common import settings
 from keyweave.common.errors import InvalidInputError, KeyweaveError
 from keyweave.common.identity import Role

@@ -13,7 +13,7 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from keyweave.agent import uplink
-from keyweave.agent.guard import Guard
+from keyweave.agent.guard.model import Guard
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.lookup import Lookup

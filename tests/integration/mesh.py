@@ -22,7 +22,7 @@ from keyweave.agent import app
 from keyweave.agent.app import Agent
 from keyweave.agent.config import AgentConfig
 from keyweave.agent.drivers.emulator import EMULATOR
-from keyweave.agent.guard import Guard
+from keyweave.agent.guard.model import Guard
 from keyweave.agent.observer import Observer, PadUse
 from keyweave.agent.policy import Policy, PolicyStore
 from keyweave.common.identity import Identity, Plane, Role

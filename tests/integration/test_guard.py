@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keyweave.agent.guard import Guard, Sharing, TransitGuard
+from keyweave.agent.guard.model import Guard, Sharing, TransitGuard
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.streams.far import FarEnd
 from keyweave.common.errors import describe_status

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from keyweave.agent.etsi014.supply import SupplyError
-from keyweave.agent.guard_checks import tightened
+from keyweave.agent.guard.checks import tightened
 from keyweave.agent.keyplane import plane as plane_module
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keys.supply import Supply

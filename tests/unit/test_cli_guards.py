@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from keyweave.agent.guard import Guard, load
-from keyweave.agent.guard_checks import refusals
+from keyweave.agent.guard.checks import refusals
+from keyweave.agent.guard.model import Guard, load
 from keyweave.agent.policy import PolicyStore
 from keyweave.cli.guards import TEMPLATE
 from keyweave.cli.main import main

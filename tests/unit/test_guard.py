@@ -11,8 +11,8 @@ from google.rpc import code_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.agent.guard import Guard, load
-from keyweave.agent.guard_checks import lawful, refusals, tightened, tightened_link
+from keyweave.agent.guard.checks import lawful, refusals, tightened, tightened_link
+from keyweave.agent.guard.model import Guard, load
 from keyweave.agent.keyplane.keys.keystore import Protection, Provenance
 from keyweave.agent.keyplane.terms import LinkPolicy, StreamTerms
 from keyweave.agent.policy import PolicyRefusedError, next_policy

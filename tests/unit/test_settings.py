@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keyweave.agent.guard import Guard
+from keyweave.agent.guard.model import Guard
 from keyweave.common import settings
 from keyweave.common.errors import InvalidInputError
 

@@ -13,7 +13,7 @@ from keyweave.agent.config import AgentConfig, DriverSection
 from keyweave.agent.drivers import base
 from keyweave.agent.etsi014 import face
 from keyweave.agent.etsi014.callers import SaeIdFrom
-from keyweave.agent.guardian import Guardian
+from keyweave.agent.guard.guardian import Guardian
 from keyweave.agent.keyplane.keys.keystore import Protection
 from keyweave.agent.keyplane.keys.supply import Supply
 from keyweave.agent.keyplane.plane import KeyPlane

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from keyweave.agent.guardian import Guardian
+from keyweave.agent.guard.guardian import Guardian
 from keyweave.agent.keyplane.keys.keystore import Protection
 from keyweave.agent.keyplane.keys.supply import Served
 from keyweave.agent.keyplane.plane import KeyPlane

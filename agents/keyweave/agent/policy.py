@@ -11,8 +11,8 @@ from pathlib import Path
 
 from google.rpc import code_pb2, status_pb2
 
-from keyweave.agent.guard import Guard
-from keyweave.agent.guard_checks import refusals
+from keyweave.agent.guard.checks import refusals
+from keyweave.agent.guard.model import Guard
 from keyweave.agent.policy_checks import check_rules
 from keyweave.common.names import NodeName
 from keyweave.common.one_writer import OneWriter
@@ -91,7 +91,7 @@ def next_policy(
         )
     problems = check_rules(node, rules)
     if not problems:
-        # What is in force and forbidden since is not run by (`guard_checks.lawful`): it need not hold back
+        # What is in force and forbidden since is not run by (`checks.lawful`): it need not hold back
         # the rest, orders least of all.
         before = current.rules
         problems = refusals(guard, {name: rule for name, rule in rules.items() if before.get(name) != rule})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from keyweave.agent.drivers.base import DeviceReport
-from keyweave.agent.guard import Guard
+from keyweave.agent.guard.model import Guard
 from keyweave.agent.policy import PolicyRefusedError, PolicyStore, next_policy
 from keyweave.agent.ring import Ring
 from keyweave.common import log

@@ -70,8 +70,8 @@ def check(
     ] = None,
 ) -> int:
     """Read a guard as the agent will, and say what it allows; 3 if it forbids some of a policy."""
-    from keyweave.agent.guard import Guard  # noqa: PLC0415  # other commands start faster without these
-    from keyweave.agent.guard_checks import lawful  # noqa: PLC0415
+    from keyweave.agent.guard.checks import lawful  # noqa: PLC0415
+    from keyweave.agent.guard.model import Guard  # noqa: PLC0415  # other commands start faster without these
     from keyweave.agent.policy import PolicyStore  # noqa: PLC0415
     from keyweave.common import settings  # noqa: PLC0415
     from keyweave.common.errors import InvalidInputError  # noqa: PLC0415

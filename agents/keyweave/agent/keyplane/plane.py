@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from keyweave.agent.drivers.base import DeviceReport, Driver
-from keyweave.agent.guard import Guard
-from keyweave.agent.guard_checks import tightened, tightened_link
+from keyweave.agent.guard.checks import tightened, tightened_link
+from keyweave.agent.guard.model import Guard
 from keyweave.agent.keyplane.aftermath import Aftermath
 from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
 from keyweave.agent.keyplane.keys.keystore import KeyStore, Records

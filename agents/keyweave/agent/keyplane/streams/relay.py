@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from keyweave.agent import memory
-from keyweave.agent.guard import TransitGuard
+from keyweave.agent.guard.model import TransitGuard
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.links.linkend import LinkEnd
 from keyweave.agent.keyplane.sessions.session import Peer

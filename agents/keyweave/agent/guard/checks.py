@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from google.rpc import code_pb2
 
-from keyweave.agent.guard import Guard, Sharing
+from keyweave.agent.guard.model import Guard, Sharing
 from keyweave.agent.keyplane.terms import LinkPolicy, RelayLimits, RelayPath, StreamTerms
 from keyweave.agent.policy_checks import check_rules
 from keyweave.common.errors import InvalidInputError, Violation, to_status

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from keyweave.agent.guard import Guard, load
-from keyweave.agent.guard_checks import lawful
+from keyweave.agent.guard.checks import lawful
+from keyweave.agent.guard.model import Guard, load
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError, describe_status
 from keyweave.common.names import NodeName

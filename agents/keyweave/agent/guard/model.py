@@ -1,6 +1,6 @@
 """The guard: what this node's owner allows, whatever a controller says. Policy can only tighten it.
 
-One YAML file at each node, which no controller can write. `guard_checks` holds policy against it.
+One YAML file at each node, which no controller can write. `checks` holds policy against it.
 """
 
 import hashlib

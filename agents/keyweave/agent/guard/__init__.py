@@ -1,0 +1,1 @@
+"""What a node's owner allows, and that policy keeps to it."""
