@@ -156,7 +156,7 @@ class Path:
     nodes: tuple[NodeName, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        nodes = (self.hops[0].from_node, *(hop.to_node for hop in self.hops))
+        nodes = (self.hops[0].from_node, *[hop.to_node for hop in self.hops])
         object.__setattr__(self, "nodes", nodes)
 
     @property
@@ -167,7 +167,7 @@ class Path:
     @property
     def links(self) -> tuple[LinkName, ...]:
         """The links on the way."""
-        return tuple(hop.link for hop in self.hops)
+        return tuple([hop.link for hop in self.hops])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from math import log
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 from keyweave.common.names import LinkName
-from keyweave.controller.routing.arcs import Floats
+from keyweave.controller.routing.arcs import Floats, Indices
+from keyweave.controller.routing.crossings import crossings
+from keyweave.controller.routing.network import Candidate
 from keyweave.controller.routing.program import Demand
 
 
@@ -57,14 +58,6 @@ _AT_REST = 1e-4
 _LOOK_EVERY = 10
 
 
-class _Set(NamedTuple):
-    """A candidate as columns have it: whose, which of its own, and what it crosses."""
-
-    owner: int
-    place: int
-    limits: NDArray[np.int64]
-
-
 class Balance:
     """Splits of streams and advertised rates of links. Every demand has at least one candidate."""
 
@@ -77,7 +70,10 @@ class Balance:
         least = [min(max(d.min_rate_bps, 1e-9), limit) for d, limit in zip(demands, most, strict=True)]
         self._least, self._most = np.log(least), np.log(most)
         self._taken_up = [0] * len(demands)
-        self._sets: list[_Set] = []
+        # Of each set: whose it is, and which of its own.
+        self._owner = np.zeros(0, dtype=np.int64)
+        self._place = np.zeros(0, dtype=np.int64)
+        self._paths = csr_matrix((0, len(self._room)))
         self._level = np.zeros(0)
         self._lean = np.zeros(0)
         self.take_up()
@@ -89,56 +85,73 @@ class Balance:
 
     def take_up(self) -> None:
         """Take up the candidates that demands have more by now."""
-        sets, lean = list(self._sets), self._lean.tolist()
+        owners: list[int] = []
+        places: list[int] = []
+        sets: list[Candidate] = []
+        lean: list[float] = []
         for index, demand in enumerate(self._demands):
-            known = self._taken_up[index]
-            greatest = max(one.present_bps for one in demand.candidates)
-            for place, one in enumerate(demand.candidates[known:], start=known):
-                limits = [self._links[link] for link in one.links if link in self._links]
-                if one.bound_bps < np.inf:
-                    limits.append(len(self._room))
-                    self._room.append(one.bound_bps)
-                sets.append(_Set(index, place, np.array(limits, dtype=np.int64)))
-                used = one.present_bps / greatest if greatest > 0 else float(known == 0)
+            known, count = self._taken_up[index], len(demand.candidates)
+            if known == count:
+                continue
+            greatest = max([one.present_bps for one in demand.candidates])
+            for place in range(known, count):
+                present = demand.candidates[place].present_bps
+                used = present / greatest if greatest > 0 else float(known == 0)
                 lean.append(max(_NEW_WEIGHT, log(used)) if used > 0 else _NEW_WEIGHT)
-            self._taken_up[index] = len(demand.candidates)
-        order = np.lexsort(([one.place for one in sets], [one.owner for one in sets])).tolist()
-        self._arrange([sets[i] for i in order], np.array([lean[i] for i in order]))
+            owners += [index] * (count - known)
+            places += range(known, count)
+            sets += demand.candidates[known:]
+            self._taken_up[index] = count
+        counts, limits, bounds = crossings(sets, self._links, len(self._room))
+        self._room += bounds
+        starts = np.concatenate(([0], np.cumsum(counts)))
+        more = csr_matrix((np.ones(len(limits)), limits, starts), shape=(len(sets), len(self._room)))
+        self._paths.resize(len(self._owner), len(self._room))
+        self._owner = np.append(self._owner, np.array(owners, dtype=np.int64))
+        self._place = np.append(self._place, np.array(places, dtype=np.int64))
+        self._lean = np.append(self._lean, lean)
+        self._paths = vstack([self._paths, more], format="csr")
+        self._arrange(np.lexsort((self._place, self._owner)))
 
     def narrow(self, least_share: float, most_sets: int) -> None:
         """Give up sets that carry less than a share of their stream's rate, and all but so many of each."""
-        kept: list[int] = []
         shares = self._shares()
-        ends = [*self._first[1:].tolist(), len(shares)]
-        for first, end in zip(self._first.tolist(), ends, strict=True):
-            largest = sorted(range(first, end), key=lambda i: (-shares[i], i))[:most_sets]
-            kept += sorted(i for i in largest if shares[i] >= least_share or i == largest[0])
-        self._arrange([self._sets[i] for i in kept], self._lean[kept])
+        # The largest of each stream first; of equal ones the one that came first.
+        order = np.lexsort((np.arange(len(shares)), -shares, self._owner))
+        rank = np.arange(len(shares)) - self._first[self._owner]
+        kept = (rank == 0) | ((rank < most_sets) & (shares[order] >= least_share))
+        self._arrange(np.sort(order[kept]))
 
-    def _arrange(self, sets: list[_Set], lean: Floats) -> None:
-        self._sets, self._lean = sets, lean
-        self._owner = np.array([one.owner for one in sets], dtype=np.int64)
+    def _arrange(self, rows: Indices) -> None:
+        """Keep these sets, in this order, which is that of their streams."""
+        self._owner, self._place, self._lean = self._owner[rows], self._place[rows], self._lean[rows]
         self._first = np.searchsorted(self._owner, np.arange(len(self._demands)))
-        starts = np.cumsum([0, *(len(one.limits) for one in sets)])
-        indices = np.concatenate([one.limits for one in sets])
-        self._paths = csr_matrix((np.ones(len(indices)), indices, starts), shape=(len(sets), len(self._room)))
-        self._apart = self._without_common()
+        self._paths = self._paths[rows]
+        self._onto, self._apart = self._by_limit()
         self._capacity = np.log(self._room)
         if len(self._level) < len(self._room):
-            users = np.maximum(self._paths.T @ self._shares(), 1e-9)
+            users = np.maximum(self._onto @ self._shares(), 1e-9)
             new = (self._capacity - np.log(users))[len(self._level) :]
             self._level = np.concatenate((self._level, new))
 
-    def _without_common(self) -> csr_matrix:
-        """The links that make a difference between the sets of a stream."""
-        counts = np.bincount(self._owner)
-        owners = self._owner[np.repeat(np.arange(self._paths.shape[0]), np.diff(self._paths.indptr))]
-        crossing = owners * self._paths.shape[1] + self._paths.indices
-        _, where, times = np.unique(crossing, return_inverse=True, return_counts=True)
+    def _by_limit(self) -> tuple[csr_matrix, csr_matrix]:
+        """The sets by what they cross, and the crossings that make a difference between a stream's sets."""
+        numbered = self._paths.copy()
+        numbered.data = np.arange(1.0, numbered.nnz + 1)
+        # Sorts by counting: where two sets of a stream cross the same, they now stand side by side.
+        turned = numbered.tocsc()
+        owners = self._owner[turned.indices]
+        limits = np.repeat(np.arange(turned.shape[1]), np.diff(turned.indptr))
+        begins = np.ones(len(owners) + 1, dtype=bool)
+        begins[1:-1] = (owners[1:] != owners[:-1]) | (limits[1:] != limits[:-1])
+        bounds = np.flatnonzero(begins)
+        together = np.repeat(np.diff(bounds), np.diff(bounds))
         apart = self._paths.copy()
-        apart.data = (times[where] < counts[owners]).astype(np.float64)
+        apart.data = np.zeros(numbered.nnz)
+        apart.data[turned.data.astype(np.int64) - 1] = together < np.bincount(self._owner)[owners]
         apart.eliminate_zeros()
-        return apart
+        turned.data = np.ones(len(owners))
+        return turned.T, apart
 
     def _shares(self) -> Floats:
         weight = np.exp(self._lean)
@@ -149,7 +162,7 @@ class Balance:
         counts = [len(demand.candidates) for demand in self._demands]
         begins = np.cumsum([0, *counts])
         found = np.zeros(int(begins[-1]))
-        found[[begins[one.owner] + one.place for one in self._sets]] = self._shares()
+        found[begins[self._owner] + self._place] = self._shares()
         return found
 
     def settle(self, stages: Sequence[Stage]) -> Floats:
@@ -161,7 +174,7 @@ class Balance:
 
     def _through(self, stage: Stage) -> Floats:
         owner, first, paths, apart = self._owner, self._first, self._paths, self._apart
-        onto, lengths = paths.T.tocsr(), 1e-9 * np.diff(paths.indptr)
+        onto, lengths = self._onto, 1e-9 * np.diff(paths.indptr)
         alpha, sparing = stage.alpha, stage.sparing
         share, total, averaged = self._shares(), np.zeros(len(owner)), 0
         last: Floats | None = None

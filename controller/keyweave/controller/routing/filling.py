@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyweave.common.names import LinkName, StreamName
+from keyweave.controller.routing.crossings import crossings
 from keyweave.controller.routing.program import Demand
 
 Floats = NDArray[np.float64]
@@ -54,22 +55,15 @@ class Filling:
         real = len(self._links)
         room = list(residual.values())
         room += [demand.max_rate_bps for demand in demands]
-        uses: list[int] = []
-        starts: list[int] = []
-        column = 0
-        for index, demand in enumerate(demands):
-            for one in demand.candidates:
-                starts.append(len(uses))
-                uses += [self._links[link] for link in one.links if link in self._links]
-                uses.append(real + index)
-                if one.bound_bps < np.inf:
-                    uses.append(len(room))
-                    room.append(one.bound_bps)
-                column += 1
+        own = real + np.arange(len(demands))
+        sets = [one for demand in demands for one in demand.candidates]
+        crossed, limits, bounds = crossings(sets, self._links, len(room))
+        room += bounds
         self._room = np.array(room, dtype=np.float64)
-        self._uses = np.array(uses, dtype=np.int64)
-        self._starts = np.array(starts, dtype=np.int64)
-        self._user = np.repeat(np.arange(column), np.diff([*starts, len(uses)]))
+        begins = np.concatenate(([0], np.cumsum(crossed)[:-1])).astype(np.int64)
+        self._uses = np.insert(limits, begins, own[self._owner])
+        self._starts = begins + np.arange(len(sets))
+        self._user = np.repeat(np.arange(len(sets)), crossed + 1)
 
     def fill(self, passes: int) -> Filled:
         """Fill so many times over, each time at speeds that follow from the last."""

@@ -5,12 +5,13 @@ bit on every link it crosses; `OVERHEAD` converts to and from the bit/s that a l
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, combinations
+from operator import attrgetter
 
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
-from keyweave.controller.topology import Hop, LinkView, Path, PathSet, Plan, Snapshot, Stream
+from keyweave.controller.topology import Hop, Link, LinkView, Path, PathSet, Plan, Snapshot, Stream
 
 # Bits of link key spent per delivered bit and hop: one bit of one-time pad, and 32 bytes of one-time
 # Poly1305 key (RFC 8439, section 2.5) for every relay message, which carries at least 32 keys of 32 bytes.
@@ -23,6 +24,10 @@ TIE_PER_KM = 1e-6
 RATE_TOLERANCE = 1e-4
 
 Route = tuple[Hop, ...]
+
+# The same of every hop of a route, without a loop in Python: routes of large networks have tens of hops.
+_link_of = attrgetter("link")
+_end_of = attrgetter("to_node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +69,19 @@ class Candidate:
     bound_bps: float = float("inf")
     # What it carries by the previous plan.
     present_bps: float = 0.0
+    _trusted: tuple[NodeName, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def trusted_nodes(self) -> tuple[NodeName, ...]:
         """The nodes between the ends."""
-        return tuple(hop.to_node for route in self.routes for hop in route[:-1])
+        # Kept: every comparison with another set asks for it.
+        if self._trusted is None:
+            object.__setattr__(self, "_trusted", tuple(nodes_between(self.routes)))
+        return self._trusted or ()
 
     def paths(self, stream: StreamName) -> tuple[Path, ...]:
         """The routes as the paths of a stream."""
-        return tuple(Path(path_id(stream, route), route) for route in self.routes)
+        return tuple([Path(path_id(stream, route), route) for route in self.routes])
 
 
 def link_capacity(view: LinkView) -> float:
@@ -175,12 +184,22 @@ def candidate(
     ordered = tuple(routes)
     if len(ordered) > 1:
         ordered = tuple(sorted(ordered, key=lambda route: (len(route), [hop.link for hop in route])))
-    return Candidate(ordered, tuple(hop.link for route in ordered for hop in route), bound_bps, present_bps)
+    return Candidate(ordered, tuple(links_of(ordered)), bound_bps, present_bps)
+
+
+def links_of(routes: Iterable[Route]) -> Iterator[LinkName]:
+    """The links of routes, in their order."""
+    return map(_link_of, chain.from_iterable(routes))
+
+
+def nodes_between(routes: Iterable[Route]) -> Iterator[NodeName]:
+    """The nodes that relay on routes, in their order."""
+    return map(_end_of, chain.from_iterable(route[:-1] for route in routes))
 
 
 def path_id(stream: StreamName, route: Route) -> PathId:
     """The name of a path: the same for as long as stream and links are."""
-    digest = hashlib.sha256("\n".join(hop.link for hop in route).encode())
+    digest = hashlib.sha256("\n".join(map(_link_of, route)).encode())
     return PathId(f"{stream}:{digest.hexdigest()[:8]}")
 
 
@@ -208,46 +227,50 @@ def surviving(
 ) -> Candidate | None:
     """A set of an earlier plan as a candidate, if the network and the stream's limits still allow it."""
     routes = [path.hops for path in path_set.paths]
-    if len(routes) not in sizes or not are_disjoint(routes):
+    if len(routes) not in sizes or (len(routes) > 1 and not are_disjoint(routes)):
         return None
     bound = float("inf")
-    for route in routes:
-        if not _is_within(ground, limits, route):
+    views, capacity = snapshot.links, ground.capacity
+    for path in path_set.paths:
+        if not _is_within(ground, limits, path.nodes):
             return None
-        for hop in route:
-            view = snapshot.links.get(hop.link)
-            if (
-                view is None
-                or view.link.maintenance
-                or view.link.disabled
-                or {hop.from_node, hop.to_node} != {view.link.a, view.link.b}
-            ):
+        for hop in path.hops:
+            view = views.get(hop.link)
+            if view is None or not _joins(view.link, hop):
                 return None
-            if link_capacity(view) > 0:
+            if hop.link in capacity:
                 continue
-            if view.takes_paths or not view.keeps_paths:
+            if view.link.maintenance or view.link.disabled or view.takes_paths or not view.keeps_paths:
                 return None
             # Nothing is known of the link's rate now: what runs may run on, and not grow.
             bound = min(bound, path_set.rate_bps)
     return candidate(routes, bound, path_set.rate_bps) if bound > 0 else None
 
 
+def _joins(link: Link, hop: Hop) -> bool:
+    """Whether a link still has the ends that a hop has."""
+    a, b = link.a, link.b
+    start, end = hop.from_node, hop.to_node
+    return (a == start and b == end) or (a == end and b == start)
+
+
 def are_disjoint(routes: Iterable[Route]) -> bool:
     """Whether no two routes have a link or a node between the ends in common."""
-    seen: set[str] = set()
+    links: set[LinkName] = set()
+    nodes: set[NodeName] = set()
     for route in routes:
-        elements = [f"link {hop.link}" for hop in route] + [f"node {hop.to_node}" for hop in route[:-1]]
-        if not seen.isdisjoint(elements):
+        own_links, own_nodes = set(links_of([route])), set(nodes_between([route]))
+        if not links.isdisjoint(own_links) or not nodes.isdisjoint(own_nodes):
             return False
-        seen.update(elements)
+        links |= own_links
+        nodes |= own_nodes
     return True
 
 
-def _is_within(ground: Terrain, limits: Scope, route: Route) -> bool:
-    nodes = [route[0].from_node, *(hop.to_node for hop in route)]
+def _is_within(ground: Terrain, limits: Scope, nodes: Sequence[NodeName]) -> bool:
     return (
         (nodes[0], nodes[-1]) == (limits.source, limits.target)
-        and len(route) <= limits.max_hops
+        and len(nodes) - 1 <= limits.max_hops
         and limits.barred.isdisjoint(nodes[1:-1])
-        and all(node in ground.hops for node in nodes)
+        and all(map(ground.hops.__contains__, nodes))
     )
