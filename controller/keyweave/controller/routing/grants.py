@@ -80,19 +80,17 @@ def stream_plan(
     left: Mapping[LinkName, float],
     grant: Grant,
     spare: tuple[PathSet, ...],
+    words: reasons.InUse,
 ) -> StreamPlan:
-    """The plan of one stream; `spare` are its backups."""
+    """The plan of one stream; `spare` are its backups, `words` say what is in use."""
     request, stream = grant.request, grant.request.stream
     unmet = _unmet(snapshot, ground, left, grant)
     used = [one for one, _ in grant.sets]
     if not used:
         return StreamPlan(stream.name, 0.0, spare, _why_nothing(snapshot, ground, left, request), unmet)
     kept = {one.links for one in used} <= {one.links for one in request.standing}
-    sets = tuple(
-        PathSet(0, rate, one.paths(stream.name), reasons.primary(snapshot, ground, one))
-        for one, rate in grant.sets
-    )
-    reason = reasons.chosen(grant.sets, stream, ground.capacity, left, kept=kept)
+    sets = [PathSet(0, rate, one.paths(stream.name), words.reason(one)) for one, rate in grant.sets]
+    reason = words.chosen(grant.sets, stream, kept=kept)
     return StreamPlan(stream.name, grant.rate_bps, (*sets, *spare), reason, unmet)
 
 

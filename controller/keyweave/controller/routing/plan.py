@@ -21,8 +21,8 @@ from keyweave.controller.routing.grants import (
 )
 from keyweave.controller.routing.network import RATE_TOLERANCE, Candidate, Terrain, scope, surviving, terrain
 from keyweave.controller.routing.pricing import Pricing, Seeker
-from keyweave.controller.routing.program import width
 from keyweave.controller.routing.protection import Protected, backups
+from keyweave.controller.routing.reasons import InUse
 from keyweave.controller.routing.rough import share_roughly
 from keyweave.controller.routing.trees import Trees
 from keyweave.controller.topology import PathSet, Plan, Snapshot, Stream, StreamPlan
@@ -55,9 +55,10 @@ def plan_streams(snapshot: Snapshot, previous: Plan | None, version: int) -> Pla
             take(ground, left, grant)
             found.append(grant)
     spare = _backups(snapshot, trees, found, earlier, known)
+    words = InUse(snapshot, ground, left)
     plans = {
         grant.request.stream.name: stream_plan(
-            snapshot, ground, left, grant, spare.get(grant.request.stream.name, ())
+            snapshot, ground, left, grant, spare.get(grant.request.stream.name, ()), words
         )
         for grant in found
     }
@@ -105,6 +106,7 @@ def _requests(
     }
     ordered = {stream.name: stream for stream in streams}
     found: dict[StreamName, Request] = {}
+    spent = {link for link, room in left.items() if room <= 0}
     searching = {name: finder_of(trees, ground, stream, stream.k) for name, stream in ordered.items()}
     while searching:
         pricing = Pricing(trees, ground.length_cost, [Seeker(n, finder) for n, finder in searching.items()])
@@ -115,7 +117,7 @@ def _requests(
             sizes = range(finder.k, finder.k + 1)
             survivors = (surviving(snapshot, ground, finder.scope, one, sizes) for one in sets)
             standing = tuple(one for one in survivors if one is not None)
-            options = {one.links: one for one in standing if width(one, left) > 0}
+            options = {one.links: one for one in standing if spent.isdisjoint(one.links)}
             if name in cheapest:
                 options.setdefault(cheapest[name].links, cheapest[name])
             if options or finder.k <= max(1, stream.min_k):

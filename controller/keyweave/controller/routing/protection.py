@@ -50,30 +50,43 @@ def backups(snapshot: Snapshot, trees: Trees, streams: Sequence[Protected]) -> l
     Those in force stay while there are as many and none has more in common with the primary than a new one.
     Of sets that are known the best are taken; it is searched for streams that have none of use.
     """
-    found = [_best_of(one) for one in streams]
+    uses = [_InUse(one.finder.terrain, one.primary) for one in streams]
+    found = [_best_of(one, used) for one, used in zip(streams, uses, strict=True)]
     without = [i for i, sets in enumerate(found) if not sets]
     for i, sets in zip(without, _choose(trees, [streams[i] for i in without]), strict=True):
         found[i] = sets
-    return [_in_ranks(snapshot, one, sets) for one, sets in zip(streams, found, strict=True)]
+    return [
+        _in_ranks(snapshot, one, used, sets) for one, used, sets in zip(streams, uses, found, strict=True)
+    ]
 
 
-def _in_ranks(snapshot: Snapshot, one: Protected, chosen: list[Candidate]) -> tuple[PathSet, ...]:
+def _in_ranks(
+    snapshot: Snapshot, one: Protected, used: "_InUse", chosen: list[Candidate]
+) -> tuple[PathSet, ...]:
     terrain, stream, primary = one.finder.terrain, one.stream, one.primary
+    parts = _parts(one)
     if one.in_force:
         sizes = range(stream.min_k, stream.k + 1)
         standing = (surviving(snapshot, terrain, one.finder.scope, each, sizes) for each in one.in_force)
-        parts = {part.links for part in _parts(one)}
-        held = [each for each in standing if each and each.links not in parts and _adds_to(primary, each)]
-        overlap = _Overlap(terrain, primary)
+        own = {part.links for part in parts}
+        held = [each for each in standing if each and each.links not in own and _adds_to(primary, each)]
         if len(held) == len(chosen) and all(
-            len(old.routes) == len(new.routes) and overlap.of(old) <= overlap.of(new)
+            old.links == new.links
+            or (len(old.routes) == len(new.routes) and used.overlap(old) <= used.overlap(new))
             for old, new in zip(held, chosen, strict=True)
         ):
             chosen = held
-    chosen = [*chosen, *(part for part in _parts(one) if all(part.links != each.links for each in chosen))]
-    reason = reasons.Backups(terrain, stream, primary).reason
+    chosen = [*chosen, *(part for part in parts if all(part.links != each.links for each in chosen))]
     return tuple(
-        PathSet(rank, 0.0, each.paths(stream.name), reason(each)) for rank, each in enumerate(chosen, start=1)
+        [
+            PathSet(
+                rank,
+                0.0,
+                each.paths(stream.name),
+                reasons.backup(terrain, stream, each, used.shared_with(each)),
+            )
+            for rank, each in enumerate(chosen, start=1)
+        ]
     )
 
 
@@ -88,14 +101,13 @@ def _parts(one: Protected) -> list[Candidate]:
     return [candidate(routes[:i] + routes[i + 1 :]) for i in range(len(routes))]
 
 
-def _best_of(one: Protected) -> list[Candidate]:
+def _best_of(one: Protected, used: "_InUse") -> list[Candidate]:
     if not one.known:
         return []
-    used = {each.links for each in one.primary}
-    overlap = _Overlap(one.finder.terrain, one.primary)
-    spare = [each for each in one.known if each.links not in used]
+    in_use = {each.links for each in one.primary}
+    spare = [each for each in one.known if each.links not in in_use]
     chosen: list[Candidate] = []
-    for each in sorted(spare, key=lambda c: (overlap.of(c), len(c.links), c.links)):
+    for each in sorted(spare, key=lambda c: (used.overlap(c), len(c.links), c.links)):
         if len(chosen) < MAX_BACKUPS and _adds_to((*one.primary, *chosen), each):
             chosen.append(each)
     return chosen
@@ -127,19 +139,32 @@ def _adds_to(sets: Sequence[Candidate], found: Candidate) -> bool:
     return not any(links.issuperset(one.links) for one in sets)
 
 
-class _Overlap:
-    """How much sets have in common with the primary: links and nodes first, then risk groups."""
+class _InUse:
+    """What the sets of a primary use, and what others have in common with it."""
 
     def __init__(self, terrain: Terrain, primary: Sequence[Candidate]) -> None:
         self._terrain = terrain
-        self._links = frozenset(link for used in primary for link in used.links)
-        self._nodes = frozenset(node for used in primary for node in used.trusted_nodes)
-        self._groups = risk_groups_of(terrain, self._links)
+        self._links = frozenset[str]().union(*[used.links for used in primary])
+        self._nodes = frozenset[str]().union(*[used.trusted_nodes for used in primary])
+        self._groups = frozenset[str]().union(*[risk_groups_of(terrain, used.links) for used in primary])
 
-    def of(self, one: Candidate) -> tuple[int, int]:
-        shared = len(self._links.intersection(one.links)) + len(self._nodes.intersection(one.trusted_nodes))
-        groups = len(risk_groups_of(self._terrain, one.links) & self._groups) if self._groups else 0
-        return shared, groups
+    def overlap(self, one: Candidate) -> tuple[int, int]:
+        """How much is shared: links and nodes first, then risk groups."""
+        links, nodes, groups = self._shared(one)
+        return len(links) + len(nodes), len(groups)
+
+    def shared_with(self, one: Candidate) -> list[str]:
+        """What is shared, by kind and name."""
+        links, nodes, groups = self._shared(one)
+        shared = [f"link {link}" for link in sorted(links)]
+        shared += [f"node {node}" for node in sorted(nodes)]
+        return shared + [f"risk group {group}" for group in sorted(groups)]
+
+    def _shared(self, one: Candidate) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        groups = self._groups
+        if groups:
+            groups &= risk_groups_of(self._terrain, one.links)
+        return self._links.intersection(one.links), self._nodes.intersection(one.trusted_nodes), groups
 
 
 def _searched(

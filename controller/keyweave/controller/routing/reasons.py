@@ -12,7 +12,6 @@ from keyweave.controller.routing.network import (
     Scope,
     Terrain,
     link_capacity,
-    risk_groups_of,
     scope,
     shared_risk_groups,
 )
@@ -30,7 +29,9 @@ def bps(rate: float) -> str:
 
 def nodes(routes: Iterable[Route]) -> str:
     """Routes by their nodes; those that are used together joined by `with`."""
-    return " with ".join("→".join((route[0].from_node, *(hop.to_node for hop in route))) for route in routes)
+    return " with ".join(
+        ["→".join((route[0].from_node, *[hop.to_node for hop in route])) for route in routes]
+    )
 
 
 def listing(names: Iterable[str]) -> str:
@@ -45,15 +46,67 @@ def narrowest(one: Candidate, capacity: Mapping[LinkName, float]) -> LinkName:
     return min(one.links, key=lambda link: (capacity.get(link, 0.0), link))
 
 
-def primary(snapshot: Snapshot, ground: Terrain, one: Candidate) -> str:
-    """Why a rank-0 set is what it is: its narrowest link, and what its paths still share."""
-    stale = [name for name in one.links if name not in ground.capacity]
-    if stale:
-        text = f"kept at its rate while link {listing(stale)} is {snapshot.links[stale[0]].condition}"
-    else:
-        link = narrowest(one, ground.capacity)
-        text = f"narrowest link {link}: {bps(ground.capacity[link] * OVERHEAD)} usable"
-    return text + _shared_within(ground, one)
+class InUse:
+    """What is said of sets in use once everybody has what he gets.
+
+    What it says of a link is worked out once.
+    """
+
+    def __init__(self, snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float]) -> None:
+        self._snapshot, self._ground, self._left = snapshot, ground, left
+        capacity = ground.capacity
+        ratios = {link: left[link] / room for link, room in capacity.items() if room > 0}
+        self._full = {link for link, ratio in ratios.items() if ratio < FULL_RATIO}
+        # Places in these orders, so that the least of a path's links is found without a comparison in Python.
+        fullest = sorted(ratios, key=lambda link: (ratios[link], link))
+        self._fullness = {link: place for place, link in enumerate(fullest)}
+        narrow = sorted(capacity, key=lambda link: (capacity[link], link))
+        self._width = {link: place for place, link in enumerate(narrow)}
+        self._narrowest: dict[LinkName, str] = {}
+        self._figures: dict[LinkName, str] = {}
+
+    def reason(self, one: Candidate) -> str:
+        """Why a rank-0 set is what it is: its narrowest link, and what its paths still share."""
+        if self._width.keys() >= set(one.links):
+            link = min(one.links, key=self._width.__getitem__)
+            if link not in self._narrowest:
+                usable = bps(self._ground.capacity[link] * OVERHEAD)
+                self._narrowest[link] = f"narrowest link {link}: {usable} usable"
+            text = self._narrowest[link]
+        else:
+            stale = [name for name in one.links if name not in self._width]
+            condition = self._snapshot.links[stale[0]].condition
+            text = f"kept at its rate while link {listing(stale)} is {condition}"
+        return text + _shared_within(self._ground, one)
+
+    def chosen(self, sets: Sequence[tuple[Candidate, float]], stream: Stream, *, kept: bool) -> str:
+        """What a stream was given, and what limits it."""
+        total = sum(rate for _, rate in sets)
+        parts = [
+            ("keeps " if kept else "uses ")
+            + " and ".join([f"{nodes(one.routes)} at {bps(rate)}" for one, rate in sets])
+        ]
+        if total >= stream.max_rate_bps * (1 - 1e-3):
+            parts.append(f"which is all of max_rate_bps {stream.max_rate_bps:.0f}")
+        else:
+            parts += [f"limited by {self._limiting(one)}" for one, _ in sets]
+        return "; ".join(parts)
+
+    def _limiting(self, one: Candidate) -> str:
+        """The full links of a set, or its fullest; capacities in bit/s of delivered key."""
+        named = list(filter(self._full.__contains__, one.links))
+        if not named:
+            placed = list(filter(self._fullness.__contains__, one.links))
+            if not placed:
+                return "links that take nothing new"
+            named = [min(placed, key=self._fullness.__getitem__)]
+        return f"link {listing(map(self._figure, named))}"
+
+    def _figure(self, link: LinkName) -> str:
+        if link not in self._figures:
+            room, rest = self._ground.capacity[link], self._left[link]
+            self._figures[link] = f"{link} ({bps(room)} of key, {bps(rest)} left)"
+        return self._figures[link]
 
 
 def _shared_within(ground: Terrain, one: Candidate) -> str:
@@ -63,61 +116,16 @@ def _shared_within(ground: Terrain, one: Candidate) -> str:
     return f"; its paths share risk group {listing(shared)}: no set without was found"
 
 
-class Backups:
-    """What backups of a stream have in common with the sets in use."""
-
-    def __init__(self, ground: Terrain, stream: Stream, used: Sequence[Candidate]) -> None:
-        self._ground, self._stream = ground, stream
-        self._links = frozenset(link for one in used for link in one.links)
-        self._trusted = frozenset(node for one in used for node in one.trusted_nodes)
-
-    def reason(self, found: Candidate) -> str:
-        """Of one backup."""
-        ground, stream = self._ground, self._stream
-        shared = [f"link {link}" for link in sorted(self._links.intersection(found.links))]
-        shared += [f"node {node}" for node in sorted(self._trusted.intersection(found.trusted_nodes))]
-        groups = risk_groups_of(ground, self._links) & risk_groups_of(ground, found.links)
-        shared += [f"risk group {group}" for group in sorted(groups)]
-        text = (
-            f"shares {', '.join(shared)} with the primary: nothing better was found"
-            if shared
-            else "shares no link, node or risk group with the primary"
-        )
-        if len(found.routes) < stream.k:
-            text += f"; {len(found.routes)} instead of {stream.k} paths, which min_k={stream.min_k} allows"
-        return text + _shared_within(ground, found)
-
-
-def chosen(
-    sets: Sequence[tuple[Candidate, float]],
-    stream: Stream,
-    capacity: Mapping[LinkName, float],
-    left: Mapping[LinkName, float],
-    *,
-    kept: bool,
-) -> str:
-    """What a stream was given, and what limits it."""
-    total = sum(rate for _, rate in sets)
-    parts = [
-        ("keeps " if kept else "uses ")
-        + " and ".join(f"{nodes(one.routes)} at {bps(rate)}" for one, rate in sets)
-    ]
-    if total >= stream.max_rate_bps * (1 - 1e-3):
-        parts.append(f"which is all of max_rate_bps {stream.max_rate_bps:.0f}")
-    else:
-        parts += [f"limited by {_limiting(one, capacity, left)}" for one, _ in sets]
-    return "; ".join(parts)
-
-
-def _limiting(one: Candidate, capacity: Mapping[LinkName, float], left: Mapping[LinkName, float]) -> str:
-    """The full links of a set, or its fullest; capacities in bit/s of delivered key."""
-    shares = {link: left[link] / capacity[link] for link in one.links if capacity.get(link, 0.0) > 0}
-    full = [link for link, ratio in shares.items() if ratio < FULL_RATIO]
-    named = full or sorted(shares, key=lambda link: (shares[link], link))[:1]
-    if not named:
-        return "links that take nothing new"
-    figures = (f"{link} ({bps(capacity[link])} of key, {bps(left[link])} left)" for link in named)
-    return f"link {listing(figures)}"
+def backup(ground: Terrain, stream: Stream, found: Candidate, shared: Sequence[str]) -> str:
+    """Why a backup is what it is: what it shares with the sets in use, by kind and name."""
+    text = (
+        f"shares {', '.join(shared)} with the primary: nothing better was found"
+        if shared
+        else "shares no link, node or risk group with the primary"
+    )
+    if len(found.routes) < stream.k:
+        text += f"; {len(found.routes)} instead of {stream.k} paths, which min_k={stream.min_k} allows"
+    return text + _shared_within(ground, found)
 
 
 def runner_up(

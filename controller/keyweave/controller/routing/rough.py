@@ -8,7 +8,7 @@ from keyweave.controller.routing.allocate import MAX_SETS, Rates, without_crumbs
 from keyweave.controller.routing.balance import Balance, Stage
 from keyweave.controller.routing.filling import Filling
 from keyweave.controller.routing.pricing import Pricing
-from keyweave.controller.routing.program import SPLIT_SHARE, Demand, width
+from keyweave.controller.routing.program import SPLIT_SHARE, Demand
 
 # Sets are looked for while splits are still coarse, by prices that fall with these powers of rates, in turn.
 _COARSE = Stage(4.0, 1.0, 40, lean=0.2)
@@ -44,8 +44,9 @@ def share_roughly(
     demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None = None
 ) -> Rates:
     """As `allocate.share`, by rehearsing and filling instead of linear programs."""
-    for demand in demands:
-        demand.candidates = [one for one in demand.candidates if width(one, residual) > 0]
+    spent = {link for link, left in residual.items() if left <= 0}
+    for demand in demands if spent else ():
+        demand.candidates = [one for one in demand.candidates if spent.isdisjoint(one.links)]
     residual = {link: left for link, left in residual.items() if left > 0}
     placeable = [demand for demand in demands if demand.candidates]
     if not placeable:
