@@ -144,8 +144,21 @@ async def test_a_raised_epoch_is_written_under_and_counted_on_from(store: Store,
     assert await store.raise_epoch(500) == 500
     await store.put(node())
     assert await successor.claim_epoch("second") == 501
-    with pytest.raises(InvalidInputError, match="5 is not above the present epoch, 501"):
+    with pytest.raises(InvalidInputError, match="5 is below the present epoch, 501"):
         await successor.raise_epoch(5)
+
+
+async def test_a_database_that_is_behind_stays_so_over_restarts_until_its_epoch_is_raised_above(
+    store: Store, successor: Store
+) -> None:
+    assert await store.behind() == 0
+    await store.fall_behind(900)
+    assert await successor.claim_epoch("second") == 2
+    assert await successor.behind() == 900
+    with pytest.raises(InvalidInputError, match="900 is not above 900, which agents have seen"):
+        await successor.raise_epoch(900)
+    assert await successor.raise_epoch(901) == 901
+    assert await successor.behind() == 0
 
 
 async def test_what_was_acknowledged_is_there_after_reopening(store: Store, tmp_path: Path) -> None:

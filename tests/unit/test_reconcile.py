@@ -4,6 +4,7 @@ import pytest
 from google.rpc import code_pb2, status_pb2
 
 from keyweave.common.names import LinkName
+from keyweave.controller import routing
 from keyweave.controller.events import Severity
 from keyweave.controller.instructions import (
     Confirm,
@@ -11,6 +12,8 @@ from keyweave.controller.instructions import (
     Instruction,
     PersistRollout,
 )
+from keyweave.controller.reconcile.core import Core, CoreSettings
+from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import (
     Batch,
     NodeDeleted,
@@ -23,7 +26,7 @@ from keyweave.controller.stimuli import (
 )
 from keyweave.controller.topology import Condition
 from keyweave.v1 import agent_pb2, types_pb2
-from tests.unit.core_run import RATES, A, B, P, Q, Run, S, events, observed, pushes, reported
+from tests.unit.core_run import NETWORK, RATES, START, A, B, P, Q, Run, S, events, observed, pushes, reported
 from tests.unit.networks import stream
 
 
@@ -196,6 +199,18 @@ def test_an_agent_that_has_seen_a_higher_epoch_makes_the_controller_read_only() 
     assert pushes(out) == []
     assert not [i for i in out if isinstance(i, PersistRollout | Confirm)]
     assert run.core.plan.version == 0
+
+
+def test_a_controller_whose_store_was_found_behind_is_read_only_from_the_start() -> None:
+    core = Core(settings=CoreSettings(), planner=routing, epoch=7, stored=Rollout(), behind=5)
+    links = {name: view.link for name, view in NETWORK.links.items()}
+    out = core.start(NETWORK.nodes, links, NETWORK.streams, START)
+    assert core.read_only
+    assert FallSilent(5) in out
+    (told,) = events(out, "epoch_behind")
+    assert told.message.startswith("an agent had seen epoch 5 of another run")
+    for node in sorted(NETWORK.nodes):
+        assert not pushes(core.handle(PolicyConnected(node, agent_pb2.PolicyVersion(), 0), START))
 
 
 def test_an_agent_that_knows_this_runs_epoch_before_it_has_heard_of_it_makes_it_read_only() -> None:

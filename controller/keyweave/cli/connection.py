@@ -3,11 +3,12 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import grpc
 import typer
 
 from keyweave.cli.state_dir import StateDir, default_root
@@ -20,6 +21,8 @@ CONTROLLER = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
 EMULATOR = Identity(Plane.CONTROL, Role.EMULATOR, "emulator")
 # Of one call; the controller answers within milliseconds.
 CALL_TIMEOUT_SECONDS = 10.0
+# How long a controller that starts, or a busy machine, may take to let us in.
+CONNECT_SECONDS = 3.0
 
 StateDirOption = Annotated[
     Path | None,
@@ -69,15 +72,23 @@ class Network:
     async def admin(self) -> AsyncIterator["admin_pb2_grpc.AdminServiceAsyncStub"]:
         """The controller's admin API."""
         address = self.address or self.state.read_endpoints().admin
-        async with secure_channel(address, self._files(), CONTROLLER) as channel:
+        async with self._channel(address, CONTROLLER) as channel:
             yield admin_pb2_grpc.AdminServiceStub(channel)
 
     @asynccontextmanager
     async def emulator(self) -> AsyncIterator["emulator_pb2_grpc.EmulatorServiceAsyncStub"]:
         """The emulator, for faults."""
         address = self.address or self.state.read_endpoints().emulator
-        async with secure_channel(address, self._files(), EMULATOR) as channel:
+        async with self._channel(address, EMULATOR) as channel:
             yield emulator_pb2_grpc.EmulatorServiceStub(channel)
+
+    @asynccontextmanager
+    async def _channel(self, address: str, server: Identity) -> AsyncIterator[grpc.aio.Channel]:
+        async with secure_channel(address, self._files(), server) as channel:
+            # Where nobody lets us in, the call that follows says why.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
+            yield channel
 
     def _files(self) -> TlsFiles:
         tls = self.tls or self.state.operator_tls()

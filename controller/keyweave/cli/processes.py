@@ -55,8 +55,9 @@ def raise_epoch(
     async def claim() -> int:
         store = await Store.open(settled.store_url)
         try:
+            # Fences whoever runs on this database.
             claimed = await store.claim_epoch("raise-epoch")
-            return claimed if claimed >= to else await store.raise_epoch(to)
+            return await store.raise_epoch(max(claimed, to))
         finally:
             await store.close()
 

@@ -114,7 +114,9 @@ class _MeasuredPlanner:
 class Controller:
     """The core with everything around it; what the admin API sees of the controller."""
 
-    def __init__(self, config: ControllerConfig, store: Store, stored: Rollout, last_event_id: int) -> None:
+    def __init__(
+        self, config: ControllerConfig, store: Store, stored: Rollout, last_event_id: int, behind: int = 0
+    ) -> None:
         self.metrics = ControllerMetrics()
         self.events = EventHub(last_event_id)
         self._now: Callable[[], float] = _Clock()
@@ -130,6 +132,7 @@ class Controller:
             planner=planner,
             epoch=store.epoch,
             stored=stored,
+            behind=behind,
         )
         self._overview = Overview(self._core)
         self._queue: asyncio.Queue[_Item | None] = asyncio.Queue(config.queue_limit)
@@ -258,6 +261,7 @@ class Controller:
                 case FallSilent(seen_epoch):
                     log.get().error("controller_read_only", epoch=self.epoch, seen_epoch=seen_epoch)
                     self.pusher.fall_silent()
+                    await self._stored("standing", partial(self._store.fall_behind, seen_epoch))
                 case WakeAt(when):
                     self._set_alarm(when)
                 case Emit():
@@ -333,7 +337,7 @@ async def serve(config: ControllerConfig, stop: asyncio.Event) -> None:
         log.get().info(
             "controller_starting", epoch=epoch, plan_version=stored.version, streams=len(intent.streams)
         )
-        controller = Controller(config, store, stored, await store.last_event_id())
+        controller = Controller(config, store, stored, await store.last_event_id(), await store.behind())
         await controller.start(intent, await store.load_orders())
         await _serve(config, controller, AdminService(store, intent, controller), stop)
     except ExceptionGroup as failures:

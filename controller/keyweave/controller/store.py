@@ -83,6 +83,8 @@ _lease = sa.Table(
     sa.Column("epoch", sa.BigInteger),
     sa.Column("holder", sa.String(255)),
     sa.Column("taken_at", sa.Float),
+    # An epoch that agents had from a run which this database knows nothing of; 0 if there is none.
+    sa.Column("behind", sa.BigInteger),
 )
 _ONLY_ROW = 1
 _rollout_json: TypeAdapter[StreamRollout] = TypeAdapter(StreamRollout)
@@ -137,13 +139,26 @@ class Store:
         return await self._take_lease(holder, _lease.c.epoch + 1)
 
     async def raise_epoch(self, to: int) -> int:
-        """Lift our epoch to `to`, above what agents have seen from a database that is lost."""
+        """Lead from epoch `to` on, above what agents have seen from a database that is lost."""
         async with self._fenced() as connection:
-            if to <= self.epoch:
-                raise InvalidInputError.of("to", f"{to} is not above the present epoch, {self.epoch}")
-            await connection.execute(sa.update(_lease).values(epoch=to, taken_at=time.time()))
+            behind = int(await connection.scalar(sa.select(_lease.c.behind)) or 0)
+            if to < self.epoch:
+                raise InvalidInputError.of("to", f"{to} is below the present epoch, {self.epoch}")
+            if to <= behind:
+                raise InvalidInputError.of("to", f"{to} is not above {behind}, which agents have seen")
+            await connection.execute(sa.update(_lease).values(epoch=to, taken_at=time.time(), behind=0))
         self._epoch = to
         return to
+
+    async def fall_behind(self, seen: int) -> None:
+        """Remember that agents know an epoch of another run: no run on this database leads any more."""
+        async with self._fenced() as connection:
+            await connection.execute(sa.update(_lease).values(behind=seen))
+
+    async def behind(self) -> int:
+        """The epoch that agents had from a run which this database knows nothing of; 0 if there is none."""
+        async with self._engine.connect() as connection:
+            return int(await connection.scalar(sa.select(_lease.c.behind)) or 0)
 
     async def _take_lease(self, holder: str, epoch: sa.ColumnElement[int]) -> int:
         async with self._writing, self._engine.begin() as connection:

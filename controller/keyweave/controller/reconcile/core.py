@@ -63,10 +63,14 @@ LEAST_WAIT_SECONDS = 0.01
 class Core:
     """The controller's state, and what follows from each thing that happens."""
 
-    def __init__(self, *, settings: CoreSettings, planner: Planner, epoch: int, stored: Rollout) -> None:
+    def __init__(
+        self, *, settings: CoreSettings, planner: Planner, epoch: int, stored: Rollout, behind: int = 0
+    ) -> None:
         self._settings = settings
         self.epoch = epoch
-        self.read_only = False
+        # As an earlier run found: agents know an epoch that is not of this store.
+        self.read_only = behind > 0
+        self._behind = behind
         self.warming_up = True
         self.nodes: dict[NodeName, Node] = {}
         self.streams: dict[StreamName, Stream] = {}
@@ -114,6 +118,9 @@ class Core:
         self._warm_at = now + self._settings.warmup_seconds
         self._planning.intent_changed(now)
         self._prune(tuple(self.distribution.streams))
+        if self._behind:
+            self._out.append(FallSilent(self._behind))
+            self._tell_behind(f"an agent had seen epoch {self._behind}", self._behind, now)
         return self._conclude(now)
 
     def handle(self, stimulus: Stimulus, now: float) -> list[Instruction]:
@@ -311,9 +318,12 @@ class Core:
         if not self.read_only:
             self.read_only = True
             self._out.append(FallSilent(seen))
+        self._tell_behind(f"agent '{node}' has seen epoch {seen}", seen, now, node)
+
+    def _tell_behind(self, who: str, seen: int, now: float, node: str = "") -> None:
         message = (
-            f"agent '{node}' has seen epoch {seen} of another run, this one claimed {self.epoch}: its store"
-            " is older than the network. It changes nothing until `keyweave controller raise-epoch`"
+            f"{who} of another run, this one claimed {self.epoch}: its store is older than the network."
+            " It changes nothing until `keyweave controller raise-epoch`"
         )
         fields = {"seen_epoch": str(seen), "epoch": str(self.epoch)}
         self._emit("epoch_behind", Severity.MAJOR, message, now, node=node, fields=fields)
