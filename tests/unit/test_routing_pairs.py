@@ -31,7 +31,7 @@ def test_a_pair_found_in_a_batch_is_disjoint_and_costs_as_little_as_can_be(
         replace(one, barred=barred - {one.source, one.target}) if i % 3 == 0 else one
         for i, one in enumerate(scopes)
     ]
-    for one, pair in zip(scopes, Trees(ground).cheapest_pairs(scopes, weight), strict=True):
+    for one, pair in zip(scopes, Trees(ground).under(weight).pairs(scopes), strict=True):
         known = min_cost_disjoint(ground, one, 2, weight)
         assert (pair is not None) == (len(known) == 2)
         if pair is None:

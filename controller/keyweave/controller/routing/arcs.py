@@ -4,6 +4,7 @@ Arcs with the same two ends (parallel links) lie side by side and make one entry
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class Arcs:
         self.keys, first = np.unique(keys[order], return_index=True)
         self.first: Indices = np.asarray(first, dtype=np.int64)
         self.after = np.append(self.first[1:], len(hops)).astype(np.int64)
+        self._entry_of = {key: entry for entry, key in enumerate(self.keys.tolist())}
         self.rows, self.columns = self.keys // max(1, self.size), self.keys % max(1, self.size)
         self.starts = np.searchsorted(self.rows, np.arange(self.size + 1))
         self.has_parallels = len(self.first) < len(hops)
@@ -78,6 +80,11 @@ class Arcs:
     def entries(self, rows: Indices, columns: Indices) -> Indices:
         """Where the arcs between given ends are; there have to be some."""
         return np.asarray(np.searchsorted(self.keys, rows * self.size + columns), dtype=np.int64)
+
+    def entries_along(self, way: Sequence[int]) -> list[int]:
+        """Where the arcs of one way are, which is given by its nodes."""
+        size, numbers = self.size, self._entry_of
+        return [numbers[a * size + b] for a, b in pairwise(way)]
 
     def best(self, costs: Floats) -> Indices:
         """The cheapest arc of every entry; of equal ones the first, which is the widest."""

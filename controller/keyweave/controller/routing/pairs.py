@@ -1,4 +1,4 @@
-"""Routes, and node-disjoint pairs of routes, for many streams at costs of their own, by few compiled calls.
+"""Node-disjoint pairs of routes, and routes at costs of their own, for many streams by few compiled calls.
 
 The searches of a batch lie side by side in one graph, as blocks without an arc between them. A pair of least
 total cost is two shortest paths, the second in what the first leaves (Suurballe 1974; Bhandari 1999): nodes
@@ -6,18 +6,18 @@ of the first are split in two, its arcs are reversed, and distances from the fir
 being negative.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from keyweave.controller.routing.arcs import Arcs, Floats, Indices
+from keyweave.controller.routing.arcs import Arcs, Floats
 from keyweave.controller.routing.network import Route, Scope
 
 # So many searches share a graph: enough for the cost of a call, few enough for the processor's cache.
-_BATCH = 8
+BATCH = 8
 
 # Where to go, and what every arc costs.
 Search = tuple[Scope, Floats]
@@ -27,88 +27,74 @@ def cheapest_routes(arcs: Arcs, searches: Iterable[Search]) -> list[tuple[Route,
     """The cheapest route of each search; hop limits are not looked at."""
     found: list[tuple[Route, ...] | None] = []
     for batch in _batches(arcs, searches):
-        found += [None if way is None else (batch.route(i, way),) for i, way in enumerate(batch.first_ways())]
+        ways = (batch.first_way(i) for i in range(batch.count))
+        found += [None if way is None else (batch.route(i, way),) for i, way in enumerate(ways)]
     return found
 
 
 def cheapest_pairs(arcs: Arcs, searches: Iterable[Search]) -> list[tuple[Route, ...] | None]:
     """The two node-disjoint routes of least cost together; hop limits are not looked at."""
-    found: list[tuple[Route, ...] | None] = []
-    for batch in _batches(arcs, searches):
-        found += batch.pairs()
-    return found
+    return [pair for batch in _batches(arcs, searches) for pair in batch.pairs()]
 
 
-def _batches(arcs: Arcs, searches: Iterable[Search]) -> Iterator["_Batch"]:
+def _batches(arcs: Arcs, searches: Iterable[Search]) -> Iterator["Batch"]:
     waiting = iter(searches)
-    while members := list(islice(waiting, _BATCH)):
-        yield _Batch(arcs, members)
+    while members := list(islice(waiting, BATCH)):
+        costs = np.array([arcs.around(costs, scope.barred) for scope, costs in members])
+        ends = [(arcs.nodes.get(s.source, -1), arcs.nodes.get(s.target, -1)) for s, _ in members]
+        entry_costs = arcs.entry_costs(costs)
+        yield Batch(arcs, costs, entry_costs, ends, *_first_trees(arcs, entry_costs, ends))
 
 
-class _Batch:
-    def __init__(self, arcs: Arcs, searches: Sequence[Search]) -> None:
-        self._arcs = arcs
-        first, plain = searches[0]
-        # One network for all: one search a source, without copies of it.
-        self._is_shared = all(s.barred == first.barred and costs is plain for s, costs in searches)
-        if self._is_shared:
-            costs = arcs.around(plain, first.barred)
-            self._costs = np.broadcast_to(costs, (len(searches), len(costs)))
-            entries = arcs.entry_costs(costs)
-            self._entry_costs = np.broadcast_to(entries, (len(searches), len(entries)))
-        else:
-            self._costs = np.array([arcs.around(costs, scope.barred) for scope, costs in searches])
-            self._entry_costs = arcs.entry_costs(self._costs)
-        nodes = arcs.nodes
-        self._sources = [nodes.get(scope.source, -1) for scope, _ in searches]
-        self._targets = [nodes.get(scope.target, -1) for scope, _ in searches]
-        self._count = len(searches)
-        self._distance = np.zeros((0, 0))
+def _first_trees(
+    arcs: Arcs, entry_costs: Floats, ends: Sequence[tuple[int, int]]
+) -> tuple[Floats, list[list[int]]]:
+    """Distances from each search's source, and who comes before each node."""
+    size, count = arcs.size, len(ends)
+    roots = [i * size + source for i, (source, _) in enumerate(ends) if source >= 0]
+    if not roots or not len(arcs.keys):
+        return np.full((count, size), np.inf), [[]] * count
+    blocks = np.arange(count)[:, None]
+    columns = (arcs.columns[None, :] + blocks * size).ravel()
+    starts = (arcs.starts[None, :-1] + blocks * len(arcs.keys)).ravel()
+    matrix = csr_matrix(
+        (entry_costs.ravel(), columns, np.append(starts, len(columns))), shape=(count * size, count * size)
+    )
+    distance, before, _ = dijkstra(matrix, indices=roots, return_predecessors=True, min_only=True)
+    return distance.reshape(count, size), (before.reshape(count, size) - blocks * size).tolist()
 
-    def first_ways(self) -> list[list[int] | None]:
-        """Nodes of each search's cheapest route."""
-        size, count = self._arcs.size, self._count
-        if not len(self._arcs.keys):
-            return [None] * count
-        roots = [i * size + s for i, s in enumerate(self._sources) if s >= 0 and self._targets[i] >= 0]
-        if not roots:
-            return [None] * count
-        parents = self._tree(roots) if not self._is_shared or len(roots) < count else self._trees()
-        ways: list[list[int] | None] = []
-        for i, (source, target) in enumerate(zip(self._sources, self._targets, strict=True)):
-            known = source >= 0 and target >= 0 and np.isfinite(self._distance[i, target])
-            ways.append(_trail(parents, i * size, source, target) if known else None)
-        return ways
 
-    def _trees(self) -> list[int]:
-        """A tree for each source in the network that all share; who comes before each node of each block."""
-        arcs, size = self._arcs, self._arcs.size
-        matrix = csr_matrix((self._entry_costs[0], arcs.columns, arcs.starts), shape=(size, size))
-        self._distance, before = dijkstra(matrix, indices=self._sources, return_predecessors=True)
-        parents: list[int] = (before + (np.arange(self._count) * size)[:, None]).ravel().tolist()
-        return parents
+class Batch:
+    """Searches of which the first trees are known; costs, distances and predecessors have a row for each."""
 
-    def _tree(self, roots: Sequence[int]) -> list[int]:
-        """The same where every block has costs of its own."""
-        arcs, size, count = self._arcs, self._arcs.size, self._count
-        blocks = np.arange(count)[:, None]
-        columns = (arcs.columns[None, :] + blocks * size).ravel()
-        starts = (arcs.starts[None, :-1] + blocks * len(arcs.keys)).ravel()
-        matrix = csr_matrix(
-            (self._entry_costs.ravel(), columns, np.append(starts, len(columns))),
-            shape=(count * size, count * size),
-        )
-        distance, before, _ = dijkstra(matrix, indices=roots, return_predecessors=True, min_only=True)
-        self._distance = distance.reshape(count, size)
-        parents: list[int] = before.tolist()
-        return parents
+    def __init__(
+        self,
+        arcs: Arcs,
+        costs: Floats,
+        entry_costs: Floats,
+        ends: Sequence[tuple[int, int]],
+        distance: Floats,
+        before: Sequence[Sequence[int]],
+    ) -> None:
+        self._arcs, self._costs, self._entry_costs = arcs, costs, entry_costs
+        self._ends, self._distance, self._before = ends, distance, before
+        self.count = len(ends)
+
+    def first_way(self, index: int) -> list[int] | None:
+        """Nodes of a search's cheapest route."""
+        source, target = self._ends[index]
+        if source < 0 or target < 0 or not np.isfinite(self._distance[index, target]):
+            return None
+        return _trail(self._before[index], source, target)
 
     def route(self, index: int, way: Sequence[int], rank: int = 0) -> Route:
         """The hops between nodes; of parallel links the cheapest, or the one of that rank."""
         arcs, costs = self._arcs, self._costs[index]
-        ends = np.array(way, dtype=np.int64)
+        entries = arcs.entries_along(way)
+        if not arcs.has_parallels:
+            return arcs.route(entries)
         chosen: list[int] = []
-        for entry in arcs.entries(ends[:-1], ends[1:]).tolist():
+        for entry in entries:
             first, after = int(arcs.first[entry]), int(arcs.after[entry])
             order = [0] if after - first == 1 else np.argsort(costs[first:after], kind="stable").tolist()
             chosen.append(first + order[rank])
@@ -116,81 +102,73 @@ class _Batch:
 
     def pairs(self) -> list[tuple[Route, ...] | None]:
         """Two node-disjoint routes each."""
-        firsts = self.first_ways()
-        found: list[tuple[Route, ...] | None] = [None] * self._count
-        open_blocks = [i for i, way in enumerate(firsts) if way is not None]
-        if not open_blocks:
+        found: list[tuple[Route, ...] | None] = [None] * self.count
+        ways = {i: way for i in range(self.count) if (way := self.first_way(i)) is not None}
+        if not ways:
             return found
-        ways = [firsts[i] or [] for i in open_blocks]
-        size = self._arcs.size
-        stride = size + max(len(way) for way in ways)
-        out_of, data, rows, columns = self._left_by(open_blocks, ways, stride)
-        matrix = coo_matrix((data, (rows, columns)), shape=(len(ways) * stride, len(ways) * stride)).tocsr()
-        roots = [n * stride + self._sources[i] for n, i in enumerate(open_blocks)]
+        matrix, stride = self._left_by(ways)
+        roots = [n * stride + way[0] for n, way in enumerate(ways.values())]
         distance, before, _ = dijkstra(matrix, indices=roots, return_predecessors=True, min_only=True)
-        parents = before.tolist()
-        for n, (i, way) in enumerate(zip(open_blocks, ways, strict=True)):
-            source, target = self._sources[i], self._targets[i]
-            if np.isfinite(distance[n * stride + target]):
-                second = _trail(parents, n * stride, source, target)
-                found[i] = self._untangled(i, way, second, out_of[n])
+        offsets = np.arange(len(ways))[:, None] * stride
+        parents = (before.reshape(len(ways), stride) - offsets).tolist()
+        for n, (i, way) in enumerate(ways.items()):
+            if np.isfinite(distance[n * stride + way[-1]]):
+                found[i] = self._untangled(i, way, _trail(parents[n], way[0], way[-1]))
         return found
 
-    def _left_by(
-        self, blocks: Sequence[int], ways: Sequence[Sequence[int]], stride: int
-    ) -> tuple[list[dict[int, int]], Floats, Indices, Indices]:
+    def _left_by(self, ways: Mapping[int, Sequence[int]]) -> tuple[csr_matrix, int]:
         """What the first routes leave: arcs at reduced costs, with the routes' inner nodes split in two.
 
-        A split node keeps its number where it is entered; where it is left, it has one of its own.
+        A split node keeps its number where it is left; where it is entered, it has one beyond all nodes,
+        with a single arc, back along the route. Also how far blocks are apart.
         """
-        arcs = self._arcs
+        arcs, size, count = self._arcs, self._arcs.size, len(ways)
+        stride = size + max(len(way) for way in ways.values()) - 2
+        blocks = list(ways)
         distance = self._distance[blocks]
         with np.errstate(invalid="ignore"):
             reduced = self._entry_costs[blocks] + distance[:, arcs.rows] - distance[:, arcs.columns]
         reduced = np.where(np.isfinite(reduced), np.maximum(0.0, reduced), np.inf)
-        leaves = np.tile(np.arange(arcs.size), (len(ways), 1))
-        numbers: list[dict[int, int]] = []
-        undo: list[tuple[int, int]] = []
-        for n, way in enumerate(ways):
-            ends = np.array(way, dtype=np.int64)
-            inner = way[1:-1]
-            leaves[n, inner] = arcs.size + np.arange(len(inner))
-            numbers.append({arcs.size + j: node for j, node in enumerate(inner)})
-            reduced[n, arcs.entries(ends[:-1], ends[1:])] = np.inf
-            if not inner:
-                reduced[n, arcs.entries(ends[:1], ends[1:])] = self._beside(blocks[n], way)
-            base = n * stride
-            undo += [(base + arcs.size + j, base + node) for j, node in enumerate(inner)]
-            undo += [(base + node, base + arcs.size + j) for j, node in enumerate(inner[1:])]
-        bases = (np.arange(len(ways)) * stride)[:, None]
-        used = np.isfinite(reduced)
-        extra = np.array(undo, dtype=np.int64).reshape(-1, 2)
-        rows = np.concatenate(((leaves[:, arcs.rows] + bases)[used], extra[:, 0]))
-        columns = np.concatenate(((arcs.columns[None, :] + bases)[used], extra[:, 1]))
-        return numbers, np.concatenate((reduced[used], np.zeros(len(extra)))), rows, columns
+        entered = np.tile(np.arange(stride), (count, 1))
+        back_to = entered[:, size:].copy()
+        for n, way in enumerate(ways.values()):
+            inner = len(way) - 2
+            entered[n, way[1:-1]] = np.arange(size, size + inner)
+            back_to[n, 1:inner] = way[1:inner]
+        columns = entered[:, arcs.columns]
+        for n, (i, way) in enumerate(ways.items()):
+            # What was the way on from an inner node leads to where that is entered: its flow can be undone.
+            first, *onward = arcs.entries_along(way)
+            reduced[n, first] = np.inf if onward else self._beside(i, first)
+            reduced[n, onward] = 0.0
+            columns[n, onward] = np.arange(size, size + len(onward))
+        costs = np.concatenate((reduced, np.where(back_to < size, 0.0, np.inf)), axis=1)
+        offsets = np.arange(count)[:, None]
+        leads_to = np.concatenate((columns, back_to), axis=1) + offsets * stride
+        starts = np.concatenate((arcs.starts[:-1], len(arcs.keys) + np.arange(stride - size)))
+        begins = np.append((starts + offsets * costs.shape[1]).ravel(), costs.size)
+        shape = (count * stride, count * stride)
+        return csr_matrix((costs.ravel(), leads_to.ravel(), begins), shape=shape), stride
 
-    def _beside(self, block: int, way: Sequence[int]) -> float:
+    def _beside(self, index: int, entry: int) -> float:
         """What the next link beside a route of one hop costs more."""
-        entry = int(self._arcs.entries(np.array(way[:1]), np.array(way[1:]))[0])
-        costs = np.sort(self._costs[block, self._arcs.first[entry] : self._arcs.after[entry]])
+        costs = np.sort(self._costs[index, self._arcs.first[entry] : self._arcs.after[entry]])
         return float(costs[1] - costs[0]) if len(costs) > 1 else np.inf
 
-    def _untangled(
-        self, index: int, first: Sequence[int], second: Sequence[int], real: dict[int, int]
-    ) -> tuple[Route, ...]:
+    def _untangled(self, index: int, first: Sequence[int], second: Sequence[int]) -> tuple[Route, ...]:
         """Both ways, less what the second takes back of the first."""
-        source, target = first[0], first[-1]
+        source, target, size = first[0], first[-1], self._arcs.size
         onward = dict(pairwise(first[1:]))
         begun = [first[1]]
         for here, there in pairwise(second):
-            start, end = real.get(here, here), real.get(there, there)
-            if there in real:
-                # Back along the first way, from `start` to `end`.
+            end = there if there < size else first[1 + there - size]
+            if here >= size:
+                # Back along the first way, to `end`.
                 del onward[end]
-            elif start == source:
+            elif here == source:
                 begun.append(end)
-            elif start != end:
-                onward[start] = end
+            elif here != end:
+                onward[here] = end
         ways = []
         for node in begun:
             way = [source, node]
@@ -201,10 +179,10 @@ class _Batch:
         return self.route(index, ways[0]), self.route(index, ways[1], rank=1 if twins else 0)
 
 
-def _trail(parents: Sequence[int], base: int, source: int, target: int) -> list[int]:
-    """Nodes from source to target, without the block's offset."""
+def _trail(before: Sequence[int], source: int, target: int) -> list[int]:
+    """Nodes from source to target."""
     way = [target]
     while way[-1] != source:
-        way.append(parents[base + way[-1]] - base)
+        way.append(before[way[-1]])
     way.reverse()
     return way

@@ -42,7 +42,8 @@ class Pricing:
         wanted = [s for name, s in self._seekers.items() if worth is None or name in worth]
         limits = {name: value * (1 - _GAIN_RATIO) for name, value in (worth or {}).items()}
         found: dict[StreamName, Candidate] = {}
-        single = self._trees.cheapest({i: s.finder.scope for i, s in enumerate(wanted)}, weight)
+        forest = self._trees.under(weight)
+        single = forest.routes({i: s.finder.scope for i, s in enumerate(wanted)})
         hopeful: list[tuple[Seeker, Route]] = []
         for index, seeker in enumerate(wanted):
             # No set costs less than its size times the cheapest route without hop limits.
@@ -53,7 +54,7 @@ class Pricing:
             if limit is None or cost * seeker.finder.k < limit:
                 hopeful.append((seeker, route))
         paired = [seeker.finder.scope for seeker, _ in hopeful if seeker.finder.k == 2]
-        pairs = iter(self._trees.cheapest_pairs(paired, weight) if paired else ())
+        pairs = iter(forest.pairs(paired))
         for seeker, route in hopeful:
             pair = next(pairs) if seeker.finder.k == 2 else None
             one = self._set(seeker, route, pair, weight)
