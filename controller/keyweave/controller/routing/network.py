@@ -11,7 +11,7 @@ from itertools import chain, combinations
 from operator import attrgetter
 
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
-from keyweave.controller.topology import Hop, Link, LinkView, Path, PathSet, Plan, Snapshot, Stream
+from keyweave.controller.topology import Hop, LinkView, Path, PathSet, Plan, Snapshot, Stream
 
 # Bits of link key spent per delivered bit and hop: one bit of one-time pad, and 32 bytes of one-time
 # Poly1305 key (RFC 8439, section 2.5) for every relay message, which carries at least 32 keys of 32 bytes.
@@ -236,22 +236,18 @@ def surviving(
             return None
         for hop in path.hops:
             view = views.get(hop.link)
-            if view is None or not _joins(view.link, hop):
+            if view is None:
+                return None
+            link, start, end = view.link, hop.from_node, hop.to_node
+            if not (link.a == start and link.b == end) and not (link.a == end and link.b == start):
                 return None
             if hop.link in capacity:
                 continue
-            if view.link.maintenance or view.link.disabled or view.takes_paths or not view.keeps_paths:
+            if link.maintenance or link.disabled or view.takes_paths or not view.keeps_paths:
                 return None
             # Nothing is known of the link's rate now: what runs may run on, and not grow.
             bound = min(bound, path_set.rate_bps)
     return candidate(routes, bound, path_set.rate_bps) if bound > 0 else None
-
-
-def _joins(link: Link, hop: Hop) -> bool:
-    """Whether a link still has the ends that a hop has."""
-    a, b = link.a, link.b
-    start, end = hop.from_node, hop.to_node
-    return (a == start and b == end) or (a == end and b == start)
 
 
 def are_disjoint(routes: Iterable[Route]) -> bool:

@@ -6,6 +6,7 @@ that a lower class asks for can change what a higher one gets.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from math import inf
 
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing.allocate import share as share_exactly
@@ -109,23 +110,46 @@ def _requests(
     spent = {link for link, room in left.items() if room <= 0}
     searching = {name: finder_of(trees, ground, stream, stream.k) for name, stream in ordered.items()}
     while searching:
-        pricing = Pricing(trees, ground.length_cost, [Seeker(n, finder) for n, finder in searching.items()])
-        cheapest = pricing.cheapest(weight)
+        standing = {
+            name: _standing(snapshot, ground, finder, earlier.get(name)) for name, finder in searching.items()
+        }
+        options = {
+            name: {one.links: one for one in sets if spent.isdisjoint(one.links)}
+            for name, sets in standing.items()
+        }
+        # Of a class that is shared roughly, a stream that stands well gets other sets by rising prices only.
+        seekers = [
+            Seeker(name, finder)
+            for name, finder in searching.items()
+            if len(ordered) <= EXACT_STREAMS or not _is_well_placed(finder, options[name].values())
+        ]
+        cheapest = Pricing(trees, ground.length_cost, seekers).cheapest(weight) if seekers else {}
         smaller: dict[StreamName, Finder] = {}
         for name, finder in searching.items():
-            stream, sets = ordered[name], in_use(earlier[name]) if name in earlier else []
-            sizes = range(finder.k, finder.k + 1)
-            survivors = (surviving(snapshot, ground, finder.scope, one, sizes) for one in sets)
-            standing = tuple(one for one in survivors if one is not None)
-            options = {one.links: one for one in standing if spent.isdisjoint(one.links)}
+            stream = ordered[name]
             if name in cheapest:
-                options.setdefault(cheapest[name].links, cheapest[name])
-            if options or finder.k <= max(1, stream.min_k):
-                found[name] = Request(stream, finder, tuple(options.values()), standing)
+                options[name].setdefault(cheapest[name].links, cheapest[name])
+            if options[name] or finder.k <= max(1, stream.min_k):
+                found[name] = Request(stream, finder, tuple(options[name].values()), standing[name])
             else:
                 smaller[name] = Finder(ground, finder.scope, finder.k - 1, finder.hops_to)
         searching = smaller
     return [found[name] for name in ordered]
+
+
+def _standing(
+    snapshot: Snapshot, ground: Terrain, finder: Finder, before: StreamPlan | None
+) -> tuple[Candidate, ...]:
+    """The sets of the finder's size that a stream uses now and may go on with."""
+    sizes = range(finder.k, finder.k + 1)
+    sets = in_use(before) if before is not None else []
+    survivors = [surviving(snapshot, ground, finder.scope, one, sizes) for one in sets]
+    return tuple([one for one in survivors if one is not None])
+
+
+def _is_well_placed(finder: Finder, options: Iterable[Candidate]) -> bool:
+    """Whether a set carries whatever there is room for, and shares no risk group."""
+    return any(one.bound_bps == inf and not finder.shares_risk(one.routes) for one in options)
 
 
 def finder_of(trees: Trees, ground: Terrain, stream: Stream, size: int) -> Finder:
