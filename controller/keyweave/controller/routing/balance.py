@@ -136,21 +136,24 @@ class Balance:
 
     def _by_limit(self) -> tuple[csr_matrix, csr_matrix]:
         """The sets by what they cross, and the crossings that make a difference between a stream's sets."""
-        numbered = self._paths.copy()
-        numbered.data = np.arange(1.0, numbered.nnz + 1)
+        paths = self._paths
+        numbers = np.arange(paths.nnz, dtype=np.int32)
         # Sorts by counting: where two sets of a stream cross the same, they now stand side by side.
-        turned = numbered.tocsc()
+        turned = csr_matrix((numbers, paths.indices, paths.indptr), shape=paths.shape).tocsc()
+        place = turned.data
+        turned.data = np.ones(paths.nnz)
+        if len(self._owner) == len(self._demands):
+            return turned.T, csr_matrix(paths.shape)
         owners = self._owner[turned.indices]
-        limits = np.repeat(np.arange(turned.shape[1]), np.diff(turned.indptr))
         begins = np.ones(len(owners) + 1, dtype=bool)
-        begins[1:-1] = (owners[1:] != owners[:-1]) | (limits[1:] != limits[:-1])
+        begins[1:-1] = owners[1:] != owners[:-1]
+        begins[turned.indptr] = True
         bounds = np.flatnonzero(begins)
-        together = np.repeat(np.diff(bounds), np.diff(bounds))
-        apart = self._paths.copy()
-        apart.data = np.zeros(numbered.nnz)
-        apart.data[turned.data.astype(np.int64) - 1] = together < np.bincount(self._owner)[owners]
+        together = np.diff(bounds)
+        differs = together < np.bincount(self._owner)[owners[bounds[:-1]]]
+        apart = paths.copy()
+        apart.data[place] = np.repeat(differs, together)
         apart.eliminate_zeros()
-        turned.data = np.ones(len(owners))
         return turned.T, apart
 
     def _shares(self) -> Floats:

@@ -303,17 +303,17 @@ def single_cuts(terrain: Terrain, scope: Scope) -> tuple[int, tuple[str, ...]]:
 def _cuts_along(terrain: Terrain, scope: Scope, route: Route) -> tuple[str, ...]:
     place = {scope.source: 0, **{hop.to_node: i for i, hop in enumerate(route, start=1)}}
     on_route = {hop.link for hop in route}
-    seen: set[NodeName] = set()
+    # No node of the route is barred.
+    seen: set[NodeName] = set(scope.barred)
     cut: list[str] = []
     reach = left_behind = 0
     frontier = [scope.source]
     while left_behind < len(route):
         while frontier:
             for hop in terrain.hops[frontier.pop()]:
-                if hop.link in on_route or hop.to_node in scope.barred:
-                    continue
                 if hop.to_node in place:
-                    reach = max(reach, place[hop.to_node])
+                    if hop.link not in on_route:
+                        reach = max(reach, place[hop.to_node])
                 elif hop.to_node not in seen:
                     seen.add(hop.to_node)
                     frontier.append(hop.to_node)

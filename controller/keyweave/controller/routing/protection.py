@@ -135,8 +135,8 @@ def _choose(trees: Trees, streams: Sequence[Protected]) -> list[list[Candidate]]
 
 def _adds_to(sets: Sequence[Candidate], found: Candidate) -> bool:
     # A set that holds all of another's links (and so its trusted nodes) fails whenever that one does.
-    links = frozenset(found.links)
-    return not any(links.issuperset(one.links) for one in sets)
+    links, count = found.links, len(found.links)
+    return not any(len(one.links) <= count and set(one.links).issubset(links) for one in sets)
 
 
 class _InUse:
