@@ -281,6 +281,13 @@ def test_fewer_shares_than_k_are_used_only_down_to_min_k_and_said() -> None:
     assert planned.unmet.endswith("link bc is a bridge; goes on with 1, which min_k=1 allows")
 
 
+def test_a_stream_of_three_shares_goes_on_with_two_before_it_goes_on_with_one() -> None:
+    links = [*SQUARE, ("ad", "a", "d", 500.0)]
+    planned = plan_one(snapshot(links, [stream("s", "a", "d", k=3, min_k=1)]))
+    sizes = [len(one.paths) for one in planned.path_sets]
+    assert sizes == [3, 2, 2, 2, 1]
+
+
 def test_with_a_lower_min_k_single_paths_stand_behind_the_pair() -> None:
     planned = plan_one(snapshot(SQUARE, [stream("s", "a", "d", k=2, min_k=1)]))
     assert len(ways(planned)[0]) == 2

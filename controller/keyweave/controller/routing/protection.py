@@ -46,7 +46,7 @@ class Protected:
 def backups(snapshot: Snapshot, trees: Trees, streams: Sequence[Protected]) -> list[tuple[PathSet, ...]]:
     """Up to MAX_BACKUPS sets each, best first, of use after some failure that takes those before them away.
 
-    After them come the parts of the foremost set in use that the stream may go on with.
+    Beside them there are the parts of the foremost set in use that the stream may go on with.
     Those in force stay while there are as many and none has more in common with the primary than a new one.
     Of sets that are known the best are taken; it is searched for streams that have none of use.
     """
@@ -76,7 +76,7 @@ def _in_ranks(
             for old, new in zip(held, chosen, strict=True)
         ):
             chosen = held
-    chosen = [*chosen, *(part for part in parts if all(part.links != each.links for each in chosen))]
+    chosen = _with_parts(chosen, parts)
     return tuple(
         [
             PathSet(
@@ -99,6 +99,15 @@ def _parts(one: Protected) -> list[Candidate]:
     if len(routes) <= max(1, one.stream.min_k):
         return []
     return [candidate(routes[:i] + routes[i + 1 :]) for i in range(len(routes))]
+
+
+def _with_parts(chosen: Sequence[Candidate], parts: Sequence[Candidate]) -> list[Candidate]:
+    """Backups, then parts; last the backups within a part, which it can do nothing for once they fail."""
+    known = {each.links for each in chosen}
+    fresh = [part for part in parts if part.links not in known]
+    within = [any(set(each.links).issubset(part.links) for part in fresh) for each in chosen]
+    before = [each for each, last in zip(chosen, within, strict=True) if not last]
+    return [*before, *fresh, *(each for each, last in zip(chosen, within, strict=True) if last)]
 
 
 def _best_of(one: Protected, used: "_InUse") -> list[Candidate]:
