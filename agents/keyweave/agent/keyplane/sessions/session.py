@@ -29,6 +29,8 @@ OUTBOX_FRAMES = 1024
 # What one message carries at most: a transport message costs as much as several frames in it.
 MESSAGE_FRAMES = 64
 MESSAGE_BYTES = 256 * 1024
+# A message waits this many turns of the event loop at most, and only while each adds a frame to it.
+JOIN_TURNS = 8
 CONCURRENT_REQUESTS = 256
 # Calls of one peer that have not proved who they are yet; more are refused, or they could pile up unseen.
 UNGREETED_CALLS = 8
@@ -300,15 +302,30 @@ class Peer:
 
 async def _write_all(outbox: asyncio.Queue[pb.Frame], write: Write) -> None:
     while True:
-        frames = [await outbox.get()]
-        size = frames[0].ByteSize()
-        while not outbox.empty() and len(frames) < MESSAGE_FRAMES and size < MESSAGE_BYTES:
-            frames.append(outbox.get_nowait())
-            size += frames[-1].ByteSize()
+        frames = await _joined(outbox)
         try:
             await write(frames)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             raise _SessionEndedError from None
+
+
+async def _joined(outbox: asyncio.Queue[pb.Frame]) -> list[pb.Frame]:
+    """The frames of the next message: what waits, and what others who have their turn now add to it.
+
+    Batches that arrived in one message are answered, or sent on, by tasks of their own within a turn or two
+    of the event loop: waiting for those costs far less than a message for each.
+    """
+    frames = [await outbox.get()]
+    size = frames[0].ByteSize()
+    for _turn in range(JOIN_TURNS):
+        before = len(frames)
+        await asyncio.sleep(0)
+        while not outbox.empty() and len(frames) < MESSAGE_FRAMES and size < MESSAGE_BYTES:
+            frames.append(outbox.get_nowait())
+            size += frames[-1].ByteSize()
+        if len(frames) == before:
+            break
+    return frames
 
 
 async def _until_over(connection: _Connection) -> None:
