@@ -8,6 +8,7 @@ Two kinds of high-water marks, made durable *before* what they cover happens:
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from keyweave.common.one_writer import OneWriter
@@ -28,6 +29,7 @@ class Journal:
         self._lock = asyncio.Lock()
         self.highest_block = 0
         self._reserved: _Reserved = {}
+        self._ahead: asyncio.Task[None] | None = None
         if path.exists():
             self.highest_block = int(json.loads(path.read_text(encoding="utf-8"))["highest_block"])
 
@@ -46,14 +48,39 @@ class Journal:
     async def reserve(self, pool_id: bytes, offsets: dict[bool, int]) -> None:
         """Make durable, with room ahead, that sending may reach these lane offsets of this pool."""
         async with self._lock:
-            if self.covers(pool_id, offsets):
-                return
-            lanes = dict(self._reserved.get(pool_id.hex(), {True: 0, False: 0}))
-            for lane, end in offsets.items():
-                lanes[lane] = max(lanes[lane], end + RESERVE_BYTES)
-            # In force only once it is durable: `covers` does not wait for the lock.
-            await self._write(self.highest_block, {**self._reserved, pool_id.hex(): lanes})
-            self._reserved = {**self._reserved, pool_id.hex(): lanes}
+            if not self.covers(pool_id, offsets):
+                await self._extend(pool_id.hex(), offsets)
+
+    def reserve_ahead(self, pool_id: bytes, offsets: Mapping[bool, int]) -> None:
+        """Begin to reserve more where half is used up, before anybody has to wait for the disk.
+
+        Where that fails, `reserve` will say so to whoever needs it.
+        """
+        lanes = self._reserved.get(pool_id.hex())
+        running = self._ahead is not None and not self._ahead.done()
+        if (
+            lanes is None
+            or running
+            or all(lanes[lane] - end > RESERVE_BYTES // 2 for lane, end in offsets.items())
+        ):
+            return
+        self._ahead = asyncio.create_task(self._reserve_more(pool_id.hex(), offsets), name="journal-ahead")
+
+    async def _reserve_more(self, pool: str, offsets: Mapping[bool, int]) -> None:
+        async with self._lock:
+            if pool in self._reserved:
+                with suppress(OSError):
+                    await self._extend(pool, offsets)
+
+    async def _extend(self, pool: str, offsets: Mapping[bool, int]) -> None:
+        known = pool in self._reserved
+        lanes = dict(self._reserved.get(pool, {True: 0, False: 0}))
+        for lane, end in offsets.items():
+            lanes[lane] = max(lanes[lane], end + RESERVE_BYTES)
+        # In force only once it is durable: `covers` does not wait for the lock.
+        await self._write(self.highest_block, {**self._reserved, pool: lanes})
+        if pool in self._reserved or not known:  # else it was forgotten meanwhile
+            self._reserved = {**self._reserved, pool: lanes}
 
     def forget(self, pool_id: bytes) -> None:
         """The pool is destroyed: nobody will ever send with it again."""

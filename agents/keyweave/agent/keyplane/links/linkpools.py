@@ -93,6 +93,7 @@ class LinkPools:
             if self._journal.covers(pool.pool_id, offsets):
                 taken = pool.allocate(size)
                 assert taken is not None
+                self._journal.reserve_ahead(pool.pool_id, offsets)
                 self._note_use(pool, taken.first_lane, taken.offset, size, PadUse.SEND)
                 if pool.send_bytes() < GRANT_BYTES // 4:
                     self._ask_for_grant(pool, GRANT_BYTES)
