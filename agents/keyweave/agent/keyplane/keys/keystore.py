@@ -5,8 +5,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import chain, islice, product
+from itertools import chain, groupby, islice, product
 from math import inf
+from operator import attrgetter
 from typing import Protocol
 
 from keyweave.agent import memory
@@ -166,10 +167,11 @@ class KeyStore:
             self._quarantined_at[link, stream] = now
 
     def _refuse_quarantined(self, keys: Sequence[StoredKey]) -> None:
-        for key in keys:
-            for link, stream in product(key.provenance.links, (None, key.stream)):
+        for (name, provenance), alike in _alike(keys):
+            created = min(key.created for key in alike)
+            for link, stream in product(provenance.links, (None, name)):
                 bad_at = self._quarantined_at.get((link, stream))
-                if bad_at is not None and key.created < bad_at + BATCH_LIFETIME_SECONDS:
+                if bad_at is not None and created < bad_at + BATCH_LIFETIME_SECONDS:
                     raise _refused(
                         keys, pb.FAILURE_CODE_LINK_UNUSABLE, "the batch may have been overheard", link
                     )
@@ -177,11 +179,13 @@ class KeyStore:
     def add_master(self, keys: Sequence[StoredKey]) -> None:
         """Keys that the local SAE may draw from now on; KeyPlaneError if a link of theirs went bad."""
         self._refuse_quarantined(keys)
-        for key in keys:
-            memory.lock(key.key)
-            self._ready.setdefault(key.stream, OrderedDict())[key.key_id] = key
-            self._next_expiry = min(self._next_expiry, key.expires)
-            self._kinds.setdefault(key.stream, Counter())[key.provenance] += 1
+        for (stream, provenance), alike in _alike(keys):
+            ready = self._ready.setdefault(stream, OrderedDict())
+            for key in alike:
+                memory.lock(key.key)
+                ready[key.key_id] = key
+            self._kinds.setdefault(stream, Counter())[provenance] += len(alike)
+        self._note_expiry(keys)
 
     def add_slave(self, keys: Sequence[StoredKey]) -> None:
         """Keys that the local SAE may collect once it knows their IDs; KeyPlaneError likewise.
@@ -200,15 +204,19 @@ class KeyStore:
     def _keep_slave(self, keys: Sequence[StoredKey]) -> None:
         if any(key.stream in self._slave.get(key.key_id, ()) for key in keys):
             raise _refused(keys, pb.FAILURE_CODE_MALFORMED, "a key ID is in use already")
-        for stream, count in Counter(key.stream for key in keys).items():
+        counts = Counter([key.stream for key in keys])
+        for stream, count in counts.items():
             if self._slave_count[stream] + count > MAX_SLAVE_KEYS:
                 reason = f"{self._slave_count[stream]} keys wait for their slave to fetch them"
                 raise _refused(keys, pb.FAILURE_CODE_OVER_BUDGET, reason)
+        self._slave_count.update(counts)
         for key in keys:
             memory.lock(key.key)
             self._slave.setdefault(key.key_id, {})[key.stream] = key
-            self._next_expiry = min(self._next_expiry, key.expires)
-            self._slave_count[key.stream] += 1
+        self._note_expiry(keys)
+
+    def _note_expiry(self, keys: Iterable[StoredKey]) -> None:
+        self._next_expiry = min([self._next_expiry, *(key.expires for key in keys)])
 
     def count(self) -> tuple[int, int]:
         """Keys that could be drawn, and collected."""
@@ -406,6 +414,11 @@ class KeyStore:
             del self._slave[key_id]
         self._slave_count[stream] -= 1
         return key
+
+
+def _alike(keys: Iterable[StoredKey]) -> list[tuple[tuple[StreamName, Provenance], list[StoredKey]]]:
+    """Runs of keys of one stream that came to be in one way; a batch is one, and shares the objects."""
+    return [(kind, list(run)) for kind, run in groupby(keys, key=attrgetter("stream", "provenance"))]
 
 
 def _refused(

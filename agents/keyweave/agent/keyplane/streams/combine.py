@@ -15,6 +15,7 @@ from keyweave.agent import crypto
 from keyweave.common.names import PathId, SaeId, StreamName
 
 CHUNK_BITS = 256
+_INDEX_AND_CHUNK = struct.Struct(">II")
 _SALT = crypto.digest(b"keyweave combiner 1")
 _KEY_LABEL = b"keyweave delivered key 1"
 _NEAR_LABEL = b"keyweave confirmation near end 1"
@@ -75,16 +76,19 @@ def derive_keys(context: BatchContext, kem_secret: bytes, qkd_secret: bytes | by
     if not kem_secret and not qkd_secret:
         raise ValueError("a key needs at least one component")
     size = context.key_size_bits // 8
-    shared = context.encode()
+    chunks = [
+        (chunk, start, min(CHUNK_BITS // 8, size - start))
+        for chunk, start in enumerate(range(0, size, CHUNK_BITS // 8))
+    ]
+    # What all keys of the batch have in common is put together once.
+    shared, kem_field, qkd = context.encode(), bytes_field(kem_secret), bytes(qkd_secret)
     keys = []
     for index, key_id in enumerate(context.key_ids):
-        key = bytearray()
-        qkd = bytes(qkd_secret[index * size : (index + 1) * size])
-        for chunk, start in enumerate(range(0, size, CHUNK_BITS // 8)):
-            length = min(CHUNK_BITS // 8, size - start)
-            part = qkd[start : start + length]
-            fixed_info = _KEY_LABEL + key_id.bytes + struct.pack(">II", index, chunk) + shared
-            key += crypto.two_step_kdf(bytes_field(kem_secret), bytes_field(part), _SALT, fixed_info, length)
+        key, label = bytearray(), _KEY_LABEL + key_id.bytes
+        for chunk, start, length in chunks:
+            part = qkd[index * size + start : index * size + start + length]
+            fixed_info = label + _INDEX_AND_CHUNK.pack(index, chunk) + shared
+            key += crypto.two_step_kdf(kem_field, bytes_field(part), _SALT, fixed_info, length)
         keys.append(key)
     return keys
 
@@ -102,9 +106,9 @@ def far_tag(context: BatchContext, keys: Sequence[bytearray]) -> bytes:
 def _confirmation(label: bytes, context: BatchContext, keys: Sequence[bytearray]) -> bytes:
     # The confirmation key is derived, not a delivered key itself: a tag on the wire tells nothing of them.
     confirmation_key = crypto.hkdf_expand(
-        crypto.hkdf_extract(_SALT, b"".join(bytes(key) for key in keys)), label, crypto.HASH_BYTES
+        crypto.hkdf_extract(_SALT, b"".join(keys)), label, crypto.HASH_BYTES
     )
-    ids = b"".join(key_id.bytes for key_id in context.key_ids)
+    ids = b"".join([key_id.bytes for key_id in context.key_ids])
     return crypto.mac(confirmation_key, label + ids + context.encode())
 
 

@@ -73,7 +73,10 @@ class _Outcome:
 
 
 # Upper bounds of the histogram of batch times, in seconds.
-BATCH_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, inf)
+BATCH_SECONDS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045),
+    *(0.05, 0.06, 0.07, 0.08, 0.1, 0.2, 0.5, 1.0, inf),
+)
 
 
 @dataclass(slots=True)
