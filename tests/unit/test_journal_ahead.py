@@ -8,6 +8,7 @@ import pytest
 
 from keyweave.agent.keyplane.links.journal import RESERVE_BYTES, Journal
 from keyweave.common import one_writer, process
+from tests.waiting import eventually
 
 POOL = b"pool-identifier-"
 HALF = RESERVE_BYTES // 2
@@ -46,56 +47,64 @@ async def book(tmp_path: Path, disk: Disk) -> Journal:
     return book
 
 
-async def ahead(book: Journal) -> None:
-    """Until what runs in the background has ended."""
-    assert book._ahead is not None
-    await asyncio.wait({book._ahead})
-
-
 async def test_more_is_reserved_once_half_is_used(book: Journal, disk: Disk) -> None:
     book.reserve_ahead(POOL, {True: HALF - 1})
-    assert book._ahead is None
+    await book.catch_up()
+    assert disk.written == 1
     book.reserve_ahead(POOL, {True: HALF})
-    await ahead(book)
+    await book.catch_up()
     assert disk.written == 2
     assert book.covers(POOL, {True: HALF + RESERVE_BYTES})
     assert not book.covers(POOL, {False: 1})
 
 
+async def test_what_runs_low_is_reserved_without_being_waited_for(book: Journal) -> None:
+    running = asyncio.create_task(book.keep_ahead())
+    book.reserve_ahead(POOL, {True: HALF})
+
+    async def is_covered() -> bool:
+        return book.covers(POOL, {True: HALF + RESERVE_BYTES})
+
+    await eventually(is_covered, 10, "more is reserved")
+    running.cancel()
+    await asyncio.wait({running})
+
+
 async def test_nothing_is_in_force_before_the_disk_has_it(book: Journal, disk: Disk) -> None:
     disk.free.clear()
     book.reserve_ahead(POOL, {True: HALF})
+    writing = asyncio.create_task(book.catch_up())
     for _ in range(20):
         await asyncio.sleep(0)
     assert not book.covers(POOL, {True: RESERVE_BYTES + 1})
-    book.reserve_ahead(POOL, {True: HALF + 1})  # one at a time
+    book.reserve_ahead(POOL, {True: HALF + 1})
     disk.free.set()
-    await ahead(book)
+    await writing
+    await book.catch_up()
     assert book.covers(POOL, {True: HALF + RESERVE_BYTES})
-    assert disk.written == 2
+    assert disk.written == 2, "what is under way is enough for both"
 
 
 async def test_a_pool_that_is_destroyed_meanwhile_stays_forgotten(book: Journal, disk: Disk) -> None:
     disk.free.clear()
     book.reserve_ahead(POOL, {True: HALF})
+    writing = asyncio.create_task(book.catch_up())
     for _ in range(20):
         await asyncio.sleep(0)
     book.forget(POOL)
     disk.free.set()
-    await ahead(book)
+    await writing
     assert not book.covers(POOL, {True: 1})
 
 
 async def test_a_disk_that_fails_is_told_to_whoever_needs_it(book: Journal, disk: Disk) -> None:
     disk.broken = True
     book.reserve_ahead(POOL, {True: HALF})
-    await ahead(book)
-    assert book._ahead is not None
-    assert book._ahead.exception() is None
+    await book.catch_up()
     assert not book.covers(POOL, {True: RESERVE_BYTES + 1})
     with pytest.raises(OSError, match="no space"):
         await book.reserve(POOL, {True: RESERVE_BYTES + 1})
     disk.broken = False
     book.reserve_ahead(POOL, {True: RESERVE_BYTES})
-    await ahead(book)
+    await book.catch_up()
     assert book.covers(POOL, {True: 2 * RESERVE_BYTES})

@@ -133,6 +133,7 @@ class KeyPlane:
             self._group = group
             for link in self.links.values():
                 group.create_task(link.keep_open(), name=f"link-open-{link.name}")
+                group.create_task(link.keep_ahead(), name=f"link-journal-{link.name}")
                 group.create_task(follow(link.take_blocks, link), name=f"link-blocks-{link.name}")
                 group.create_task(follow(link.watch_device, link), name=f"link-watch-{link.name}")
             group.create_task(self._expire_keys(), name="expire-keys")

@@ -29,7 +29,9 @@ class Journal:
         self._lock = asyncio.Lock()
         self.highest_block = 0
         self._reserved: _Reserved = {}
-        self._ahead: asyncio.Task[None] | None = None
+        # Pools of which half is used up, and how far they have been asked for.
+        self._running_low: dict[str, Mapping[bool, int]] = {}
+        self._low = asyncio.Event()
         if path.exists():
             self.highest_block = int(json.loads(path.read_text(encoding="utf-8"))["highest_block"])
 
@@ -52,25 +54,35 @@ class Journal:
                 await self._extend(pool_id.hex(), offsets)
 
     def reserve_ahead(self, pool_id: bytes, offsets: Mapping[bool, int]) -> None:
-        """Begin to reserve more where half is used up, before anybody has to wait for the disk.
+        """Have `keep_ahead` reserve more where half is used up.
 
         Where that fails, `reserve` will say so to whoever needs it.
         """
-        lanes = self._reserved.get(pool_id.hex())
-        running = self._ahead is not None and not self._ahead.done()
-        if (
-            lanes is None
-            or running
-            or all(lanes[lane] - end > RESERVE_BYTES // 2 for lane, end in offsets.items())
-        ):
-            return
-        self._ahead = asyncio.create_task(self._reserve_more(pool_id.hex(), offsets), name="journal-ahead")
+        if self._is_low(pool_id.hex(), offsets):
+            self._running_low[pool_id.hex()] = offsets
+            self._low.set()
 
-    async def _reserve_more(self, pool: str, offsets: Mapping[bool, int]) -> None:
-        async with self._lock:
-            if pool in self._reserved:
-                with suppress(OSError):
-                    await self._extend(pool, offsets)
+    async def keep_ahead(self) -> None:
+        """Reserve more before anybody has to wait for the disk, until cancelled."""
+        while True:
+            await self._low.wait()
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Reserve more for the pools that run low."""
+        self._low.clear()
+        running_low, self._running_low = self._running_low, {}
+        for pool, offsets in running_low.items():
+            async with self._lock:
+                if self._is_low(pool, offsets):
+                    with suppress(OSError):
+                        await self._extend(pool, offsets)
+
+    def _is_low(self, pool: str, offsets: Mapping[bool, int]) -> bool:
+        lanes = self._reserved.get(pool)
+        return lanes is not None and any(
+            lanes[lane] - end <= RESERVE_BYTES // 2 for lane, end in offsets.items()
+        )
 
     async def _extend(self, pool: str, offsets: Mapping[bool, int]) -> None:
         known = pool in self._reserved

@@ -157,6 +157,10 @@ class LinkEnd:
 
     # ---- opening pools ------------------------------------------------------------------------
 
+    async def keep_ahead(self) -> None:
+        """Have the journal reserve more before sending has to wait for the disk."""
+        await self._journal.keep_ahead()
+
     async def keep_open(self) -> None:
         """Open a pool whenever both ends can have one (the end whose name sorts first does)."""
         while True:
