@@ -5,11 +5,10 @@ No controller: the agents run by the policy on their disks, as they do while it 
 
 import asyncio
 import json
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from keyweave.agent.drivers.emulator import EMULATOR
 from keyweave.agent.guard.model import Guard
 from keyweave.agent.observer import Observer, PadUse
 from keyweave.agent.policy import Policy, PolicyStore
+from keyweave.cli.up.ports import free
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.pki import Authority, serial_of
 from keyweave.common.policy_digest import policy_digest
@@ -365,8 +365,7 @@ async def running(
     authorities = {plane: Authority.create(plane) for plane in Plane}
     async with AsyncExitStack() as stack:
         stack.callback(structlog.reset_defaults)
-        with _free_ports({CONTROLLER, *(node for link in links for node in link.split("-"))}) as ports:
-            pass
+        ports = _free_ports({CONTROLLER, *(node for link in links for node in link.split("-"))})
         wires = {pair: await stack.enter_async_context(Wire.between(HOST, ports[pair[1]])) for pair in wired}
         signing = Authority.create(Plane.KEY, signing=True)
         recording = Recording(directory)
@@ -426,12 +425,9 @@ async def _emulator(mesh: Mesh, skr_bps: int) -> AsyncIterator[str]:
         await task
 
 
-@contextmanager
-def _free_ports(names: Iterable[str]) -> Iterator[dict[str, int]]:
-    """A free port for every name, none twice; free again afterwards, for its agent to take."""
-    sockets = {name: socket.create_server((HOST, 0)) for name in sorted(names)}
-    try:
-        yield {name: taken.getsockname()[1] for name, taken in sockets.items()}
-    finally:
-        for taken in sockets.values():
-            taken.close()
+def _free_ports(names: Iterable[str]) -> dict[str, int]:
+    """A free port for every name, none twice."""
+    ports: dict[str, int] = {}
+    for name in sorted(names):
+        ports[name] = free(ports.values())
+    return ports

@@ -3,7 +3,7 @@
 import json
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from keyweave.common.errors import InvalidInputError, PreconditionError, Violation
@@ -27,7 +27,7 @@ def choose(fixed: Mapping[str, int | None], remembered_in: Path) -> dict[str, in
     taken = set(chosen.values())
     for use in fixed.keys() - chosen.keys():
         before = remembered.get(use)
-        port = before if before is not None and before not in taken and _is_free(before) else _free(taken)
+        port = before if before is not None and before not in taken and _is_free(before) else free(taken)
         chosen[use] = port
         taken.add(port)
     ordered = {use: chosen[use] for use in fixed}
@@ -59,7 +59,8 @@ def _remembered(path: Path) -> dict[str, int]:
         return {}
 
 
-def _free(taken: set[int]) -> int:
+def free(taken: Collection[int]) -> int:
+    """A port that nobody listens on and that no outgoing connection is given by chance."""
     for _ in range(_ATTEMPTS):
         port = _FIRST + secrets.randbelow(_LAST - _FIRST)
         if port not in taken and _is_free(port):
