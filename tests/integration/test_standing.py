@@ -80,6 +80,11 @@ async def follow(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
+async def pour(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(100_000)
+
+
 async def talk(requests: AsyncIterator[bytes], context: Any) -> None:
     async for request in requests:
         await context.write(request)
@@ -99,6 +104,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     handlers = {
         "Once": grpc.unary_unary_rpc_method_handler(once),
         "Follow": grpc.unary_stream_rpc_method_handler(follow),
+        "Pour": grpc.unary_stream_rpc_method_handler(pour),
         "Talk": grpc.stream_stream_rpc_method_handler(talk),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", handlers),))
@@ -139,6 +145,24 @@ async def test_a_caller_of_a_live_stream_is_told_why_it_ended(site: Site) -> Non
         async with asyncio.timeout(DEADLINE_SECONDS):
             assert await call.code() is grpc.StatusCode.PERMISSION_DENIED
         assert "revoked" in str(await call.details())
+
+
+async def _read_all(responses: AsyncIterator[bytes]) -> None:
+    async for _ in responses:
+        pass
+
+
+async def test_a_caller_that_is_revoked_while_it_is_sent_to_is_told_why_as_well(site: Site) -> None:
+    async with site.calling("bad") as bad:
+        responses = aiter(bad.unary_stream("/test/Pour")(b""))
+        await anext(responses)
+        # Nothing is read meanwhile: the server's next response waits for room.
+        await asyncio.sleep(0.1)
+        site.revoke(Identity(Plane.CONTROL, Role.AGENT, "bad"))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await _read_all(responses)
+        assert ended.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_a_new_server_certificate_is_shown_to_new_connections_and_breaks_none(site: Site) -> None:

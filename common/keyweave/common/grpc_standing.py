@@ -7,8 +7,8 @@ asyncio (a library's) are left alone.
 import asyncio
 import inspect
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from hashlib import sha256
 from time import time
 from types import TracebackType
@@ -23,6 +23,7 @@ from keyweave.common.revocation import Standing, Trust
 
 # Certificates of callers that are remembered, so that the calls of one connection cost one verification.
 REMEMBERED = 4096
+_NO_MORE = object()
 
 
 class StandingInterceptor(Interceptor):
@@ -48,10 +49,16 @@ class StandingInterceptor(Interceptor):
 
             async def generate(request: Any, context: Any) -> AsyncIterator[Any]:
                 async with (
-                    WhileGood(self._trust, self._admit(context)),
+                    WhileGood(self._trust, self._admit(context), everywhere=False) as good,
                     aclosing(behaviour(request, context)) as responses,
                 ):
-                    async for response in responses:
+                    while True:
+                        # Not while gRPC sends a response: it would end the call without a word, and the
+                        # caller would wait for ever.
+                        with good.here():
+                            response = await anext(responses, _NO_MORE)
+                        if response is _NO_MORE:
+                            break
                         yield response
 
             wrapped = generate
@@ -83,13 +90,18 @@ class StandingInterceptor(Interceptor):
 
 
 class WhileGood:
-    """Cancels what runs in it once a certificate is no longer good, and raises NotAllowedError instead."""
+    """Cancels what runs in it once a certificate is no longer good, and raises NotAllowedError instead.
 
-    def __init__(self, trust: Trust, standing: Standing) -> None:
+    Unless `everywhere`, only what runs in `here` is cancelled, at the next time at the latest.
+    """
+
+    def __init__(self, trust: Trust, standing: Standing, *, everywhere: bool = True) -> None:
+        self._here = everywhere
         self._trust = trust
         self._standing = standing
         self._reason = ""
         self._cancelling = 0
+        self._cancelled = False
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -108,12 +120,27 @@ class WhileGood:
         assert task is not None
         assert self._watching is not None
         self._watching.cancel()
-        if self._reason and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if not self._cancelled or kind is not asyncio.CancelledError:
+            return
+        if task.uncancel() <= self._cancelling:
             raise NotAllowedError(self._reason) from error
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """What may be cancelled."""
+        if self._reason:
+            raise NotAllowedError(self._reason)
+        self._here = True
+        try:
+            yield
+        finally:
+            self._here = False
 
     async def _watch(self, task: asyncio.Task[Any]) -> None:
         self._reason = await self._trust.until_refused(self._standing)
-        task.cancel()
+        if self._here:
+            self._cancelled = True
+            task.cancel()
 
 
 def peer_certificate(auth_context: Mapping[str, Iterable[bytes]]) -> bytes:
