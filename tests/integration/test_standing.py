@@ -19,6 +19,7 @@ from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.pki import Authority, serial_of
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, TlsFiles, secure_channel, server_credentials
+from tests.waiting import eventually
 
 SERVER = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
 DEADLINE_SECONDS = 5.0
@@ -32,6 +33,14 @@ class Site:
     authority: Authority
     watch: FileWatch
     port: int = 0
+    # Responses that `pour` has been asked for.
+    poured: int = 0
+
+    async def pour(self, _request: bytes, _context: Any) -> AsyncIterator[bytes]:
+        """Answer without end."""
+        while True:
+            self.poured += 1
+            yield bytes(100_000)
 
     def files(self, identity: Identity) -> TlsFiles:
         stem = self.directory / identity.name
@@ -80,11 +89,6 @@ async def follow(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-async def pour(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
-    while True:
-        yield bytes(100_000)
-
-
 async def talk(requests: AsyncIterator[bytes], context: Any) -> None:
     async for request in requests:
         await context.write(request)
@@ -104,7 +108,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     handlers = {
         "Once": grpc.unary_unary_rpc_method_handler(once),
         "Follow": grpc.unary_stream_rpc_method_handler(follow),
-        "Pour": grpc.unary_stream_rpc_method_handler(pour),
+        "Pour": grpc.unary_stream_rpc_method_handler(made.pour),
         "Talk": grpc.stream_stream_rpc_method_handler(talk),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", handlers),))
@@ -156,8 +160,15 @@ async def test_a_caller_that_is_revoked_while_it_is_sent_to_is_told_why_as_well(
     async with site.calling("bad") as bad:
         responses = aiter(bad.unary_stream("/test/Pour")(b""))
         await anext(responses)
-        # Nothing is read meanwhile: the server's next response waits for room.
-        await asyncio.sleep(0.1)
+        seen = 0
+
+        async def waits_for_room() -> bool:
+            nonlocal seen
+            before, seen = seen, site.poured
+            return seen == before
+
+        # Nothing is read meanwhile.
+        await eventually(waits_for_room, DEADLINE_SECONDS, "the server is sending what nobody reads")
         site.revoke(Identity(Plane.CONTROL, Role.AGENT, "bad"))
         async with asyncio.timeout(DEADLINE_SECONDS):
             with pytest.raises(grpc.aio.AioRpcError) as ended:
