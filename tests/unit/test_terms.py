@@ -1,14 +1,16 @@
 """What a stream requires fails closed, and a path is read from the end that one stands at."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from keyweave.agent.keyplane.keys.keystore import Protection, Provenance
-from keyweave.agent.keyplane.terms import StreamTerms
-from keyweave.common.names import PathId
+from keyweave.agent.keyplane.terms import RelayLimits, StreamTerms
+from keyweave.common.names import NodeName, PathId
 from keyweave.v1 import agent_pb2, types_pb2
 
+A, B, D = NodeName("a"), NodeName("b"), NodeName("d")
 PATH = types_pb2.Path(
     path_id="s:1",
     hops=[
@@ -110,3 +112,29 @@ def test_ml_kem_steps_in_alone_only_where_policy_says_so_and_qkd_is_not_required
     message.require_qkd = require_qkd
     terms = StreamTerms.of(message)
     assert (terms.pqc_when_exhausted, terms.refuse_when_exhausted) == (pqc, refuse)
+
+
+def test_terms_with_the_same_requirements_allow_the_same_keys() -> None:
+    ends = frozenset({A, D})
+    limits = (None, RelayLimits(ends, frozenset({B}), None), RelayLimits(ends, None, 0))
+    either = (False, True)
+    paths = ((), (PathId("p"),), (PathId("p"), PathId("q")))
+    keys = [
+        Provenance(protection, paths=over, trusted_nodes=crossed, emulated=emulated)
+        for protection, over, crossed, emulated in product(Protection, paths, ((), ("b",), ("c",)), either)
+    ]
+    first = StreamTerms.of(rule())
+    allowed: dict[tuple[object, ...], set[tuple[bool, ...]]] = {}
+    for emulated, qkd, pqc, min_k, limit, rate in product(either, either, either, (1, 2), limits, (1.0, 2.0)):
+        terms = replace(
+            first,
+            accept_emulated=emulated,
+            require_qkd=qkd,
+            require_pqc=pqc,
+            min_k=min_k,
+            relay_limits=limit,
+            rate_bps=rate,
+        )
+        allowed.setdefault(terms.requirements, set()).add(tuple(terms.allows(key) for key in keys))
+    assert {len(answers) for answers in allowed.values()} == {1}
+    assert len(allowed) == 48, "a new rate changes no requirement"

@@ -212,10 +212,13 @@ class KeyPlane:
         for name, terms in wanted.items():
             peer = self.peers[terms.peer_node]
             if name in self.near and _same_stream(self.near[name].terms, terms):
-                changed = terms.revision != self.near[name].terms.revision
+                before = self.near[name].terms
                 self.near[name].update(terms, peer)
                 self.far[name].terms = terms
-                self.aftermath.destroy_disallowed(terms, restricted_anew=changed and terms.restricts_relays)
+                restricted_anew = terms.restricts_relays and terms.revision != before.revision
+                # New paths and rates come often, and looking at each of many keys takes long.
+                if restricted_anew or terms.requirements != before.requirements:
+                    self.aftermath.destroy_disallowed(terms, restricted_anew=restricted_anew)
                 continue
             if name in self.near:
                 self._stop(f"stream-{name}")

@@ -109,6 +109,11 @@ class StreamTerms:
     relay_limits: RelayLimits | None = None
     min_key_size_bits: int = 0
 
+    @property
+    def requirements(self) -> tuple[object, ...]:
+        """All that `allows` goes by: where it is the same, the same keys are allowed."""
+        return self.accept_emulated, self.relay_limits, self.require_qkd, self.require_pqc, self.min_k
+
     def allows(self, provenance: Provenance) -> bool:
         """Whether a key made so meets what the stream requires: fail closed."""
         with_qkd, with_pqc = provenance.protection.with_qkd, provenance.protection.with_pqc
