@@ -12,7 +12,8 @@ from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
 from keyweave.emulator.faults import LinkFaults
 from keyweave.emulator.links import EmulatedLink
-from keyweave.emulator.physics import UNDISTURBED, Disturbance, WeakPulseLink
+from keyweave.emulator.physics.anchored import WeakPulseLink
+from keyweave.emulator.physics.model import UNDISTURBED, Disturbance
 from keyweave.emulator.scenario import LinkSpec
 from keyweave.v1 import emulator_pb2 as pb
 from keyweave.v1 import types_pb2

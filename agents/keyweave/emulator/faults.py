@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from keyweave.common.errors import InvalidInputError, PreconditionError
 from keyweave.common.names import LinkName
-from keyweave.emulator.physics import UNDISTURBED, Disturbance
+from keyweave.emulator.physics.model import UNDISTURBED, Disturbance
 from keyweave.v1 import emulator_pb2
 
 

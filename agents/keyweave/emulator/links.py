@@ -14,7 +14,8 @@ from keyweave.common.errors import ConflictError, InvalidInputError, Unavailable
 from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
 from keyweave.emulator.faults import LinkFaults
-from keyweave.emulator.physics import UNDISTURBED, LinkModel, Measurement, WeakPulseLink
+from keyweave.emulator.physics.anchored import WeakPulseLink
+from keyweave.emulator.physics.model import UNDISTURBED, LinkModel, Measurement
 from keyweave.emulator.scenario import LinkSpec, Scenario
 from keyweave.v1 import agent_pb2, emulator_pb2
 

@@ -14,7 +14,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keyweave.common import settings
 from keyweave.common.names import NAME_PATTERN, NAME_RULE, NodeName
-from keyweave.emulator import physics
+from keyweave.emulator.physics.anchored import OperatingPoint, anchor
+from keyweave.emulator.physics.instruments import Detectors
 from keyweave.v1 import types_pb2
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$", description=NAME_RULE)]
@@ -86,6 +87,9 @@ class DetectorSpec(_Part):
     dark_count_rate_hz: Annotated[float, Field(ge=0, le=1e7)] = 600.0
     temperature_celsius: Annotated[float, Field(ge=-273.15, le=100)] = -50.0
     bias_volts: Annotated[float, Field(ge=0, le=500)] = 50.0
+    # How long a detector is blind after a click. An operating point has its cost in it; it limits how often
+    # a blinded detector can be made to click.
+    dead_time_seconds: Annotated[float, Field(gt=0, le=1e-3)] = 5e-8
     pulse_rate_hz: Annotated[float, Field(gt=0, le=1e12)] = 1e9
     # How long a detector is open for each pulse; a dark count elsewhere does no harm.
     gate_seconds: Annotated[float, Field(gt=0, le=1e-3)] = 1e-9
@@ -123,13 +127,13 @@ class LinkSpec(_Part):
     @model_validator(mode="after")
     def _figures_agree(self) -> Self:
         """The published figures must be possible together."""
-        physics.anchor(self.operating_point())
+        anchor(self.operating_point())
         return self
 
-    def operating_point(self) -> physics.OperatingPoint:
+    def operating_point(self) -> OperatingPoint:
         """The link as physics knows it."""
         detector = self.detector
-        return physics.OperatingPoint(
+        return OperatingPoint(
             loss_db=self.loss_db,
             qber_ratio=self.qber_ratio,
             skr_bps=self.skr_bps,
@@ -140,7 +144,7 @@ class LinkSpec(_Part):
             sifting_ratio=self.sifting_ratio,
             detectors=None
             if self.technology == "CV-QKD"
-            else physics.Detectors(
+            else Detectors(
                 kind=detector.kind,
                 count=detector.count,
                 at_both_ends=detector.at == "both",
@@ -148,6 +152,7 @@ class LinkSpec(_Part):
                 dark_count_rate_hz=detector.dark_count_rate_hz,
                 temperature_celsius=detector.temperature_celsius,
                 bias_volts=detector.bias_volts,
+                dead_time_seconds=detector.dead_time_seconds,
             ),
         )
 

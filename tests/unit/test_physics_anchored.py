@@ -1,4 +1,4 @@
-"""The emulator's physics: anchored at what was published, disturbed as the papers say."""
+"""Links anchored at what was published, disturbed as the papers say."""
 
 import dataclasses
 import math
@@ -9,15 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.emulator import physics
-from keyweave.emulator.physics import (
-    UNDISTURBED,
-    Detectors,
-    Disturbance,
-    Measurement,
-    OperatingPoint,
-    WeakPulseLink,
-)
+from keyweave.emulator.physics.anchored import OperatingPoint, WeakPulseLink, anchor, disturbed
+from keyweave.emulator.physics.information import secret_fraction
+from keyweave.emulator.physics.instruments import Detectors
+from keyweave.emulator.physics.model import UNDISTURBED, Disturbance, Measurement
 from keyweave.v1 import types_pb2
 
 INTERVAL = 0.1
@@ -39,6 +34,7 @@ TOKYO = OperatingPoint(
         dark_count_rate_hz=600,
         temperature_celsius=-50,
         bias_volts=50,
+        dead_time_seconds=5e-8,
     ),
 )
 WIRETAPPED = Disturbance(intercepted_ratio=1.0)
@@ -82,9 +78,9 @@ def test_any_possible_published_point_is_reproduced(
     loss_db: float, qber_ratio: float, skr_share: float
 ) -> None:
     point = dataclasses.replace(TOKYO, loss_db=loss_db, qber_ratio=qber_ratio, skr_bps=1)
-    most = physics.anchor(point).detections_hz * point.sifting_ratio * physics.secret_fraction(qber_ratio)
+    most = anchor(point).detections_hz * point.sifting_ratio * secret_fraction(qber_ratio)
     point = dataclasses.replace(point, skr_bps=skr_share * most)
-    assert physics.anchor(point).qber_ratio == pytest.approx(qber_ratio)
+    assert anchor(point).qber_ratio == pytest.approx(qber_ratio)
     row = WeakPulseLink(point, link="x", seed=0).measure(INTERVAL, INTERVAL, UNDISTURBED)
     assert row.key_bits == pytest.approx(point.skr_bps * INTERVAL)
 
@@ -115,10 +111,8 @@ def test_full_intercept_resend_reads_as_25_percent_while_loss_and_detectors_stan
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_more_interception_never_lowers_the_error(one: float, other: float) -> None:
     less, more = sorted((one, other))
-    rates = physics.anchor(TOKYO)
-    tapped = [
-        physics.disturbed(rates, Disturbance(intercepted_ratio=ratio)).qber_ratio for ratio in (less, more)
-    ]
+    rates = anchor(TOKYO)
+    tapped = [disturbed(rates, Disturbance(intercepted_ratio=ratio)).qber_ratio for ratio in (less, more)]
     assert tapped[0] <= tapped[1] + 1e-12
 
 
@@ -145,8 +139,8 @@ def test_a_cut_leaves_dark_counts_and_no_key() -> None:
 
 
 def test_ten_decibels_cost_nine_tenths_of_the_signal_and_raise_the_dark_count_share() -> None:
-    before = physics.anchor(TOKYO)
-    after = physics.disturbed(before, Disturbance(added_loss_db=10))
+    before = anchor(TOKYO)
+    after = disturbed(before, Disturbance(added_loss_db=10))
     assert after.signal_hz == pytest.approx(before.signal_hz / 10)
     assert after.dark_hz == before.dark_hz
     assert after.qber_ratio > before.qber_ratio
@@ -207,10 +201,71 @@ def test_the_two_ends_read_their_instruments_independently_but_share_the_error_c
 )
 def test_published_figures_that_contradict_each_other_are_refused(change: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        physics.anchor(dataclasses.replace(TOKYO, **change))
+        anchor(dataclasses.replace(TOKYO, **change))
 
 
 def test_the_secret_fraction_ends_at_the_shor_preskill_bound() -> None:
-    assert physics.secret_fraction(0.0) == 1.0
-    assert physics.secret_fraction(0.1099) > 0
-    assert physics.secret_fraction(0.1101) == 0.0
+    assert secret_fraction(0.0) == 1.0
+    assert secret_fraction(0.1099) > 0
+    assert secret_fraction(0.1101) == 0.0
+
+
+def settled(disturbance: Disturbance, seconds: float = 20) -> list[Measurement]:
+    """Measurements of an otherwise quiet link, once its device has noticed."""
+    link = tokyo()
+    run(link, 2, disturbance)
+    return run(link, seconds, disturbance, start=2)
+
+
+def test_a_burst_of_dark_counts_raises_the_error_and_leaves_the_temperature() -> None:
+    rows = settled(Disturbance(dark_count_burst_factor=1000))
+    detector = [m.ends[1].detectors[0] for m in rows]
+    assert mean([d.dark_count_rate_hz for d in detector]) == pytest.approx(600_000, rel=0.01)
+    assert mean([d.temperature_celsius for d in detector]) == pytest.approx(-50, abs=0.05)
+    assert mean([m.qber_ratio for m in rows]) > TOKYO.qber_ratio + 0.1
+    assert {m.device_fault for m in rows} == {""}
+
+
+def test_optics_out_of_alignment_add_error_and_take_visibility_but_no_light() -> None:
+    rows = settled(Disturbance(misalignment_ratio=0.03))
+    assert mean([m.qber_ratio for m in rows]) == pytest.approx(
+        TOKYO.qber_ratio + 0.03 * (1 - 2 * TOKYO.qber_ratio), rel=0.02
+    )
+    error = anchor(TOKYO).signal_error_ratio
+    assert mean([m.visibility_ratio for m in rows]) == pytest.approx((1 - 2 * error) * (1 - 0.06), abs=0.001)
+    assert mean([m.ends[1].loss_db for m in rows]) == pytest.approx(TOKYO.loss_db, abs=0.05)
+    assert 0 < rows[-1].key_bits < TOKYO.skr_bps * INTERVAL
+
+
+def test_a_beam_splitting_tap_shows_in_the_loss_alone() -> None:
+    rows = settled(Disturbance(tapped_ratio=0.5))
+    assert mean([m.ends[0].loss_db for m in rows]) == pytest.approx(TOKYO.loss_db + 3.01, abs=0.05)
+    after = disturbed(anchor(TOKYO), Disturbance(tapped_ratio=0.5))
+    assert after.signal_hz == pytest.approx(anchor(TOKYO).signal_hz / 2)
+    assert after.signal_error_ratio == anchor(TOKYO).signal_error_ratio
+    assert mean([m.qber_ratio for m in rows]) == pytest.approx(TOKYO.qber_ratio, rel=0.02)
+
+
+def test_blinded_detectors_click_at_a_plateau_without_dark_counts_and_the_key_goes_on() -> None:
+    rows = settled(Disturbance(blinded=True))
+    detectors = [detector for m in rows for detector in m.ends[1].detectors]
+    assert {d.count_rate_hz for d in detectors} == {1 / 5e-8}
+    assert {d.dark_count_rate_hz for d in detectors} == {0.0}
+    assert mean([d.bias_volts for d in detectors]) == pytest.approx(45, abs=0.05)
+    assert mean([m.qber_ratio for m in rows]) == pytest.approx(TOKYO.qber_ratio, rel=0.05)
+    assert rows[-1].key_bits == pytest.approx(TOKYO.skr_bps * INTERVAL, rel=0.05)
+
+
+def test_nobody_blinds_detectors_over_a_cut_fibre() -> None:
+    rows = settled(Disturbance(blinded=True, cut=True))
+    assert mean([m.ends[1].detectors[0].dark_count_rate_hz for m in rows]) == pytest.approx(600, rel=0.05)
+
+
+def test_a_lost_clock_leaves_random_bits_of_the_few_that_are_sifted_and_all_counts() -> None:
+    quiet, rows = run(tokyo(), 20), settled(Disturbance(clock_lost=True))
+    assert mean([m.qber_ratio for m in rows]) == pytest.approx(0.5, abs=0.01)
+    assert mean([m.sifted_rate_bps for m in rows]) < 0.02 * mean([m.sifted_rate_bps for m in quiet])
+    counts = [mean([m.ends[1].detectors[0].count_rate_hz for m in measured]) for measured in (quiet, rows)]
+    assert counts[0] == pytest.approx(counts[1], rel=0.01)
+    assert {m.key_bits for m in rows} == {0.0}
+    assert {m.status for m in rows} == {types_pb2.LINK_STATUS_PASSIVE}

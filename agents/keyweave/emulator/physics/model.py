@@ -1,0 +1,91 @@
+"""What disturbs a link, what it measures, and what every model of one does."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from keyweave.v1 import types_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """The sum of the faults in force on a link."""
+
+    cut: bool = False
+    # Fraction of pulses that somebody intercepts and sends on (intercept-resend).
+    intercepted_ratio: float = 0.0
+    # A bend, a splice, a dirty connector.
+    added_loss_db: float = 0.0
+    # Cooling that fails: the detectors' temperature moves with it.
+    dark_count_factor: float = 1.0
+    # Light that leaks in, or a storm of afterpulses: counts rise while the temperature stands.
+    dark_count_burst_factor: float = 1.0
+    # Probability that optics out of alignment (laser, polarisation, phase) flip a bit.
+    misalignment_ratio: float = 0.0
+    # Share of the light that a beam splitter takes out: it adds loss and no error. Below 1.
+    tapped_ratio: float = 0.0
+    # Bright light drives the detectors linear, and an attacker's pulses make them click at will
+    # (Lydersen et al., Nat. Photonics 4, 686 (2010)).
+    blinded: bool = False
+    # The ends no longer know which pulse is which.
+    clock_lost: bool = False
+
+    @property
+    def loss_db(self) -> float:
+        """All that it adds to the link's loss, as a loss monitor sees it."""
+        return self.added_loss_db - 10 * math.log10(1 - self.tapped_ratio)
+
+    @property
+    def dark_factor(self) -> float:
+        """By how much dark counts rise in all."""
+        return self.dark_count_factor * self.dark_count_burst_factor
+
+
+UNDISTURBED = Disturbance()
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorReading:
+    """One detector over one interval."""
+
+    name: str
+    count_rate_hz: float
+    dark_count_rate_hz: float
+    efficiency_ratio: float
+    temperature_celsius: float
+    bias_volts: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndReading:
+    """What one end measures with instruments of its own."""
+
+    loss_db: float
+    detectors: tuple[DetectorReading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One interval of one link. NaN where there is nothing to measure."""
+
+    status: types_pb2.LinkStatus
+    # Counted jointly by the two ends in error correction, so the same at both.
+    qber_ratio: float
+    skr_bps: float
+    sifted_rate_bps: float
+    visibility_ratio: float
+    # End a, end b.
+    ends: tuple[EndReading, EndReading]
+    # Key bits that came out of post-processing: an expectation, without noise.
+    key_bits: float
+    device_fault: str
+
+
+class LinkModel(Protocol):
+    """The physics of one link. Called for consecutive intervals, in order."""
+
+    def measure(
+        self, elapsed_seconds: float, interval_seconds: float, disturbance: Disturbance
+    ) -> Measurement:
+        """The interval that ends `elapsed_seconds` after the link was switched on."""
+        ...
