@@ -5,6 +5,7 @@ import datetime as dt
 import itertools
 import json
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,12 @@ class Emulator:
 
     def driver(self, node: str) -> EmulatorDriver:
         """The driver of an agent at `node`."""
-        tls = self.files(Identity(Plane.CONTROL, Role.AGENT, node)).model_dump()
-        return EmulatorDriver({"address": self.address, "tls": tls}, NodeName(node))
+        return EmulatorDriver(self.settings(node), NodeName(node))
+
+    def settings(self, node: str) -> dict[str, object]:
+        """Settings of the driver of an agent at `node`."""
+        tls = self.files(Identity(Plane.CONTROL, Role.AGENT, node)).model_dump(mode="json")
+        return {"address": self.address, "tls": tls}
 
     def channel(self, files: TlsFiles) -> grpc.aio.Channel:
         """A connection with some certificate."""
@@ -315,3 +320,15 @@ async def test_wrong_driver_settings_are_named(tmp_path: Path) -> None:
     tls = dict.fromkeys(("certificate", "private_key", "trust_anchor"), tmp_path / "absent.pem")
     with pytest.raises(InvalidInputError, match=r"absent\.pem cannot be read"):
         EmulatorDriver({"address": "127.0.0.1:1", "tls": tls}, NodeName("a"))
+
+
+async def test_the_driver_keeps_its_contract_at_both_ends(emulator: Emulator, tmp_path: Path) -> None:
+    setup = {"node": "a", "settings": emulator.settings("a")}
+    setup["peer"] = {"node": "b", "settings": emulator.settings("b")}
+    (tmp_path / "setup.yaml").write_text(json.dumps(setup))
+    # In a process of its own: the emulator's tasks and sockets are in this one.
+    words = ["-m", "keyweave.cli", "driver", "test", "emulator", "--config", str(tmp_path / "setup.yaml")]
+    command = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE)
+    out, _ = await command.communicate()
+    assert [line for line in out.decode().splitlines() if not line.startswith("pass ")] == []
+    assert command.returncode == 0

@@ -48,7 +48,7 @@ class Device:
     def exactly(
         self,
         qber: float,
-        sifted_bps: float,
+        sifted_bps: float | None,
         *,
         status: types_pb2.LinkStatus = types_pb2.LINK_STATUS_ACTIVE,
         fault: str = "",
@@ -61,7 +61,7 @@ class Device:
             interval_micros=round(ROW_SECONDS * 1e6),
             rows=1,
             qber_ratio=struct.pack("<f", qber),
-            sifted_rate_bps=struct.pack("<f", sifted_bps),
+            sifted_rate_bps=b"" if sifted_bps is None else struct.pack("<f", sifted_bps),
             status=status,
         )
         return self.watch.observe(samples, fault, THRESHOLD)
@@ -135,6 +135,14 @@ def test_one_wrong_bit_is_no_attack_and_none_at_all_is_no_news() -> None:
     assert device.exactly(0.5, 10).health is LinkHealth.OK
     assert device.exactly(NAN, 0.0).health is LinkHealth.OK
     assert math.isfinite(device.watch.verdict.since)
+
+
+@pytest.mark.parametrize("uncounted", [None, NAN])
+def test_a_device_that_does_not_count_sifted_bits_aborts_all_the_same(uncounted: float | None) -> None:
+    device = Device(sifted_bps=0.0)
+    verdicts = [device.exactly(0.16, uncounted).health for _ in range(10)]
+    assert verdicts[0] is LinkHealth.OK
+    assert verdicts[-1] is LinkHealth.ABORTED
 
 
 def test_an_abort_is_over_after_the_error_rate_was_low_for_the_clearing_time() -> None:

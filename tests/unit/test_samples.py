@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import NodeName
-from keyweave.controller.samples import LINK_RANGES, decode
+from keyweave.common.quantities import LINK_RANGES
+from keyweave.controller.samples import decode
 from keyweave.controller.topology import Status
 from keyweave.v1 import agent_pb2, types_pb2
 

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import typer
 
-from keyweave.cli import guards, ledger, network, objects, orders, pki, processes
+from keyweave.cli import drivers, guards, ledger, network, objects, orders, pki, processes
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.status import status
@@ -36,6 +36,7 @@ app.command("status")(connected(status))
 app.add_typer(processes.controller_app, name="controller")
 app.command("agent")(processes.agent)
 app.command("emulator")(processes.emulator)
+app.add_typer(drivers.driver_app, name="driver")
 app.add_typer(guards.guard_app, name="guard")
 app.add_typer(pki.app, name="pki")
 _OF_ONE_KIND: Mapping[str, Mapping[str, Callable[..., Awaitable[None]]]] = {

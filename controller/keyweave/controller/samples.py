@@ -13,37 +13,24 @@ from numpy.typing import NDArray
 
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import NAME_RULE, LinkName, NodeName, is_name
+from keyweave.common.quantities import (
+    DETECTOR_RANGES,
+    FINITE,
+    LINK_RANGES,
+    MAX_DETECTOR_NAME,
+    MAX_DETECTORS,
+    MAX_ROWS,
+)
 from keyweave.controller.topology import Status
 from keyweave.v1 import agent_pb2, types_pb2
 
 Column = NDArray[np.float32]
 
-MAX_ROWS = 4096
-MAX_DETECTORS = 16
-MAX_DETECTOR_NAME = 63
 NANOS = 1_000_000_000
 MICROS = 1_000_000
 
 _WIRE = np.dtype("<f4")
 _EMPTY: Column = np.frombuffer(b"", dtype=_WIRE)
-_FINITE = float(np.finfo(np.float32).max)
-_ABSOLUTE_ZERO_CELSIUS = -273.15
-
-# Least and greatest possible value. Infinity is outside all of them; NaN marks a missing value.
-LINK_RANGES: dict[str, tuple[float, float]] = {
-    "qber_ratio": (0.0, 0.5),
-    "skr_bps": (0.0, _FINITE),
-    "sifted_rate_bps": (0.0, _FINITE),
-    "loss_db": (0.0, 200.0),
-    "visibility_ratio": (0.0, 1.0),
-}
-DETECTOR_RANGES: dict[str, tuple[float, float]] = {
-    "count_rate_hz": (0.0, _FINITE),
-    "dark_count_rate_hz": (0.0, _FINITE),
-    "efficiency_ratio": (0.0, 1.0),
-    "temperature_celsius": (_ABSOLUTE_ZERO_CELSIUS, _FINITE),
-    "bias_volts": (-_FINITE, _FINITE),
-}
 _STATUSES = {
     types_pb2.LINK_STATUS_ACTIVE: Status.ACTIVE,
     types_pb2.LINK_STATUS_PASSIVE: Status.PASSIVE,
@@ -249,6 +236,6 @@ def _refusal(field: str, column: Column, low: float, high: float) -> InvalidInpu
 
 
 def _outside(low: float, high: float) -> str:
-    if high < _FINITE:
+    if high < FINITE:
         return f"outside {low:g}..{high:g}"
-    return "not a finite number" if low <= -_FINITE else f"not a finite number of at least {low:g}"
+    return "not a finite number" if low <= -FINITE else f"not a finite number of at least {low:g}"

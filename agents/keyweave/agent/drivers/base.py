@@ -8,19 +8,23 @@ A plug-in is a distribution that registers a `DriverFactory` under the entry poi
         settings: {address: 10.0.0.7:8443}
 
 A driver only reports and fetches. It judges nothing (QBER limits are the agent's), retries nothing (the
-agent does, with full jitter) and remembers no key: what it hands over it forgets.
+agent does, with full jitter) and remembers no key: what it hands over it forgets. It need not do both: its
+link ends say what they give. `keyweave driver test` holds a driver to all that is said here.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from keyweave.common.errors import InvalidInputError, UnavailableError
+from pydantic import BaseModel, ValidationError
+
+from keyweave.common.errors import InvalidInputError, UnavailableError, Violation
 from keyweave.common.names import LinkName, NodeName
 from keyweave.v1 import agent_pb2
 
 ENTRY_POINT_GROUP = "keyweave.drivers"
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class DriverUnavailableError(UnavailableError):
@@ -37,15 +41,24 @@ class LinkEndInfo:
     model: str
     # Whether its keys come from an emulator, not from quantum hardware.
     emulated: bool
-    # Bytes in every key block of this link; even.
+    # Bytes in every key block of this link, even; 0 where this driver gives no key. Then it is not asked for
+    # blocks, and they may come from another driver of the same agent.
     block_bytes: int
+    # Whether it measures the link; where it does not, it is not watched, and another driver may.
+    measures: bool = True
+
+    @property
+    def gives_key(self) -> bool:
+        """Whether there are key blocks to be had."""
+        return self.block_bytes > 0
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
     """What a device measured since its last report."""
 
-    # One row or more; the columns are ready to be passed on to the controller.
+    # One row or more; the columns are ready to be passed on to the controller: little-endian binary32, one
+    # value a row, NaN where a value is missing; empty where the device does not measure the quantity at all.
     samples: agent_pb2.LinkSamples
     # Why the device does not work; empty where it does.
     device_fault: str
@@ -66,15 +79,16 @@ class Driver(Protocol):
     """All link ends at one node that one kind of device serves.
 
     Every method raises DriverUnavailableError where the device cannot be reached, and an iterator ends
-    only so: the agent then calls again. The agent ends one by cancelling the task that reads it.
+    only so: the agent then calls again. The agent ends one by cancelling the task that reads it; nothing
+    that was begun for it may go on after that.
     """
 
     async def link_ends(self) -> tuple[LinkEndInfo, ...]:
-        """The link ends this driver serves."""
+        """The link ends this driver serves, the same for as long as it lives."""
         ...
 
     def watch(self, link: LinkName) -> AsyncIterator[DeviceReport]:
-        """Measurements of one link end, from now on."""
+        """Measurements of one link end, from now on; what was measured before, or came already, is none."""
         ...
 
     def take_blocks(self, link: LinkName, first_block: int) -> AsyncIterator[tuple[DeviceBlock, ...]]:
@@ -106,3 +120,38 @@ def load(name: str) -> DriverFactory:
         )
     factory: DriverFactory = installed[name].load()
     return factory
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledDriver:
+    """A driver that an agent's configuration may name."""
+
+    name: str
+    # What its entry point names.
+    target: str
+    # The distribution that brings it, and its version.
+    distribution: str
+
+
+def installed_drivers() -> tuple[InstalledDriver, ...]:
+    """All drivers there are, by name."""
+    return tuple(
+        InstalledDriver(
+            point.name, point.value, f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+        )
+        for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
+    )
+
+
+def parsed_settings(settings: Mapping[str, Any], model: type[Settings]) -> Settings:
+    """A driver's `settings` as its own model; InvalidInputError names every field that is wrong."""
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise InvalidInputError(
+            Violation(
+                ".".join(("settings", *(str(part) for part in item["loc"]))),
+                item["msg"].removeprefix("Value error, "),
+            )
+            for item in error.errors(include_input=False)
+        ) from None

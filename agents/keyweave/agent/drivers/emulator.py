@@ -8,11 +8,17 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
 import grpc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from keyweave.agent.drivers.base import DeviceBlock, DeviceReport, DriverUnavailableError, LinkEndInfo
+from keyweave.agent.drivers.base import (
+    DeviceBlock,
+    DeviceReport,
+    DriverUnavailableError,
+    LinkEndInfo,
+    parsed_settings,
+)
 from keyweave.common import log
-from keyweave.common.errors import InvalidInputError, Violation
+from keyweave.common.errors import InvalidInputError
 from keyweave.common.file_watch import stamp
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import LinkName, NodeName
@@ -36,7 +42,7 @@ class EmulatorDriver:
     """A Driver over the emulator's gRPC face. Make it inside a running event loop."""
 
     def __init__(self, settings: Mapping[str, Any], node: NodeName) -> None:
-        parsed = _parsed(settings)
+        parsed = parsed_settings(settings, EmulatorSettings)
         self._who = f"the emulator at {parsed.address}, called by '{node}',"
         self._address, self._tls = parsed.address, parsed.tls
         try:
@@ -161,13 +167,3 @@ class _Dialled:
     def keep(self) -> None:
         """What is on disk now is no good: go on until it is replaced again."""
         self._stamp = stamp(self._paths)
-
-
-def _parsed(settings: Mapping[str, Any]) -> EmulatorSettings:
-    try:
-        return EmulatorSettings.model_validate(settings)
-    except ValidationError as error:
-        raise InvalidInputError(
-            Violation(".".join(("settings", *(str(part) for part in item["loc"]))), item["msg"])
-            for item in error.errors()
-        ) from None

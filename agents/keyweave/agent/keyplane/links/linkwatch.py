@@ -22,6 +22,9 @@ ABORT_SIGMAS = 3.0
 HISTORY_SECONDS = 30.0
 # An abort is over when the error rate has been below the threshold for this long.
 CLEAR_SECONDS = 3.0
+# A row whose device does not count sifted bits is taken for so many, as by the controller: few, so that one
+# such row aborts only where its QBER is far above the threshold.
+BITS_OF_UNCOUNTED_ROW = 100.0
 # Blocks older than the estimated onset by less than this are not trusted either.
 ONSET_MARGIN_SECONDS = 2.0
 
@@ -83,7 +86,8 @@ class LinkWatch:
         end = start
         for index, value in enumerate(qber):
             end = start + index * interval
-            bits = float(sifted[index]) * interval if index < len(sifted) else 0.0
+            rate = float(sifted[index]) if index < len(sifted) else math.nan
+            bits = BITS_OF_UNCOUNTED_ROW if math.isnan(rate) else rate * interval
             if math.isfinite(value) and math.isfinite(bits) and bits > 0:
                 self._rows.append(_Row(end, float(value), bits))
         while self._rows and self._rows[0].time < end - HISTORY_SECONDS:
@@ -95,7 +99,7 @@ class LinkWatch:
         aborted = self.verdict.health is LinkHealth.ABORTED
         if not bits:
             if not aborted:
-                self.verdict = Verdict(LinkHealth.OK, "no sifted bits in the last second", now)
+                self.verdict = Verdict(LinkHealth.OK, "no QBER was measured in the last second", now)
             return
         if aborted:
             self._judge_clear(now, mean, threshold)
