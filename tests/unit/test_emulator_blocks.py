@@ -12,7 +12,8 @@ from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
 from keyweave.emulator.faults import LinkFaults
 from keyweave.emulator.links import EmulatedLink
-from keyweave.emulator.physics.anchored import WeakPulseLink
+from keyweave.emulator.physics.anchored import anchored_devices
+from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance
 from keyweave.emulator.scenario import LinkSpec
 from keyweave.v1 import emulator_pb2 as pb
@@ -46,7 +47,7 @@ class Tick:
 
 
 def make_link(seed: int = 1) -> tuple[EmulatedLink, Tick]:
-    model = WeakPulseLink(SPEC.operating_point(), link=SPEC.name, seed=seed)
+    model = ProtocolLink(anchored_devices(SPEC.operating_point()), link=SPEC.name, seed=seed)
     link = EmulatedLink(SPEC, model, interval_seconds=0.1, rows=1)
     return link, Tick(link)
 
@@ -272,7 +273,7 @@ async def test_a_cut_shows_at_both_ends_in_the_next_report_and_stops_the_blocks(
 
 
 async def test_a_report_carries_the_columns_of_its_rows_and_never_a_key() -> None:
-    model = WeakPulseLink(SPEC.operating_point(), link=SPEC.name, seed=1)
+    model = ProtocolLink(anchored_devices(SPEC.operating_point()), link=SPEC.name, seed=1)
     link = EmulatedLink(SPEC, model, interval_seconds=0.02, rows=5)
     receiver = link.watch(1)
     waiting = asyncio.create_task(anext(receiver))

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.emulator.physics.anchored import OperatingPoint, WeakPulseLink, anchor, disturbed
+from keyweave.emulator.physics.anchored import OperatingPoint, anchor, anchored_devices, over
+from keyweave.emulator.physics.channel import Channel
+from keyweave.emulator.physics.detectors import Detectors
 from keyweave.emulator.physics.information import secret_fraction
-from keyweave.emulator.physics.instruments import Detectors
+from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance, Measurement
 from keyweave.v1 import types_pb2
 
@@ -42,14 +44,14 @@ CUT = Disturbance(cut=True)
 
 
 def run(
-    link: WeakPulseLink, seconds: float, disturbance: Disturbance = UNDISTURBED, start: float = 0.0
+    link: ProtocolLink, seconds: float, disturbance: Disturbance = UNDISTURBED, start: float = 0.0
 ) -> list[Measurement]:
     rows = round(seconds / INTERVAL)
     return [link.measure(start + row * INTERVAL, INTERVAL, disturbance) for row in range(1, rows + 1)]
 
 
-def tokyo(seed: int = 1) -> WeakPulseLink:
-    return WeakPulseLink(TOKYO, link="koganei-otemachi", seed=seed)
+def tokyo(seed: int = 1) -> ProtocolLink:
+    return ProtocolLink(anchored_devices(TOKYO), link="koganei-otemachi", seed=seed)
 
 
 def mean(values: list[float]) -> float:
@@ -81,13 +83,13 @@ def test_any_possible_published_point_is_reproduced(
     most = anchor(point).detections_hz * point.sifting_ratio * secret_fraction(qber_ratio)
     point = dataclasses.replace(point, skr_bps=skr_share * most)
     assert anchor(point).qber_ratio == pytest.approx(qber_ratio)
-    row = WeakPulseLink(point, link="x", seed=0).measure(INTERVAL, INTERVAL, UNDISTURBED)
+    row = ProtocolLink(anchored_devices(point), link="x", seed=0).measure(INTERVAL, INTERVAL, UNDISTURBED)
     assert row.key_bits == pytest.approx(point.skr_bps * INTERVAL)
 
 
 def test_qber_noise_is_binomial_in_the_sifted_bits() -> None:
     slow = dataclasses.replace(TOKYO, pulse_rate_hz=1e7, gate_seconds=1e-10, skr_bps=1000)
-    rows = run(WeakPulseLink(slow, link="slow", seed=3), 300)
+    rows = run(ProtocolLink(anchored_devices(slow), link="slow", seed=3), 300)
     sifted = mean([m.sifted_rate_bps for m in rows]) * INTERVAL
     expected = math.sqrt(slow.qber_ratio * (1 - slow.qber_ratio) / sifted)
     assert statistics.stdev([m.qber_ratio for m in rows]) == pytest.approx(expected, rel=0.06)
@@ -112,7 +114,7 @@ def test_full_intercept_resend_reads_as_25_percent_while_loss_and_detectors_stan
 def test_more_interception_never_lowers_the_error(one: float, other: float) -> None:
     less, more = sorted((one, other))
     rates = anchor(TOKYO)
-    tapped = [disturbed(rates, Disturbance(intercepted_ratio=ratio)).qber_ratio for ratio in (less, more)]
+    tapped = [over(rates, Channel(14.5, intercepted_ratio=ratio), TOKYO).qber_ratio for ratio in (less, more)]
     assert tapped[0] <= tapped[1] + 1e-12
 
 
@@ -140,7 +142,7 @@ def test_a_cut_leaves_dark_counts_and_no_key() -> None:
 
 def test_ten_decibels_cost_nine_tenths_of_the_signal_and_raise_the_dark_count_share() -> None:
     before = anchor(TOKYO)
-    after = disturbed(before, Disturbance(added_loss_db=10))
+    after = over(before, Channel(24.5), TOKYO)
     assert after.signal_hz == pytest.approx(before.signal_hz / 10)
     assert after.dark_hz == before.dark_hz
     assert after.qber_ratio > before.qber_ratio
@@ -168,13 +170,13 @@ def test_only_the_receiver_has_detectors_unless_the_link_shares_pairs() -> None:
     assert [len(end.detectors) for end in run(tokyo(), 0.1)[0].ends] == [0, 2]
     assert TOKYO.detectors
     pairs = dataclasses.replace(TOKYO, detectors=dataclasses.replace(TOKYO.detectors, at_both_ends=True))
-    link = WeakPulseLink(pairs, link="pairs", seed=1)
+    link = ProtocolLink(anchored_devices(pairs), link="pairs", seed=1)
     assert [len(end.detectors) for end in link.measure(INTERVAL, INTERVAL, UNDISTURBED).ends] == [2, 2]
 
 
 def test_homodyne_receivers_report_no_photon_counts() -> None:
     homodyne = dataclasses.replace(TOKYO, detectors=None)
-    row = WeakPulseLink(homodyne, link="cv", seed=1).measure(INTERVAL, INTERVAL, UNDISTURBED)
+    row = ProtocolLink(anchored_devices(homodyne), link="cv", seed=1).measure(INTERVAL, INTERVAL, UNDISTURBED)
     assert [end.detectors for end in row.ends] == [(), ()]
     assert math.isnan(row.visibility_ratio)
 
@@ -182,7 +184,7 @@ def test_homodyne_receivers_report_no_photon_counts() -> None:
 def test_the_seed_and_the_link_decide_the_noise() -> None:
     assert run(tokyo(1), 2) == run(tokyo(1), 2)
     assert run(tokyo(1), 2) != run(tokyo(2), 2)
-    assert run(tokyo(1), 2) != run(WeakPulseLink(TOKYO, link="other", seed=1), 2)
+    assert run(tokyo(1), 2) != run(ProtocolLink(anchored_devices(TOKYO), link="other", seed=1), 2)
 
 
 def test_the_two_ends_read_their_instruments_independently_but_share_the_error_count() -> None:
@@ -240,7 +242,7 @@ def test_optics_out_of_alignment_add_error_and_take_visibility_but_no_light() ->
 def test_a_beam_splitting_tap_shows_in_the_loss_alone() -> None:
     rows = settled(Disturbance(tapped_ratio=0.5))
     assert mean([m.ends[0].loss_db for m in rows]) == pytest.approx(TOKYO.loss_db + 3.01, abs=0.05)
-    after = disturbed(anchor(TOKYO), Disturbance(tapped_ratio=0.5))
+    after = over(anchor(TOKYO), Channel(14.5 + Disturbance(tapped_ratio=0.5).loss_db), TOKYO)
     assert after.signal_hz == pytest.approx(anchor(TOKYO).signal_hz / 2)
     assert after.signal_error_ratio == anchor(TOKYO).signal_error_ratio
     assert mean([m.qber_ratio for m in rows]) == pytest.approx(TOKYO.qber_ratio, rel=0.02)

@@ -14,7 +14,8 @@ from keyweave.common.errors import ConflictError, InvalidInputError, Unavailable
 from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
 from keyweave.emulator.faults import LinkFaults
-from keyweave.emulator.physics.anchored import WeakPulseLink
+from keyweave.emulator.physics.anchored import anchored_devices
+from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, LinkModel, Measurement
 from keyweave.emulator.scenario import LinkSpec, Scenario
 from keyweave.v1 import agent_pb2, emulator_pb2
@@ -207,7 +208,7 @@ class OpticalPlane:
         self.links: Final[Mapping[LinkName, EmulatedLink]] = {
             LinkName(spec.name): EmulatedLink(
                 spec,
-                WeakPulseLink(spec.operating_point(), link=spec.name, seed=scenario.seed),
+                ProtocolLink(anchored_devices(spec.operating_point()), link=spec.name, seed=scenario.seed),
                 interval_seconds=interval,
                 rows=rows,
             )

@@ -15,7 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from keyweave.common import settings
 from keyweave.common.names import NAME_PATTERN, NAME_RULE, NodeName
 from keyweave.emulator.physics.anchored import OperatingPoint, anchor
-from keyweave.emulator.physics.instruments import Detectors
+from keyweave.emulator.physics.detectors import Detectors
 from keyweave.v1 import types_pb2
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$", description=NAME_RULE)]

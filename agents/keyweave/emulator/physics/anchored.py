@@ -4,24 +4,12 @@ With no disturbance the expected QBER and secret key rate are exactly the publis
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
-from keyweave.emulator.physics.information import (
-    INTERCEPT_RESEND_ERROR_RATIO,
-    RANDOM_ERROR_RATIO,
-    either_flips,
-    secret_fraction,
-)
-from keyweave.emulator.physics.instruments import Detectors, Instruments, generator
-from keyweave.emulator.physics.model import Disturbance, Measurement
-from keyweave.v1 import types_pb2
-
-# Over how long a device estimates its QBER before it acts on it. What it makes of the moments before it
-# notices an eavesdropper still comes out: the blocks that agents must quarantine.
-DEVICE_WINDOW_SECONDS = 1.0
-# Share of sifted bits that are left once the ends no longer know which pulse is which. Assumed.
-SIFTED_WITHOUT_CLOCK_RATIO = 0.01
+from keyweave.emulator.physics.channel import Channel, Expected
+from keyweave.emulator.physics.detectors import Detectors
+from keyweave.emulator.physics.information import RANDOM_ERROR_RATIO, secret_fraction
+from keyweave.emulator.physics.link import Devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,85 +83,46 @@ def anchor(point: OperatingPoint) -> Rates:
     return Rates(signal, dark, error)
 
 
-def disturbed(rates: Rates, disturbance: Disturbance) -> Rates:
-    """The rates under a disturbance that is not a cut.
+def over(rates: Rates, channel: Channel, point: OperatingPoint) -> Rates:
+    """The rates at the operating point, over another channel.
 
     Who blinds detectors sends on what they measured, as often as it would have come: the signal stays, and
     what betrays them is in the detectors' own readings.
     """
-    error = either_flips(
-        rates.signal_error_ratio, INTERCEPT_RESEND_ERROR_RATIO * disturbance.intercepted_ratio
-    )
-    error = either_flips(error, disturbance.misalignment_ratio)
+    detectors = point.detectors
+    specified = detectors.dark_count_rate_hz if detectors else 0.0
+    dark_factor = detectors.dark_hz(channel) / specified if detectors and specified else 0.0
     return Rates(
-        signal_hz=rates.signal_hz * 10 ** (-disturbance.loss_db / 10),
-        dark_hz=0.0 if disturbance.blinded else rates.dark_hz * disturbance.dark_factor,
-        signal_error_ratio=RANDOM_ERROR_RATIO if disturbance.clock_lost else error,
+        signal_hz=rates.signal_hz
+        * channel.brightness_ratio
+        * 10 ** (-(channel.loss_db - point.loss_db) / 10),
+        dark_hz=rates.dark_hz * dark_factor,
+        signal_error_ratio=channel.signal_error_ratio(rates.signal_error_ratio),
     )
 
 
-class WeakPulseLink:
-    """The LinkModel of this release: rates as above, counting noise, no drift of its own."""
+class AnchoredPoint:
+    """The protocol of a link of which no more is known than an operating point."""
 
-    def __init__(self, point: OperatingPoint, *, link: str, seed: int) -> None:
+    def __init__(self, point: OperatingPoint) -> None:
         self._point = point
         self._rates = anchor(point)
-        self._errors = generator(seed, link, "errors")
-        self._instruments = Instruments(point.detectors, link=link, seed=seed)
-        # (end of interval, errors expected, sifted bits expected) of the device's window.
-        self._window: deque[tuple[float, float, float]] = deque()
+        published_bps = self._rates.detections_hz * point.sifting_ratio
+        # What multi-photon pulses and finite blocks cost the link, in secret bits per sifted bit.
+        self._scale = point.skr_bps / published_bps / secret_fraction(point.qber_ratio)
 
-    def measure(
-        self, elapsed_seconds: float, interval_seconds: float, disturbance: Disturbance
-    ) -> Measurement:
-        """See LinkModel."""
-        rates = disturbed(self._rates, disturbance)
-        ends = self._instruments.read(
-            interval_seconds, self._point.loss_db + disturbance.loss_db, rates.signal_hz, disturbance
-        )
-        if disturbance.cut:
-            self._window.clear()
-            return Measurement(types_pb2.LINK_STATUS_OFF, math.nan, 0.0, 0.0, math.nan, ends, 0.0, "")
-        sifting = self._point.sifting_ratio * (SIFTED_WITHOUT_CLOCK_RATIO if disturbance.clock_lost else 1.0)
-        expected = rates.detections_hz * sifting * interval_seconds
-        seen_by_device = self._device_qber(elapsed_seconds, expected, rates.qber_ratio)
-        fault = self._point.detectors.fault(disturbance) if self._point.detectors else ""
-        producing = seen_by_device < self._point.abort_qber_ratio and not fault
-        skr = self._secret_rate(expected / interval_seconds, seen_by_device) if producing else 0.0
-
-        sifted = int(self._errors.poisson(expected))
-        qber = self._errors.binomial(sifted, rates.qber_ratio) / sifted if sifted else math.nan
-        reported_skr = 0.0
-        if producing and sifted:
-            estimate = max(0.0, seen_by_device + qber - rates.qber_ratio)
-            reported_skr = self._secret_rate(sifted / interval_seconds, estimate)
-        return Measurement(
-            status=types_pb2.LINK_STATUS_ACTIVE if skr > 0 else types_pb2.LINK_STATUS_PASSIVE,
-            qber_ratio=min(qber, 0.5),
-            skr_bps=reported_skr,
-            sifted_rate_bps=sifted / interval_seconds,
-            visibility_ratio=self._visibility(rates.signal_error_ratio, sifted),
-            ends=ends,
-            key_bits=skr * interval_seconds,
-            device_fault=fault,
+    def expected(self, channel: Channel) -> Expected:
+        """See QkdProtocol."""
+        rates = over(self._rates, channel, self._point)
+        return Expected(
+            light_hz=rates.signal_hz,
+            sifted_bps=rates.detections_hz * self._point.sifting_ratio * channel.sifted_ratio,
+            noise=rates.qber_ratio,
+            optics_error_ratio=rates.signal_error_ratio if self._point.detectors else None,
+            secret_ratio=lambda qber_ratio: self._scale * secret_fraction(qber_ratio),
         )
 
-    def _secret_rate(self, sifted_bps: float, qber_ratio: float) -> float:
-        sifted_when_published = self._rates.detections_hz * self._point.sifting_ratio
-        fraction_when_published = secret_fraction(self._point.qber_ratio)
-        scale = sifted_bps / sifted_when_published * secret_fraction(qber_ratio) / fraction_when_published
-        return self._point.skr_bps * scale
 
-    def _device_qber(self, elapsed_seconds: float, sifted: float, qber_ratio: float) -> float:
-        """The QBER over the device's window, which lags behind a sudden change."""
-        self._window.append((elapsed_seconds, sifted * qber_ratio, sifted))
-        while self._window[0][0] <= elapsed_seconds - DEVICE_WINDOW_SECONDS:
-            self._window.popleft()
-        return math.fsum(w[1] for w in self._window) / math.fsum(w[2] for w in self._window)
-
-    def _visibility(self, error_ratio: float, sifted: int) -> float:
-        """V = 1 - 2 e of the optics alone (Gisin et al., Rev. Mod. Phys. 74, 145 (2002))."""
-        if self._point.detectors is None or not sifted:
-            return math.nan
-        noise = 2 * math.sqrt(error_ratio * (1 - error_ratio) / sifted)
-        return min(1.0, max(0.0, self._errors.normal(1 - 2 * error_ratio, noise)))
+def anchored_devices(point: OperatingPoint) -> Devices:
+    """The devices of a link as published."""
+    return Devices(AnchoredPoint(point), point.loss_db, point.abort_qber_ratio, point.detectors)

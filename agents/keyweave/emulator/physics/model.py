@@ -35,11 +35,6 @@ class Disturbance:
         """All that it adds to the link's loss, as a loss monitor sees it."""
         return self.added_loss_db - 10 * math.log10(1 - self.tapped_ratio)
 
-    @property
-    def dark_factor(self) -> float:
-        """By how much dark counts rise in all."""
-        return self.dark_count_factor * self.dark_count_burst_factor
-
 
 UNDISTURBED = Disturbance()
 
@@ -83,6 +78,10 @@ class Measurement:
 
 class LinkModel(Protocol):
     """The physics of one link. Called for consecutive intervals, in order."""
+
+    def calibrate(self) -> None:
+        """Ask the devices to calibrate: the link is PENDING and makes no key meanwhile."""
+        ...
 
     def measure(
         self, elapsed_seconds: float, interval_seconds: float, disturbance: Disturbance
