@@ -16,6 +16,7 @@ from math import log
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
 from keyweave.common.names import LinkName
@@ -56,6 +57,8 @@ _EXPONENT = 300.0
 # A stage is over once no split and no advertised rate moves by more than this (natural logarithm) in a step.
 _AT_REST = 1e-4
 _LOOK_EVERY = 10
+# Bytes of a table of streams by links.
+_TABLE_SIZE = 2**21
 
 
 class Balance:
@@ -127,34 +130,32 @@ class Balance:
         self._owner, self._place, self._lean = self._owner[rows], self._place[rows], self._lean[rows]
         self._first = np.searchsorted(self._owner, np.arange(len(self._demands)))
         self._paths = self._paths[rows]
-        self._onto, self._apart = self._by_limit()
+        self._apart, self._common = self._told_apart()
         self._capacity = np.log(self._room)
         if len(self._level) < len(self._room):
-            users = np.maximum(self._onto @ self._shares(), 1e-9)
+            users = np.maximum(self._paths.T @ self._shares(), 1e-9)
             new = (self._capacity - np.log(users))[len(self._level) :]
             self._level = np.concatenate((self._level, new))
 
-    def _by_limit(self) -> tuple[csr_matrix, csr_matrix]:
-        """The sets by what they cross, and the crossings that make a difference between a stream's sets."""
-        paths = self._paths
-        numbers = np.arange(paths.nnz, dtype=np.int32)
-        # Sorts by counting: where two sets of a stream cross the same, they now stand side by side.
-        turned = csr_matrix((numbers, paths.indices, paths.indptr), shape=paths.shape).tocsc()
-        place = turned.data
-        turned.data = np.ones(paths.nnz)
-        if len(self._owner) == len(self._demands):
-            return turned.T, csr_matrix(paths.shape)
-        owners = self._owner[turned.indices]
-        begins = np.ones(len(owners) + 1, dtype=bool)
-        begins[1:-1] = owners[1:] != owners[:-1]
-        begins[turned.indptr] = True
-        bounds = np.flatnonzero(begins)
-        together = np.diff(bounds)
-        differs = together < np.bincount(self._owner)[owners[bounds[:-1]]]
-        apart = paths.copy()
-        apart.data[place] = np.repeat(differs, together)
-        apart.eliminate_zeros()
-        return turned.T, apart
+    def _told_apart(self) -> tuple[csr_matrix, csr_matrix]:
+        """What some sets of a stream cross and others do not, by set; and what all of them cross, by stream."""
+        paths, owner, first = self._paths, self._owner, self._first
+        streams, count = len(self._demands), len(owner)
+        members = csr_matrix((np.ones(count), np.arange(count), np.append(first, count)), (streams, count))
+        common = members @ paths
+        sets = np.diff(members.indptr)
+        common = _only(common, common.data == np.repeat(sets, np.diff(common.indptr)))
+        # Looked up in tables of a size that the processor's cache holds.
+        width = paths.shape[1]
+        at_once = max(1, _TABLE_SIZE // width)
+        differs = np.empty(paths.nnz, dtype=bool)
+        for begin in range(0, streams, at_once):
+            table = common[begin : begin + at_once].astype(bool).toarray().ravel()
+            rows = np.arange(first[begin], first[begin + at_once] if begin + at_once < streams else count)
+            span = slice(paths.indptr[rows[0]], paths.indptr[rows[-1] + 1])
+            lines = np.repeat((owner[rows] - begin) * width, np.diff(paths.indptr[rows[0] : rows[-1] + 2]))
+            differs[span] = ~table[lines + paths.indices[span]]
+        return _only(paths, differs), common
 
     def _shares(self) -> Floats:
         weight = np.exp(self._lean)
@@ -176,8 +177,8 @@ class Balance:
         return rates
 
     def _through(self, stage: Stage) -> Floats:
-        owner, first, paths, apart = self._owner, self._first, self._paths, self._apart
-        onto, lengths = self._onto, 1e-9 * np.diff(paths.indptr)
+        owner, first, apart, common = self._owner, self._first, self._apart, self._common
+        onto, commonly, lengths = apart.T, common.T, 1e-9 * np.diff(self._paths.indptr)
         alpha, sparing = stage.alpha, stage.sparing
         share, total, averaged = self._shares(), np.zeros(len(owner)), 0
         last: Floats | None = None
@@ -187,11 +188,13 @@ class Balance:
             height = self._level - middle
             prices = np.exp(np.clip(-alpha * height, -_EXPONENT, _EXPONENT))
             spared = np.exp(np.clip(-sparing * height, -_EXPONENT / 2, _EXPONENT / 2))
-            advertised = middle - np.log(np.maximum(paths @ prices, 1e-300)) / alpha
+            price = apart @ prices
+            dear = np.maximum(price + (common @ prices)[owner], 1e-300)
+            advertised = middle - np.log(dear) / alpha
             rate = np.clip(np.add.reduceat(share * advertised, first), self._least, self._most)
             own = np.exp(np.clip(alpha * (rate - middle), -_EXPONENT, _EXPONENT))[owner]
             other = np.exp(np.clip(sparing * (rate - middle), -_EXPONENT / 2, _EXPONENT / 2))[owner]
-            cost = np.log((apart @ prices) * own + _SPARING * (apart @ spared) * other + lengths + 1e-300)
+            cost = np.log(price * own + _SPARING * (apart @ spared) * other + lengths + 1e-300)
             gain = np.clip(np.add.reduceat(share * cost, first)[owner] - cost, -_MOST_LEAN, _MOST_LEAN)
             # The gain foreseen, not the last: without it splits and prices circle each other (Popov 1980).
             self._lean += stage.lean * (gain if last is None else 2 * gain - last)
@@ -199,7 +202,8 @@ class Balance:
             self._lean -= np.maximum.reduceat(self._lean, first)[owner]
             self._lean = np.maximum(self._lean, _LEAST_WEIGHT)
             share = self._shares()
-            asked = np.log(np.maximum(onto @ (share * np.exp(rate)[owner]), 1e-30))
+            given = np.exp(rate)
+            asked = np.log(np.maximum(onto @ (share * given[owner]) + commonly @ given, 1e-30))
             change = np.clip(self._capacity - asked, -_MOST_FALL, _MOST_RISE)
             before = self._level
             self._level = np.minimum(before + _LINK_STEP * change, self._capacity + _BEYOND)
@@ -224,3 +228,10 @@ class Balance:
         real = self._level[: len(self._links)]
         costs = np.exp(np.clip(-power * (real - np.median(real)), -_EXPONENT / 2, _EXPONENT / 2))
         return dict(zip(self._links, costs.tolist(), strict=True))
+
+
+def _only(crossings: csr_matrix, which: NDArray[np.bool_]) -> csr_matrix:
+    """Some of the crossings, row by row."""
+    before = np.concatenate(([0], np.cumsum(which)))
+    kept = crossings.indices[which]
+    return csr_matrix((np.ones(len(kept)), kept, before[crossings.indptr]), shape=crossings.shape)
