@@ -22,7 +22,7 @@ def path(stream: str, *nodes: str) -> Path:
     hops = tuple(
         Hop(LinkName("-".join(sorted((a, b)))), NodeName(a), NodeName(b)) for a, b in pairwise(nodes)
     )
-    return Path(path_id(StreamName(stream), hops), hops)
+    return Path(path_id(StreamName(stream), [hop.link for hop in hops]), hops)
 
 
 def plan(version: int, sets: Mapping[str, Sequence[Sequence[Path]]], *, backups: int = 0) -> Plan:

@@ -138,7 +138,7 @@ class Balance:
             self._level = np.concatenate((self._level, new))
 
     def _told_apart(self) -> tuple[csr_matrix, csr_matrix]:
-        """What some sets of a stream cross and others do not, by set; and what all of them cross, by stream."""
+        """By set, what not all sets of its stream cross; and by stream, what all of them cross."""
         paths, owner, first = self._paths, self._owner, self._first
         streams, count = len(self._demands), len(owner)
         members = csr_matrix((np.ones(count), np.arange(count), np.append(first, count)), (streams, count))

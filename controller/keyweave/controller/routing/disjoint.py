@@ -6,7 +6,6 @@ limits, make the question NP-hard (Hu 2003; Itai, Perl and Shiloach 1982), so th
 is searched.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -15,6 +14,7 @@ from math import inf
 import networkx as nx
 
 from keyweave.common.names import LinkName, NodeName
+from keyweave.controller.routing.cuts import Cuts
 from keyweave.controller.routing.network import Route, Scope, Terrain, are_disjoint, shared_risk_groups
 from keyweave.controller.routing.search import cheapest_route, routes_by_hops, widest_route
 from keyweave.controller.topology import Hop
@@ -263,7 +263,7 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
     one element suffices, all that would do are named, in order from the source: each of them has to be
     doubled before there are two.
     """
-    exists, cut = single_cuts(terrain, scope)
+    exists, cut = Cuts(terrain).between(scope)
     if exists < 2:
         return exists, cut
     network: nx.DiGraph[str] = nx.DiGraph()
@@ -285,63 +285,3 @@ def bottleneck_of_disjointness(terrain: Terrain, scope: Scope) -> tuple[int, tup
         if one in near and other not in near
     }
     return int(value), tuple(sorted(narrow))
-
-
-def single_cuts(terrain: Terrain, scope: Scope) -> tuple[int, tuple[str, ...]]:
-    """How many node-disjoint routes there are (2: or more), and what keeps a second from being there.
-
-    That is every link and node between the ends without which they are apart, in order from the source. One
-    sweep along a route: what the nodes so far reach around it, directly or over others, is no cut.
-    """
-    route = _route_of_fewest_hops(terrain, scope)
-    if not route:
-        return 0, ()
-    cut = _cuts_along(terrain, scope, route)
-    return (1, cut) if cut else (2, ())
-
-
-def _cuts_along(terrain: Terrain, scope: Scope, route: Route) -> tuple[str, ...]:
-    place = {scope.source: 0, **{hop.to_node: i for i, hop in enumerate(route, start=1)}}
-    on_route = {hop.link for hop in route}
-    # No node of the route is barred.
-    seen: set[NodeName] = set(scope.barred)
-    cut: list[str] = []
-    reach = left_behind = 0
-    frontier = [scope.source]
-    while left_behind < len(route):
-        while frontier:
-            for hop in terrain.hops[frontier.pop()]:
-                if hop.to_node in place:
-                    if hop.link not in on_route:
-                        reach = max(reach, place[hop.to_node])
-                elif hop.to_node not in seen:
-                    seen.add(hop.to_node)
-                    frontier.append(hop.to_node)
-        if reach > left_behind + 1:
-            # Everything up to the one before the farthest is gone around.
-            frontier = [hop.to_node for hop in route[left_behind : reach - 1]]
-            left_behind = reach - 1
-            continue
-        if reach == left_behind:
-            cut.append(f"link {route[left_behind].link}")
-        reach = left_behind = left_behind + 1
-        if left_behind < len(route):
-            cut.append(f"node {route[left_behind - 1].to_node}")
-            frontier = [route[left_behind - 1].to_node]
-    return tuple(cut)
-
-
-def _route_of_fewest_hops(terrain: Terrain, scope: Scope) -> Route:
-    into: dict[NodeName, Hop | None] = {scope.source: None}
-    frontier = deque([scope.source])
-    while frontier and scope.target not in into:
-        for hop in terrain.hops.get(frontier.popleft(), ()):
-            if hop.to_node not in into and hop.to_node not in scope.barred:
-                into[hop.to_node] = hop
-                frontier.append(hop.to_node)
-    route: list[Hop] = []
-    last = into.get(scope.target)
-    while last is not None:
-        route.append(last)
-        last = into[last.from_node]
-    return tuple(reversed(route))

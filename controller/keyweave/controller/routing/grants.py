@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from keyweave.common.names import LinkName
 from keyweave.controller.routing import reasons
 from keyweave.controller.routing.allocate import Rates
 from keyweave.controller.routing.alone import rate_alone
-from keyweave.controller.routing.disjoint import Finder, single_cuts
+from keyweave.controller.routing.crossings import crossings
+from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.network import RATE_TOLERANCE, Candidate, Terrain, candidate
 from keyweave.controller.routing.program import Demand
 from keyweave.controller.topology import PathSet, Snapshot, Stream, StreamPlan
@@ -45,13 +48,17 @@ def in_use(plan: StreamPlan) -> list[PathSet]:
     return [path_set for path_set in plan.path_sets if path_set.rank == 0]
 
 
-def take(ground: Terrain, left: dict[LinkName, float], grant: Grant) -> None:
-    """Take what a grant uses from what links have left."""
-    for one, rate in grant.sets:
-        for link in one.links:
-            if link in left:
-                rest = left[link] - rate
-                left[link] = rest if rest > ground.capacity[link] * _DUST_RATIO else 0.0
+def take(ground: Terrain, left: dict[LinkName, float], grants: Iterable[Grant]) -> None:
+    """Take what grants use from what links have left."""
+    sets = [one for grant in grants for one, _ in grant.sets]
+    rates = [rate for grant in grants for _, rate in grant.sets]
+    numbers = {link: number for number, link in enumerate(left)}
+    crossed = crossings(sets, numbers, len(left))
+    # One after the other, as they come; bounds of sets of their own stand beyond the links.
+    rest = np.array([*left.values(), *crossed.bounds], dtype=np.float64)
+    np.subtract.at(rest, crossed.limits, np.repeat(rates, crossed.counts))
+    for link, after in zip(left, rest.tolist(), strict=False):
+        left[link] = after if after > ground.capacity[link] * _DUST_RATIO else 0.0
 
 
 def granted(requests: Sequence[Request], demands: Sequence[Demand], rates: Rates) -> list[Grant]:
@@ -84,7 +91,7 @@ def stream_plan(
 ) -> StreamPlan:
     """The plan of one stream; `spare` are its backups, `words` say what is in use."""
     request, stream = grant.request, grant.request.stream
-    unmet = _unmet(snapshot, ground, left, grant)
+    unmet = _unmet(snapshot, ground, left, grant, words)
     used = [one for one, _ in grant.sets]
     if not used:
         return StreamPlan(stream.name, 0.0, spare, _why_nothing(snapshot, ground, left, request), unmet)
@@ -107,7 +114,9 @@ def _why_nothing(
     return reasons.too_few_paths(ground, limits, max(1, stream.min_k))
 
 
-def _unmet(snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], grant: Grant) -> str:
+def _unmet(
+    snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], grant: Grant, words: reasons.InUse
+) -> str:
     """The requirements that this grant leaves open, empty where it leaves none."""
     request, stream = grant.request, grant.request.stream
     parts: list[str] = []
@@ -116,7 +125,7 @@ def _unmet(snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float], 
         parts.append(_why_nothing(snapshot, ground, left, request))
     elif 0 < size < stream.k:
         limits = request.finder.scope
-        single = single_cuts(ground, limits)
+        single = words.cuts.between(limits, grant.sets[0][0].routes[0])
         if single[0] == 1:
             why = reasons.too_few_paths(ground, limits, stream.k, single)
         elif Finder(ground, limits, stream.k).cheapest(ground.length_cost) is None:

@@ -76,12 +76,17 @@ class Candidate:
         """The nodes between the ends."""
         # Kept: every comparison with another set asks for it.
         if self._trusted is None:
-            object.__setattr__(self, "_trusted", tuple(nodes_between(self.routes)))
+            between = tuple(map(_end_of, self.routes[0]))[:-1]
+            if len(self.routes) > 1:
+                between = tuple(nodes_between(self.routes))
+            object.__setattr__(self, "_trusted", between)
         return self._trusted or ()
 
     def paths(self, stream: StreamName) -> tuple[Path, ...]:
         """The routes as the paths of a stream."""
-        return tuple([Path(path_id(stream, route), route) for route in self.routes])
+        if len(self.routes) == 1:
+            return (Path(path_id(stream, self.links), self.routes[0]),)
+        return tuple([Path(path_id(stream, map(_link_of, route)), route) for route in self.routes])
 
 
 def link_capacity(view: LinkView) -> float:
@@ -197,9 +202,9 @@ def nodes_between(routes: Iterable[Route]) -> Iterator[NodeName]:
     return map(_end_of, chain.from_iterable(route[:-1] for route in routes))
 
 
-def path_id(stream: StreamName, route: Route) -> PathId:
+def path_id(stream: StreamName, links: Iterable[LinkName]) -> PathId:
     """The name of a path: the same for as long as stream and links are."""
-    digest = hashlib.sha256("\n".join(map(_link_of, route)).encode())
+    digest = hashlib.sha256("\n".join(links).encode())
     return PathId(f"{stream}:{digest.hexdigest()[:8]}")
 
 

@@ -52,9 +52,9 @@ def plan_streams(snapshot: Snapshot, previous: Plan | None, version: int) -> Pla
     ordered = sorted(snapshot.streams.values(), key=lambda stream: (-stream.priority, stream.name))
     for _, members in groupby(ordered, key=lambda stream: stream.priority):
         requests = _requests(snapshot, ground, trees, members, earlier, left)
-        for grant in _serve_class(ground, trees, requests, left, known):
-            take(ground, left, grant)
-            found.append(grant)
+        served = _serve_class(ground, trees, requests, left, known)
+        take(ground, left, served)
+        found += served
     spare = _backups(snapshot, trees, found, earlier, known)
     words = InUse(snapshot, ground, left)
     plans = {

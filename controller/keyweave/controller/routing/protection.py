@@ -29,6 +29,9 @@ _SHARED_LINK = 10_000.0
 _SHARED_NODE = 1_000.0
 _SHARED_RISK_GROUP = 100.0
 
+# Links, nodes and risk groups.
+_Shared = tuple[frozenset[str], frozenset[str], frozenset[str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Protected:
@@ -144,8 +147,8 @@ def _choose(trees: Trees, streams: Sequence[Protected]) -> list[list[Candidate]]
 
 def _adds_to(sets: Sequence[Candidate], found: Candidate) -> bool:
     # A set that holds all of another's links (and so its trusted nodes) fails whenever that one does.
-    links, count = found.links, len(found.links)
-    return not any(len(one.links) <= count and set(one.links).issubset(links) for one in sets)
+    links, count = frozenset(found.links), len(found.links)
+    return not any(len(one.links) <= count and links.issuperset(one.links) for one in sets)
 
 
 class _InUse:
@@ -156,6 +159,8 @@ class _InUse:
         self._links = frozenset[str]().union(*[used.links for used in primary])
         self._nodes = frozenset[str]().union(*[used.trusted_nodes for used in primary])
         self._groups = frozenset[str]().union(*[risk_groups_of(terrain, used.links) for used in primary])
+        # By the set's identity: what is chosen is asked for again when it is put into words.
+        self._known: dict[int, tuple[Candidate, _Shared]] = {}
 
     def overlap(self, one: Candidate) -> tuple[int, int]:
         """How much is shared: links and nodes first, then risk groups."""
@@ -169,11 +174,14 @@ class _InUse:
         shared += [f"node {node}" for node in sorted(nodes)]
         return shared + [f"risk group {group}" for group in sorted(groups)]
 
-    def _shared(self, one: Candidate) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-        groups = self._groups
-        if groups:
-            groups &= risk_groups_of(self._terrain, one.links)
-        return self._links.intersection(one.links), self._nodes.intersection(one.trusted_nodes), groups
+    def _shared(self, one: Candidate) -> _Shared:
+        if id(one) not in self._known:
+            groups = self._groups
+            if groups:
+                groups &= risk_groups_of(self._terrain, one.links)
+            shared = self._links.intersection(one.links), self._nodes.intersection(one.trusted_nodes), groups
+            self._known[id(one)] = one, shared
+        return self._known[id(one)][1]
 
 
 def _searched(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from keyweave.common.names import LinkName
+from keyweave.controller.routing.cuts import Cuts
 from keyweave.controller.routing.disjoint import Finder, bottleneck_of_disjointness
 from keyweave.controller.routing.network import (
     OVERHEAD,
@@ -54,6 +55,7 @@ class InUse:
 
     def __init__(self, snapshot: Snapshot, ground: Terrain, left: Mapping[LinkName, float]) -> None:
         self._snapshot, self._ground, self._left = snapshot, ground, left
+        self.cuts = Cuts(ground)
         capacity = ground.capacity
         ratios = {link: left[link] / room for link, room in capacity.items() if room > 0}
         self._full = {link for link, ratio in ratios.items() if ratio < FULL_RATIO}
