@@ -31,3 +31,22 @@ def secret_fraction(qber_ratio: float, *, efficiency: float = 1.0) -> float:
 def either_flips(one: float, other: float) -> float:
     """The probability that a bit is wrong after two independent causes of bit flips: a + b - 2ab."""
     return one + other - 2 * one * other
+
+
+def shifted(error_ratio: float, expected: float, estimated: float) -> float:
+    """An error ratio of some of the bits, where all of them were estimated at another ratio than expected.
+
+    The difference is taken for flips that came upon all bits alike.
+    """
+    if expected >= RANDOM_ERROR_RATIO:
+        return RANDOM_ERROR_RATIO
+    flips = (estimated - expected) / (1 - 2 * expected)
+    return min(RANDOM_ERROR_RATIO, max(0.0, either_flips(error_ratio, flips)))
+
+
+def repeaterless_bound(transmittance_ratio: float) -> float:
+    """Secret bits per channel use that no protocol without a repeater exceeds: -log2(1 - eta).
+
+    Pirandola, Laurenza, Ottaviani, Banchi, Nat. Commun. 8, 15043 (2017), "PLOB".
+    """
+    return -math.log1p(-transmittance_ratio) / math.log(2) if transmittance_ratio < 1 else math.inf
