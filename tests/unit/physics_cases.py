@@ -1,8 +1,10 @@
 """Published systems that several tests of the physics work with."""
 
+from keyweave.emulator.physics.anchored import AnchoredPoint, OperatingPoint
 from keyweave.emulator.physics.bbm92 import Bbm92
 from keyweave.emulator.physics.decoy_bb84 import DecoyBb84
 from keyweave.emulator.physics.detectors import Detectors, Receiver
+from keyweave.emulator.physics.link import Devices
 
 GYS_PULSES_HZ = 2e6
 GYS_LOSS_DB_PER_KM = 0.21
@@ -57,3 +59,8 @@ def entangled(mean_pairs: float, *, reconciliation_efficiency: float = 1.22) -> 
         misalignment_ratio=0.015,
         reconciliation_efficiency=reconciliation_efficiency,
     )
+
+
+def anchored_devices(point: OperatingPoint) -> Devices:
+    """The devices of a link as published."""
+    return Devices(AnchoredPoint(point), point.loss_db, point.abort_qber_ratio, point.detectors)

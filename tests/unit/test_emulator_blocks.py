@@ -12,7 +12,6 @@ from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
 from keyweave.emulator.faults import LinkFaults
 from keyweave.emulator.links import EmulatedLink
-from keyweave.emulator.physics.anchored import anchored_devices
 from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance
 from keyweave.emulator.scenario import LinkSpec
@@ -47,7 +46,7 @@ class Tick:
 
 
 def make_link(seed: int = 1) -> tuple[EmulatedLink, Tick]:
-    model = ProtocolLink(anchored_devices(SPEC.operating_point()), link=SPEC.name, seed=seed)
+    model = ProtocolLink(SPEC.devices, link=SPEC.name, seed=seed)
     link = EmulatedLink(SPEC, model, interval_seconds=0.1, rows=1)
     return link, Tick(link)
 
@@ -169,7 +168,7 @@ async def test_the_link_delivers_its_secret_key_rate() -> None:
     link, tick = make_link()
     tick(100)
     blocks = link._blocks.next_number - 1
-    assert blocks == int(10 * SPEC.skr_bps // (8 * SPEC.block_bytes))
+    assert blocks == int(10 * SPEC.undisturbed_skr_bps // (8 * SPEC.block_bytes))
 
 
 async def test_a_link_is_warm_with_some_seconds_of_key_but_no_more_than_64_kib() -> None:
@@ -273,7 +272,7 @@ async def test_a_cut_shows_at_both_ends_in_the_next_report_and_stops_the_blocks(
 
 
 async def test_a_report_carries_the_columns_of_its_rows_and_never_a_key() -> None:
-    model = ProtocolLink(anchored_devices(SPEC.operating_point()), link=SPEC.name, seed=1)
+    model = ProtocolLink(SPEC.devices, link=SPEC.name, seed=1)
     link = EmulatedLink(SPEC, model, interval_seconds=0.02, rows=5)
     receiver = link.watch(1)
     waiting = asyncio.create_task(anext(receiver))

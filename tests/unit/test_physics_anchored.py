@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyweave.emulator.physics.anchored import OperatingPoint, anchor, anchored_devices, over
+from keyweave.emulator.physics.anchored import OperatingPoint, anchor, over
 from keyweave.emulator.physics.channel import Channel
 from keyweave.emulator.physics.detectors import Detectors
 from keyweave.emulator.physics.information import secret_fraction
 from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance, Measurement
 from keyweave.v1 import types_pb2
+from tests.unit.physics_cases import anchored_devices
 
 INTERVAL = 0.1
 # Toshiba's link of the Tokyo QKD Network: 45 km, 14.5 dB, 2.7 %, 304 kbit/s.

@@ -7,12 +7,13 @@ import statistics
 import numpy as np
 import pytest
 
-from keyweave.emulator.physics.anchored import OperatingPoint, anchored_devices
+from keyweave.emulator.physics.anchored import OperatingPoint
 from keyweave.emulator.physics.detectors import Detectors
 from keyweave.emulator.physics.life import ON_REQUEST, STEADY, Calibration, Drift, SlowLife
 from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance, Measurement
 from keyweave.v1 import types_pb2
+from tests.unit.physics_cases import anchored_devices
 
 HOUR = 3600.0
 POINT = OperatingPoint(

@@ -14,7 +14,6 @@ from keyweave.common.errors import ConflictError, InvalidInputError, Unavailable
 from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
 from keyweave.emulator.faults import LinkFaults
-from keyweave.emulator.physics.anchored import anchored_devices
 from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, LinkModel, Measurement
 from keyweave.emulator.scenario import LinkSpec, Scenario
@@ -80,7 +79,7 @@ class EmulatedLink:
 
     def warm_up(self, seconds: float, now_nanos: int) -> None:
         """Hold the key of some seconds already, so that pools fill quickly."""
-        self._warm_bits = min(seconds * self.spec.skr_bps, 8.0 * WARM_BYTES_MOST)
+        self._warm_bits = min(seconds * self.spec.undisturbed_skr_bps, 8.0 * WARM_BYTES_MOST)
         self._blocks.produce(self._warm_bits, now_nanos)
 
     def advance(self, start_nanos: int) -> None:
@@ -208,7 +207,7 @@ class OpticalPlane:
         self.links: Final[Mapping[LinkName, EmulatedLink]] = {
             LinkName(spec.name): EmulatedLink(
                 spec,
-                ProtocolLink(anchored_devices(spec.operating_point()), link=spec.name, seed=scenario.seed),
+                ProtocolLink(spec.devices, link=spec.name, seed=scenario.seed),
                 interval_seconds=interval,
                 rows=rows,
             )

@@ -6,16 +6,26 @@ it is from, or that it is assumed.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keyweave.common import settings
 from keyweave.common.names import NAME_PATTERN, NAME_RULE, NodeName
-from keyweave.emulator.physics.anchored import OperatingPoint, anchor
-from keyweave.emulator.physics.detectors import Detectors
+from keyweave.emulator.hardware import (
+    CalibrationSpec,
+    DetectorSpec,
+    DriftSpec,
+    Part,
+    ProtocolSpec,
+    check_choice,
+)
+from keyweave.emulator.physics.anchored import AnchoredPoint, OperatingPoint
+from keyweave.emulator.physics.channel import Channel
+from keyweave.emulator.physics.link import Devices
 from keyweave.v1 import types_pb2
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$", description=NAME_RULE)]
@@ -41,11 +51,7 @@ _ON_EXHAUSTION: dict[str | None, types_pb2.OnExhaustion] = {
 _Finding = tuple[tuple[str | int, ...], str]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class NodePorts(_Part):
+class NodePorts(Part):
     """Fixed ports of one agent; those left out are chosen at start."""
 
     key_plane: Port | None = None
@@ -53,7 +59,7 @@ class NodePorts(_Part):
     metrics: Port | None = None
 
 
-class NodeSpec(_Part):
+class NodeSpec(Part):
     """A site with an agent."""
 
     name: Name
@@ -71,33 +77,8 @@ class NodeSpec(_Part):
         )
 
 
-class DetectorSpec(_Part):
-    """The single-photon detectors of a link and the clock they work at.
-
-    The defaults are an InGaAs avalanche photodiode pair of ordinary make: 10 % efficiency, 600 dark counts
-    a second, cooled to -50 degrees Celsius. Mark them as assumed where a paper does not give them.
-    """
-
-    kind: Annotated[str, Field(min_length=1, max_length=64)] = "InGaAs"
-    count: Annotated[int, Field(ge=1, le=8)] = 2
-    # Ends that have detectors: the receiver is end b; links that share entangled pairs have them at both.
-    at: Literal["b", "both"] = "b"
-    efficiency_ratio: Annotated[float, Field(gt=0, le=1)] = 0.10
-    # Of one detector, as it reports it: per second of being open.
-    dark_count_rate_hz: Annotated[float, Field(ge=0, le=1e7)] = 600.0
-    temperature_celsius: Annotated[float, Field(ge=-273.15, le=100)] = -50.0
-    bias_volts: Annotated[float, Field(ge=0, le=500)] = 50.0
-    # How long a detector is blind after a click. An operating point has its cost in it; it limits how often
-    # a blinded detector can be made to click.
-    dead_time_seconds: Annotated[float, Field(gt=0, le=1e-3)] = 5e-8
-    pulse_rate_hz: Annotated[float, Field(gt=0, le=1e12)] = 1e9
-    # How long a detector is open for each pulse; a dark count elsewhere does no harm.
-    gate_seconds: Annotated[float, Field(gt=0, le=1e-3)] = 1e-9
-    mean_photon_number: Annotated[float, Field(gt=0, le=10)] = 0.5
-
-
-class LinkSpec(_Part):
-    """A quantum channel with its published operating point."""
+class LinkSpec(Part):
+    """A quantum channel: with a published operating point, or the protocol and hardware that make one."""
 
     name: Name
     a: Name
@@ -105,8 +86,9 @@ class LinkSpec(_Part):
     technology: Technology
     length_km: Annotated[float, Field(ge=0, le=100_000)]
     loss_db: Annotated[float, Field(ge=0, le=100)]
-    qber_ratio: Annotated[float, Field(gt=0, lt=0.5)]
-    skr_bps: Annotated[float, Field(gt=0, le=1e12)]
+    qber_ratio: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    skr_bps: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    protocol: ProtocolSpec | None = None
     risk_groups: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
     # QBER at which the device stops by itself, and the operator's threshold. Left out: the default of
     # the technology.
@@ -115,6 +97,8 @@ class LinkSpec(_Part):
     # Share of detections that survive sifting: 1/2 in BB84, 1 in COW and DPS.
     sifting_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     detector: DetectorSpec = DetectorSpec()
+    drift: DriftSpec = DriftSpec()
+    calibration: CalibrationSpec = CalibrationSpec()
     block_bytes: Annotated[int, Field(ge=64, le=16_384, multiple_of=2)] = 256
     # Where each figure comes from: any text or mapping.
     source: Any = None
@@ -126,34 +110,56 @@ class LinkSpec(_Part):
 
     @model_validator(mode="after")
     def _figures_agree(self) -> Self:
-        """The published figures must be possible together."""
-        anchor(self.operating_point())
+        """What is given must be possible together."""
+        check_choice(self.model_fields_set, self.protocol, self.technology, self.detector)
+        expected = self.devices.protocol.expected(Channel(self.loss_db))
+        aborted = expected.counts_errors and expected.noise >= self._device_abort_qber_ratio
+        if aborted or not expected.secret_bps > 0:
+            noise = "QBER" if expected.counts_errors else "excess noise"
+            raise ValueError(
+                f"this hardware makes no secret key over {self.loss_db:g} dB: its {noise} is "
+                f"{expected.noise:.3g}; lower loss_db, or change protocol or detector"
+            )
         return self
 
-    def operating_point(self) -> OperatingPoint:
+    @cached_property
+    def devices(self) -> Devices:
         """The link as physics knows it."""
         detector = self.detector
+        return Devices(
+            protocol=self.protocol.protocol(detector, loss_db=self.loss_db)
+            if self.protocol
+            else AnchoredPoint(self._operating_point()),
+            loss_db=self.loss_db,
+            abort_qber_ratio=self._device_abort_qber_ratio,
+            detectors=None if self.technology == "CV-QKD" else detector.detectors(),
+            drift=self.drift.drift(),
+            calibration=self.calibration.calibration(),
+        )
+
+    @property
+    def undisturbed_skr_bps(self) -> float:
+        """The secret key rate, as published or as follows from the hardware, while nothing is amiss."""
+        return self.skr_bps or self.devices.protocol.expected(Channel(self.loss_db)).secret_bps
+
+    @property
+    def _device_abort_qber_ratio(self) -> float:
+        return self.abort_qber_ratio or DEVICE_ABORT_QBER_RATIO
+
+    def _operating_point(self) -> OperatingPoint:
+        detector = self.detector
+        assert self.qber_ratio is not None
+        assert self.skr_bps is not None
         return OperatingPoint(
             loss_db=self.loss_db,
             qber_ratio=self.qber_ratio,
             skr_bps=self.skr_bps,
-            abort_qber_ratio=self.abort_qber_ratio or DEVICE_ABORT_QBER_RATIO,
+            abort_qber_ratio=self._device_abort_qber_ratio,
             pulse_rate_hz=detector.pulse_rate_hz,
             mean_photon_number=detector.mean_photon_number,
             gate_seconds=detector.gate_seconds,
             sifting_ratio=self.sifting_ratio,
-            detectors=None
-            if self.technology == "CV-QKD"
-            else Detectors(
-                kind=detector.kind,
-                count=detector.count,
-                at_both_ends=detector.at == "both",
-                efficiency_ratio=detector.efficiency_ratio,
-                dark_count_rate_hz=detector.dark_count_rate_hz,
-                temperature_celsius=detector.temperature_celsius,
-                bias_volts=detector.bias_volts,
-                dead_time_seconds=detector.dead_time_seconds,
-            ),
+            detectors=None if self.technology == "CV-QKD" else detector.detectors(),
         )
 
     def to_proto(self) -> types_pb2.Link:
@@ -169,7 +175,7 @@ class LinkSpec(_Part):
         )
 
 
-class StreamSpec(_Part):
+class StreamSpec(Part):
     """A key stream to create; see keyweave.v1.Stream. The controller checks it further."""
 
     name: Name
@@ -205,7 +211,7 @@ class StreamSpec(_Part):
         )
 
 
-class ScenarioPorts(_Part):
+class ScenarioPorts(Part):
     """Fixed ports of controller and emulator; those left out are chosen at start."""
 
     admin: Port | None = None
@@ -213,7 +219,7 @@ class ScenarioPorts(_Part):
     emulator: Port | None = None
 
 
-class Scenario(_Part):
+class Scenario(Part):
     """A whole scenario file."""
 
     name: Name

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from keyweave.emulator.physics.channel import Channel, Expected
 from keyweave.emulator.physics.detectors import Detectors
 from keyweave.emulator.physics.information import RANDOM_ERROR_RATIO, secret_fraction
-from keyweave.emulator.physics.link import Devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,3 @@ class AnchoredPoint:
             optics_error_ratio=rates.signal_error_ratio if self._point.detectors else None,
             secret_ratio=lambda qber_ratio: self._scale * secret_fraction(qber_ratio),
         )
-
-
-def anchored_devices(point: OperatingPoint) -> Devices:
-    """The devices of a link as published."""
-    return Devices(AnchoredPoint(point), point.loss_db, point.abort_qber_ratio, point.detectors)

@@ -54,7 +54,7 @@ def lab_guard(scenario: Scenario, node: NodeSpec) -> dict[str, Any]:
         rates = {neighbour: 0.0 for link in links for neighbour in link.ends if neighbour != node.name}
         for link in links:
             (neighbour,) = set(link.ends) - {node.name}
-            rates[neighbour] += TRANSIT_FACTOR * link.skr_bps
+            rates[neighbour] += TRANSIT_FACTOR * link.undisturbed_skr_bps
         limits = {neighbour: round(rate) for neighbour, rate in rates.items()}
         guard["transit"] = {"for_nodes": nodes, "max_bps": max(limits.values()), "max_bps_from": limits}
     return guard
