@@ -42,6 +42,7 @@ _WORDS = Words.of(
         *_FAULTS,
         *(emulator_pb2.InjectFaultRequest(fault=fault) for fault in _FAULTS),
         emulator_pb2.RestoreLinkRequest(link="north-south"),
+        emulator_pb2.RestoreNodeRequest(node="north"),
         emulator_pb2.WatchLinkEndRequest(link="north-south"),
         emulator_pb2.TakeBlocksRequest(link="north-south", first_block=1),
     ),

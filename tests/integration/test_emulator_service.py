@@ -214,6 +214,55 @@ async def test_an_eavesdropper_drives_the_error_of_both_ends_to_a_quarter(emulat
             await driver.close()
 
 
+async def test_a_node_that_is_lost_does_not_answer_until_it_is_restored(emulator: Emulator) -> None:
+    at_a, at_b = emulator.driver("a"), emulator.driver("b")
+    async with asyncio.timeout(30), emulator.operator() as channel:
+        stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
+        reports, far = at_b.watch(AB), at_a.watch(AB)
+        await anext(reports)
+        lost = pb.Fault(node="b", kind=pb.FAULT_KIND_NODE_LOSS)
+        await stub.InjectFault(pb.InjectFaultRequest(fault=lost))
+        with pytest.raises(DriverUnavailableError, match="'b' do not answer"):
+            async for _report in reports:
+                pass
+        with pytest.raises(DriverUnavailableError, match="'b' do not answer"):
+            await at_b.link_ends()
+        async for report in far:
+            if report.samples.status == types_pb2.LINK_STATUS_OFF:
+                break
+        listed = await stub.ListFaults(pb.ListFaultsRequest())
+        assert [(fault.node, fault.link) for fault in listed.faults] == [("b", "")]
+        restored = await stub.RestoreNode(pb.RestoreNodeRequest(node="b"))
+        assert list(restored.ended) == list(listed.faults)
+        async for report in far:
+            if report.samples.status == types_pb2.LINK_STATUS_ACTIVE:
+                break
+        assert len(await at_b.link_ends()) == 2
+    await at_a.close()
+    await at_b.close()
+
+
+async def test_an_operators_fault_grows_and_ends_by_itself(emulator: Emulator) -> None:
+    driver = emulator.driver("a")
+    async with asyncio.timeout(30), emulator.operator() as channel:
+        stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
+        reports = driver.watch(AB)
+        await anext(reports)
+        bend = pb.Fault(
+            link=AB, kind=pb.FAULT_KIND_BEND, magnitude=10, ramp_seconds=0.5, duration_seconds=1.0
+        )
+        answer = await stub.InjectFault(pb.InjectFaultRequest(fault=bend))
+        assert (answer.fault.present_magnitude, answer.fault.planned) == (0.0, False)
+        losses: list[float] = []
+        async for report in reports:
+            losses += struct.unpack(f"<{report.samples.rows}f", report.samples.loss_db)
+            if max(losses) > 24 and losses[-1] < 15:
+                break
+        assert any(16 < loss < 23 for loss in losses)
+        assert not (await stub.ListFaults(pb.ListFaultsRequest())).faults
+    await driver.close()
+
+
 async def test_another_nodes_link_end_is_refused(emulator: Emulator) -> None:
     driver = emulator.driver("c")
     with pytest.raises(DriverUnavailableError, match=r"PERMISSION_DENIED.*does not end at 'c'"):
@@ -254,6 +303,7 @@ async def test_nobody_but_an_operator_touches_faults(emulator: Emulator) -> None
         for call in (
             stub.InjectFault(pb.InjectFaultRequest(fault=fault)),
             stub.RestoreLink(pb.RestoreLinkRequest(link=AB)),
+            stub.RestoreNode(pb.RestoreNodeRequest(node="a")),
             stub.ListFaults(pb.ListFaultsRequest()),
         ):
             assert (await refusal(call)).code() is grpc.StatusCode.PERMISSION_DENIED
@@ -267,6 +317,32 @@ async def test_bad_faults_are_refused_with_the_field_or_the_links_there_are(emul
         for fault, code, said in (
             (pb.Fault(link="z", kind=pb.FAULT_KIND_CUT), grpc.StatusCode.NOT_FOUND, "links are a-b, b-c"),
             (pb.Fault(link=AB), grpc.StatusCode.INVALID_ARGUMENT, "fault.kind"),
+            (
+                pb.Fault(node="z", kind=pb.FAULT_KIND_NODE_LOSS),
+                grpc.StatusCode.NOT_FOUND,
+                "nodes are a, b, c",
+            ),
+            (pb.Fault(kind=pb.FAULT_KIND_CUT), grpc.StatusCode.INVALID_ARGUMENT, "either a link or a node"),
+            (
+                pb.Fault(link=AB, kind=pb.FAULT_KIND_NODE_LOSS),
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "a fault of a node",
+            ),
+            (
+                pb.Fault(node="a", kind=pb.FAULT_KIND_CUT),
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "cut is a fault of a link",
+            ),
+            (
+                pb.Fault(link=AB, kind=pb.FAULT_KIND_CLOUD),
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "this one is a fibre",
+            ),
+            (
+                pb.Fault(link=AB, kind=pb.FAULT_KIND_CUT, ramp_seconds=1),
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "no ramp",
+            ),
             (
                 pb.Fault(link=AB, kind=pb.FAULT_KIND_EAVESDROP, magnitude=2),
                 grpc.StatusCode.INVALID_ARGUMENT,

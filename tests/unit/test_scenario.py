@@ -37,6 +37,9 @@ links:
     model: Decoy BB84
     detector: {kind: InGaAs, efficiency_ratio: 0.15, dark_count_rate_hz: 500, pulse_rate_hz: 1.0e+9}
     source: {skr_bps: "paper, table 1", detector: assumed}
+timeline:
+  - {at_seconds: 60, fault: bend, link: north-south, magnitude: 3, ramp_seconds: 30, duration_seconds: 600}
+  - {at_seconds: 90, fault: node-loss, node: south}
 streams:
   - name: bank
     source_node: north
@@ -115,6 +118,24 @@ def test_a_stream_may_set_every_field_that_the_protocol_has_but_the_revision() -
             "is no name: lower-case",
         ),
         ("    model: Decoy BB84", "    block_bytes: 255", "links[0].block_bytes", "multiple of 2"),
+        ("fault: bend,", "fault: benD,", "timeline[0].fault", "no fault 'benD'; faults are cut, eavesdrop"),
+        ("magnitude: 3,", "magnitude: 31,", "timeline[0].magnitude", "outside 0 to 30 (dB) of bend"),
+        ("magnitude: 3,", "magnitude: 0,", "timeline[0].magnitude", "leave it out for 3"),
+        ("fault: bend,", "fault: cut,", "timeline[0].magnitude", "has no magnitude"),
+        (
+            "fault: bend, link: north-south, magnitude: 3",
+            "fault: cut, link: north-south",
+            "timeline[0].ramp_seconds",
+            "no ramp",
+        ),
+        ("link: north-south, mag", "link: south-pole, mag", "timeline[0].link", "links are north-south"),
+        ("link: north-south, mag", "mag", "timeline[0].fault", "bend needs the link that has it"),
+        ("link: north-south, mag", "node: north, mag", "timeline[0].node", "bend is a fault of a link"),
+        ("fault: bend,", "fault: cloud,", "timeline[0].fault", "this one is a fibre"),
+        ("node-loss, node: south", "node-loss, node: mars", "timeline[1].node", "nodes are north, south"),
+        ("node-loss, node: south", "node-loss, link: north-south", "timeline[1].link", "fault of a node"),
+        ("at_seconds: 60", "at_seconds: -1", "timeline[0].at_seconds", "greater than or equal to 0"),
+        ("duration_seconds: 600", "duration_seconds: 0", "timeline[0].duration_seconds", "greater than 0"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_line_and_what_would_be_right(
@@ -122,7 +143,8 @@ def test_a_wrong_field_is_named_with_its_line_and_what_would_be_right(
 ) -> None:
     text = GOOD.replace(good, bad, 1)
     message = refusal(text)
-    line = line_of(text, bad.strip(" -"))
+    wrong = set(text.splitlines()) - set(GOOD.splitlines())
+    line = line_of(text, wrong.pop())
     assert f"s.yaml:{line}: {field}: " in message
     assert hint in message
 

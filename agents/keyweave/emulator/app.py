@@ -25,7 +25,7 @@ async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
     log.configure(process="emulator", level=config.log_level)
     process.forbid_core_dumps()
     scenario = load_scenario(config.scenario)
-    plane = OpticalPlane(scenario, warm_blocks_seconds=config.warm_blocks_seconds)
+    plane = OpticalPlane(scenario, warm_blocks_seconds=config.warm_blocks_seconds, speed=config.speed)
     files, trust = FileWatch(), Trust("control", config.tls)
     files.on_change(trust.paths, trust.reload)
     interceptors = [ErrorInterceptor(), StandingInterceptor(trust)]
@@ -39,7 +39,12 @@ async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
         try:
             process.announce_ready(config.ready_file, {"emulator": address})
             log.get().info(
-                "emulator_started", scenario=scenario.name, address=address, links=len(scenario.links)
+                "emulator_started",
+                scenario=scenario.name,
+                address=address,
+                links=len(scenario.links),
+                speed=config.speed,
+                planned_faults=len(scenario.timeline),
             )
             await stop.wait()
         finally:

@@ -19,5 +19,8 @@ class EmulatorConfig(BaseModel):
     tls: Annotated[TlsFiles, Field(description="keyweave://control/emulator/emulator on the control plane")]
     # Key that every link holds at the start, so that pools fill quickly; at most 64 KiB a link.
     warm_blocks_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    # How many times faster than the clock the scenario's time passes: its timeline, drift, ageing. Key is
+    # made, and photons are counted, in real time.
+    speed: Annotated[float, Field(ge=1, le=10_000)] = 1.0
     ready_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

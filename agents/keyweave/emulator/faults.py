@@ -1,80 +1,222 @@
-"""The faults in force on one link, and what they add up to."""
+"""Faults as values: their kinds, how each grows and ends, and what those of one link add up to."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from keyweave.common.errors import InvalidInputError, PreconditionError
-from keyweave.common.names import LinkName
+from keyweave.emulator.physics.information import either_flips
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance
-from keyweave.v1 import emulator_pb2
+from keyweave.v1 import emulator_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """Name for people, and the magnitudes that make sense (see the proto's FaultKind)."""
+class Kind:
+    """A kind of fault, for people and for physics (see the proto's FaultKind)."""
 
-    name: str
+    word: str
+    summary: str
+    # Of the magnitude; a switch has none.
     unit: str
     default: float
     least: float
     most: float
+    # What a link with it suffers besides what it suffers already.
+    adds: Callable[[Disturbance, float], Disturbance]
+    # The magnitude that does nothing: where a ramp begins.
+    nothing: float = 0.0
+    needs_photon_counters: bool = False
+    free_space_only: bool = False
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it has no magnitude."""
+        return not self.unit
+
+    def objection(self, magnitude: float) -> str:
+        """Why it cannot have this magnitude; empty where it can."""
+        if self.is_switch:
+            return (
+                f"{self.word} is there or it is not: it has no magnitude; leave it out" if magnitude else ""
+            )
+        if self.least <= magnitude <= self.most and magnitude:
+            return ""
+        return (
+            f"{magnitude:g} is outside {self.least:g} to {self.most:g} ({self.unit}) of {self.word}; "
+            f"leave it out for {self.default:g}"
+        )
 
 
-_KINDS: dict[emulator_pb2.FaultKind, _Kind] = {
-    emulator_pb2.FAULT_KIND_CUT: _Kind("cut", "it has none", 0.0, 0.0, 0.0),
-    emulator_pb2.FAULT_KIND_EAVESDROP: _Kind("eavesdrop", "fraction of pulses", 1.0, 0.0, 1.0),
-    emulator_pb2.FAULT_KIND_ATTENUATE: _Kind("attenuate", "dB", 10.0, 0.0, 60.0),
-    emulator_pb2.FAULT_KIND_DETECTOR: _Kind("detector", "times the dark counts", 100.0, 1.0, 10_000.0),
+def _switch(
+    word: str,
+    summary: str,
+    adds: Callable[[Disturbance], Disturbance],
+    *,
+    needs_photon_counters: bool = False,
+) -> Kind:
+    return Kind(
+        word,
+        summary,
+        "",
+        1.0,
+        1.0,
+        1.0,
+        lambda present, _magnitude: adds(present),
+        needs_photon_counters=needs_photon_counters,
+    )
+
+
+def _either(one: float, other: float) -> float:
+    """Of two independent shares, what at least one of them takes."""
+    return 1 - (1 - one) * (1 - other)
+
+
+def _more_loss(present: Disturbance, db: float) -> Disturbance:
+    return replace(present, added_loss_db=present.added_loss_db + db)
+
+
+# Of a link, but the last, which is of a node: it cuts all links there.
+KINDS: Mapping[pb.FaultKind, Kind] = {
+    pb.FAULT_KIND_CUT: _switch(
+        "cut", "Cut the fibre: no signal, no keys.", lambda present: replace(present, cut=True)
+    ),
+    pb.FAULT_KIND_EAVESDROP: Kind(
+        "eavesdrop",
+        "Listen in by intercept-resend; of all pulses, this raises QBER to about 25 %.",
+        "fraction of pulses",
+        1.0,
+        0.0,
+        1.0,
+        lambda present, m: replace(present, intercepted_ratio=_either(present.intercepted_ratio, m)),
+    ),
+    pb.FAULT_KIND_ATTENUATE: Kind(
+        "attenuate", "Add loss: a splice, a dirty connector.", "dB", 10.0, 0.0, 60.0, _more_loss
+    ),
+    pb.FAULT_KIND_DETECTOR: Kind(
+        "detector",
+        "Let the cooling of the receiver's detectors fail: they warm up.",
+        "times the dark counts",
+        100.0,
+        1.0,
+        10_000.0,
+        lambda present, m: replace(present, dark_count_factor=present.dark_count_factor * m),
+        nothing=1.0,
+        needs_photon_counters=True,
+    ),
+    pb.FAULT_KIND_BEND: Kind(
+        "bend", "Bend the fibre until light leaks out.", "dB", 3.0, 0.0, 30.0, _more_loss
+    ),
+    pb.FAULT_KIND_TAP: Kind(
+        "tap",
+        "Take light out with a beam splitter: loss, and no error.",
+        "fraction of the light",
+        0.1,
+        0.0,
+        0.99,
+        lambda present, m: replace(present, tapped_ratio=_either(present.tapped_ratio, m)),
+    ),
+    pb.FAULT_KIND_BLIND: _switch(
+        "blind",
+        "Blind the detectors with bright light, and make them click at will.",
+        lambda present: replace(present, blinded=True),
+        needs_photon_counters=True,
+    ),
+    pb.FAULT_KIND_DARK_BURST: Kind(
+        "dark-burst",
+        "Let light leak into the detectors: dark counts rise, the temperature stands.",
+        "times the dark counts",
+        100.0,
+        1.0,
+        10_000.0,
+        lambda present, m: replace(present, dark_count_burst_factor=present.dark_count_burst_factor * m),
+        nothing=1.0,
+        needs_photon_counters=True,
+    ),
+    pb.FAULT_KIND_LASER_DRIFT: Kind(
+        "laser-drift",
+        "Let the laser, or the frame of the two ends, drift: bits flip.",
+        "probability of a flip",
+        0.03,
+        0.0,
+        0.5,
+        lambda present, m: replace(present, misalignment_ratio=either_flips(present.misalignment_ratio, m)),
+    ),
+    pb.FAULT_KIND_CLOCK_LOSS: _switch(
+        "clock-loss",
+        "Let the ends lose count of the pulses.",
+        lambda present: replace(present, clock_lost=True),
+    ),
+    pb.FAULT_KIND_CLOUD: Kind(
+        "cloud",
+        "Send a cloud or fog through a free-space link.",
+        "dB",
+        20.0,
+        0.0,
+        60.0,
+        _more_loss,
+        free_space_only=True,
+    ),
+    pb.FAULT_KIND_NODE_LOSS: _switch(
+        "node-loss",
+        "Take the power from all devices of a node.",
+        lambda present: replace(present, cut=True),
+    ),
 }
+OF_NODES = frozenset({pb.FAULT_KIND_NODE_LOSS})
+BY_WORD: Mapping[str, pb.FaultKind] = {kind.word: number for number, kind in KINDS.items()}
 
 
-class LinkFaults:
-    """At most one fault of each kind; a newer one takes the place of the older."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of one link or node. Seconds are the scenario's, from its start."""
 
-    def __init__(self, link: LinkName, *, counts_photons: bool) -> None:
-        self._link = link
-        self._counts_photons = counts_photons
-        self._faults: dict[emulator_pb2.FaultKind, emulator_pb2.Fault] = {}
-        self.disturbance = UNDISTURBED
+    kind: pb.FaultKind
+    magnitude: float
+    begins_seconds: float
+    ramp_seconds: float = 0.0
+    # None: until it is restored.
+    duration_seconds: float | None = None
+    # The timeline has it, not an operator.
+    planned: bool = False
 
-    def inject(self, kind: emulator_pb2.FaultKind, magnitude: float, now_nanos: int) -> emulator_pb2.Fault:
-        """Bring a fault about; 0 takes the kind's default magnitude."""
-        known = _KINDS[kind]
-        if magnitude and not known.least <= magnitude <= known.most:
-            raise InvalidInputError.of(
-                "fault.magnitude",
-                f"{magnitude:g} is outside {known.least:g} to {known.most:g} ({known.unit}) of {known.name}; "
-                f"leave it out for {known.default:g}",
-            )
-        if kind == emulator_pb2.FAULT_KIND_DETECTOR and not self._counts_photons:
-            raise PreconditionError(
-                f"link '{self._link}' is CV-QKD: its homodyne receiver has no single-photon detector to fail"
-            )
-        fault = emulator_pb2.Fault(
-            link=self._link, kind=kind, magnitude=magnitude or known.default, since_unix_nanos=now_nanos
-        )
-        self._faults[kind] = fault
-        self._sum_up()
-        return fault
+    @property
+    def ends_seconds(self) -> float:
+        """When it ends by itself."""
+        return math.inf if self.duration_seconds is None else self.begins_seconds + self.duration_seconds
 
-    def end_all(self) -> tuple[emulator_pb2.Fault, ...]:
-        """Restore the link; returns what ended."""
-        ended = self.in_force()
-        self._faults.clear()
-        self._sum_up()
-        return ended
+    def is_in_force(self, since: float, until: float) -> bool:
+        """Whether it acts in any moment of `since` to `until`, so that none is too short to be seen."""
+        return self.begins_seconds < until and self.ends_seconds > since
 
-    def in_force(self) -> tuple[emulator_pb2.Fault, ...]:
-        """The faults, oldest first."""
-        return tuple(sorted(self._faults.values(), key=lambda fault: fault.since_unix_nanos))
+    def magnitude_at(self, elapsed: float) -> float:
+        """How far it has grown."""
+        if not self.ramp_seconds:
+            return self.magnitude
+        grown = min(1.0, max(0.0, (elapsed - self.begins_seconds) / self.ramp_seconds))
+        nothing = KINDS[self.kind].nothing
+        return nothing + (self.magnitude - nothing) * grown
 
-    def _sum_up(self) -> None:
-        self.disturbance = Disturbance(
-            cut=emulator_pb2.FAULT_KIND_CUT in self._faults,
-            intercepted_ratio=self._magnitude(emulator_pb2.FAULT_KIND_EAVESDROP, 0.0),
-            added_loss_db=self._magnitude(emulator_pb2.FAULT_KIND_ATTENUATE, 0.0),
-            dark_count_factor=self._magnitude(emulator_pb2.FAULT_KIND_DETECTOR, 1.0),
-        )
 
-    def _magnitude(self, kind: emulator_pb2.FaultKind, without: float) -> float:
-        fault = self._faults.get(kind)
-        return fault.magnitude if fault else without
+def in_force(faults: Iterable[Fault], since: float, until: float) -> tuple[Fault, ...]:
+    """Those of a timeline that act between two moments, in the order they began."""
+    acting = (fault for fault in faults if fault.is_in_force(since, until))
+    return tuple(sorted(acting, key=lambda fault: fault.begins_seconds))
+
+
+def add_up(faults: Iterable[Fault], elapsed: float) -> Disturbance:
+    """What all of them do to a link together: losses in dB add, factors multiply, errors are independent."""
+    total = UNDISTURBED
+    for fault in faults:
+        total = KINDS[fault.kind].adds(total, fault.magnitude_at(elapsed))
+    return total
+
+
+def unfit(kind: pb.FaultKind, *, counts_photons: bool, free_space: bool) -> str:
+    """Why a link cannot have such a fault; empty where it can."""
+    known = KINDS[kind]
+    if kind in OF_NODES:
+        return f"{known.word} is a fault of a node, not of a link"
+    if known.needs_photon_counters and not counts_photons:
+        return f"its homodyne receiver (CV-QKD) has no single-photon detector for {known.word}"
+    if known.free_space_only and not free_space:
+        return f"{known.word} is a fault of free-space links, and this one is a fibre"
+    return ""

@@ -5,17 +5,18 @@ import math
 import struct
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from keyweave.common import log
 from keyweave.common.errors import ConflictError, InvalidInputError, UnavailableError
 from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
-from keyweave.emulator.faults import LinkFaults
+from keyweave.emulator.fault_book import Changes, FaultBook
+from keyweave.emulator.faults import KINDS, Fault
 from keyweave.emulator.physics.link import ProtocolLink
-from keyweave.emulator.physics.model import UNDISTURBED, LinkModel, Measurement
+from keyweave.emulator.physics.model import UNDISTURBED, Disturbance, LinkModel, Measurement
 from keyweave.emulator.scenario import LinkSpec, Scenario
 from keyweave.v1 import agent_pb2, emulator_pb2
 
@@ -51,16 +52,33 @@ class _Report:
 
 
 class EmulatedLink:
-    """One link. `advance` moves it on in time; its ends' devices are read concurrently."""
+    """One link. `advance` moves it on in time; its ends' devices are read concurrently.
 
-    def __init__(self, spec: LinkSpec, model: LinkModel, *, interval_seconds: float, rows: int) -> None:
+    With a `speed`, the scenario's time passes so many times faster than the clock: faults, drift. What is
+    counted and produced stays per second of the clock, so that rates are what agents really get.
+    """
+
+    def __init__(
+        self,
+        spec: LinkSpec,
+        model: LinkModel,
+        *,
+        interval_seconds: float,
+        rows: int,
+        speed: float = 1.0,
+        planned: Iterable[Fault] = (),
+        nodes: tuple[FaultBook, FaultBook] | None = None,
+    ) -> None:
         self.spec: Final = spec
         self.name: Final = LinkName(spec.name)
-        self.faults: Final = LinkFaults(self.name, counts_photons=spec.technology != "CV-QKD")
+        self.faults: Final = FaultBook(planned)
+        # The faults of the nodes at end a and end b.
+        self._nodes = nodes or (FaultBook(), FaultBook())
         self._model = model
         self._interval = interval_seconds
         self._rows = rows
-        self._elapsed = 0.0
+        self._speed = speed
+        self._rows_done = 0
         self._blocks = BlockSource(spec.block_bytes)
         self._warm_bits = 0.0
         self._reports: tuple[deque[_Report], deque[_Report]] = (
@@ -86,17 +104,36 @@ class EmulatedLink:
         """Measure and produce for one report, which begins at `start_nanos`."""
         measurements = []
         for row in range(1, self._rows + 1):
-            self._elapsed += self._interval
-            measurement = self._model.measure(self._elapsed, self._interval, self.faults.disturbance)
+            self._rows_done += 1
+            row_nanos = start_nanos + round(row * self._interval * NANOS)
+            log_changes(self.faults.advance(self._elapsed, row_nanos), link=self.name)
+            measurement = self._model.measure(self._elapsed, self._interval, self.disturbance)
             measurements.append(measurement)
-            self._blocks.produce(measurement.key_bits, start_nanos + round(row * self._interval * NANOS))
+            self._blocks.produce(measurement.key_bits, row_nanos)
         self._report(measurements, start_nanos)
+
+    @property
+    def disturbance(self) -> Disturbance:
+        """What the faults of the link and of its nodes add up to."""
+        if any(node.disturbance.cut for node in self._nodes):
+            return replace(self.faults.disturbance, cut=True)
+        return self.faults.disturbance
+
+    @property
+    def _elapsed(self) -> float:
+        """Seconds of the scenario. Counted in rows, so that no rounding adds up."""
+        return self._rows_done * self._interval * self._speed
 
     def alarm(self, now_nanos: int) -> None:
         """Tell both ends at once that there is no signal: a device does not wait for its next report."""
-        disturbance = self.faults.disturbance
+        disturbance = self.disturbance
         if disturbance.cut:
             self._report([self._model.measure(self._elapsed, self._interval, disturbance)], now_nanos)
+
+    def lose_power(self, end: int) -> None:
+        """The device at one end forgets its blocks, and whoever reads it hears no more."""
+        self._blocks.ends[end].drop_below(HIGHEST_BLOCK)
+        self._changed.give()
 
     def _report(self, measurements: list[Measurement], start_nanos: int) -> None:
         self._sequence += 1
@@ -119,7 +156,7 @@ class EmulatedLink:
                     seen = report.sequence
                     yield report.response
             if self._sequence == seen:
-                self._check_open()
+                self._check_open(end)
                 await self._changed.wait()
 
     async def take_blocks(
@@ -133,16 +170,17 @@ class EmulatedLink:
         """
         if first_block > HIGHEST_BLOCK:
             raise InvalidInputError.of("first_block", f"{first_block} is above the highest, {HIGHEST_BLOCK}")
+        self._check_open(end)
         token = self._takers[end] = object()
         self._changed.give()
         buffer = self._blocks.ends[end]
         buffer.drop_below(first_block)
         if self._blocks.begin_at(first_block):
             log.get().info("block_numbers_advanced", link=self.name, first_block=first_block)
-            if self.faults.disturbance == UNDISTURBED:
+            if self.disturbance == UNDISTURBED:
                 self._blocks.produce(self._warm_bits, time.time_ns())
         while True:
-            self._check_open()
+            self._check_open(end)
             if self._takers[end] is not token:
                 raise ConflictError(
                     f"another TakeBlocks stream for link '{self.name}' at '{self.spec.ends[end]}' has begun; "
@@ -160,9 +198,10 @@ class EmulatedLink:
             else:
                 await self._changed.wait()
 
-    def _check_open(self) -> None:
+    def _check_open(self, end: int) -> None:
         if self._closed:
             raise UnavailableError("the emulator is shutting down; try again")
+        check_powered(self._nodes[end], self.spec.ends[end])
 
     def _response(
         self, measurements: list[Measurement], end: int, start_nanos: int
@@ -200,16 +239,27 @@ class EmulatedLink:
 class OpticalPlane:
     """All links of a scenario, and the clock that moves them."""
 
-    def __init__(self, scenario: Scenario, *, warm_blocks_seconds: float) -> None:
+    def __init__(self, scenario: Scenario, *, warm_blocks_seconds: float, speed: float = 1.0) -> None:
         interval = scenario.sample_interval_seconds
         rows = max(1, math.floor(REPORT_SECONDS / interval + 1e-9))
         self._report_nanos = round(rows * interval * NANOS)
+        self._report_seconds = rows * interval * speed
+        self._reports = 0
+        self.nodes: Final[Mapping[NodeName, FaultBook]] = {
+            NodeName(node.name): FaultBook(
+                entry.to_fault() for entry in scenario.timeline if entry.node == node.name
+            )
+            for node in scenario.nodes
+        }
         self.links: Final[Mapping[LinkName, EmulatedLink]] = {
             LinkName(spec.name): EmulatedLink(
                 spec,
                 ProtocolLink(spec.devices, link=spec.name, seed=scenario.seed),
                 interval_seconds=interval,
                 rows=rows,
+                speed=speed,
+                planned=[entry.to_fault() for entry in scenario.timeline if entry.link == spec.name],
+                nodes=(self.nodes[spec.ends[0]], self.nodes[spec.ends[1]]),
             )
             for spec in scenario.links
         }
@@ -225,10 +275,27 @@ class OpticalPlane:
         while True:
             due = begun + (done_nanos + self._report_nanos) / NANOS
             await asyncio.sleep(due - loop.time())
-            for link in self.links.values():
-                link.advance(origin + done_nanos)
+            self.advance(origin + done_nanos)
             done_nanos += self._report_nanos
             done_nanos += self._skipped(loop.time() - begun, done_nanos)
+
+    def advance(self, start_nanos: int) -> None:
+        """Move everything on by one report, which begins at `start_nanos` of the clock."""
+        self._reports += 1
+        for name, node in self.nodes.items():
+            changes = node.advance(self._reports * self._report_seconds, start_nanos)
+            log_changes(changes, node=name)
+            if changes.began:
+                self.lose_power(name)
+        for link in self.links.values():
+            link.advance(start_nanos)
+
+    def lose_power(self, node: NodeName) -> None:
+        """What devices of a node forget when they go dark."""
+        for link in self.links.values():
+            end = link.end_of(node)
+            if end is not None:
+                link.lose_power(end)
 
     def close(self) -> None:
         """End all streams and erase all keys."""
@@ -243,6 +310,19 @@ class OpticalPlane:
         skipped = int(behind // self._report_nanos) * self._report_nanos
         log.get().warning("emulator_fell_behind", seconds=skipped / NANOS)
         return skipped
+
+
+def check_powered(book: FaultBook, node: NodeName) -> None:
+    """UnavailableError where the devices of a node are dark."""
+    if book.disturbance.cut:
+        raise UnavailableError(f"the devices at '{node}' do not answer: they are without power")
+
+
+def log_changes(changes: Changes, **target: str) -> None:
+    """Say what the timeline, or a fault's own duration, did to a link or node."""
+    for event, faults in (("fault_began", changes.began), ("fault_ended", changes.ended)):
+        for fault in faults:
+            log.get().info(event, kind=KINDS[fault.kind].word, magnitude=fault.magnitude, **target)
 
 
 def _column(values: list[float]) -> bytes:

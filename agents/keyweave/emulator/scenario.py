@@ -15,6 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keyweave.common import settings
 from keyweave.common.names import NAME_PATTERN, NAME_RULE, NodeName
+from keyweave.emulator.faults import unfit
 from keyweave.emulator.hardware import (
     CalibrationSpec,
     DetectorSpec,
@@ -26,7 +27,8 @@ from keyweave.emulator.hardware import (
 from keyweave.emulator.physics.anchored import AnchoredPoint, OperatingPoint
 from keyweave.emulator.physics.channel import Channel
 from keyweave.emulator.physics.link import Devices
-from keyweave.v1 import types_pb2
+from keyweave.emulator.timeline import TimelineEntry, misfits
+from keyweave.v1 import emulator_pb2, types_pb2
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$", description=NAME_RULE)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -89,6 +91,8 @@ class LinkSpec(Part):
     qber_ratio: Annotated[float, Field(gt=0, lt=0.5)] | None = None
     skr_bps: Annotated[float, Field(gt=0, le=1e12)] | None = None
     protocol: ProtocolSpec | None = None
+    # Whether clouds can come between its ends.
+    medium: Literal["fibre", "free-space"] = "fibre"
     risk_groups: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
     # QBER at which the device stops by itself, and the operator's threshold. Left out: the default of
     # the technology.
@@ -107,6 +111,10 @@ class LinkSpec(Part):
     def ends(self) -> tuple[NodeName, NodeName]:
         """The nodes at end a and end b."""
         return NodeName(self.a), NodeName(self.b)
+
+    def unfit(self, kind: emulator_pb2.FaultKind) -> str:
+        """Why the link cannot have a kind of fault; empty where it can."""
+        return unfit(kind, counts_photons=self.technology != "CV-QKD", free_space=self.medium == "free-space")
 
     @model_validator(mode="after")
     def _figures_agree(self) -> Self:
@@ -227,6 +235,8 @@ class Scenario(Part):
     nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1)]
     links: tuple[LinkSpec, ...] = ()
     streams: tuple[StreamSpec, ...] = ()
+    # What breaks by itself, and when.
+    timeline: Annotated[tuple[TimelineEntry, ...], Field(max_length=10_000)] = ()
     ports: ScenarioPorts = ScenarioPorts()
     # Drives the physics (noise) only, never key bits.
     seed: Annotated[int, Field(ge=0)] = 0
@@ -235,7 +245,12 @@ class Scenario(Part):
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         """Checks that span parts; each finding names its own field, so that its line can be shown."""
-        findings = [*self._duplicates(), *self._link_findings(), *self._stream_findings()]
+        findings = [
+            *self._duplicates(),
+            *self._link_findings(),
+            *self._stream_findings(),
+            *misfits(self.timeline, self.nodes, self.links),
+        ]
         if findings:
             raise ValidationError.from_exception_data(
                 type(self).__name__,

@@ -3,17 +3,20 @@
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import Message
 
 from keyweave.common import log
-from keyweave.common.errors import NotAllowedError, NotFoundError
+from keyweave.common.errors import InvalidInputError, NotAllowedError, NotFoundError, PreconditionError
 from keyweave.common.identity import Plane, Role, peer_identity
 from keyweave.common.names import LinkName, NodeName
 from keyweave.common.validation import check
-from keyweave.emulator.links import EmulatedLink, OpticalPlane
+from keyweave.emulator.fault_book import Begun, FaultBook
+from keyweave.emulator.faults import KINDS, OF_NODES, Fault
+from keyweave.emulator.links import EmulatedLink, OpticalPlane, check_powered
 from keyweave.v1 import emulator_pb2 as pb
 from keyweave.v1 import emulator_pb2_grpc
 
@@ -27,6 +30,7 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
     """See emulator.proto. Errors are answered by `grpc_errors.ErrorInterceptor`."""
 
     def __init__(self, plane: OpticalPlane) -> None:
+        self._plane = plane
         self._links = plane.links
 
     async def ListLinkEnds(  # noqa: N802  # gRPC's name
@@ -34,6 +38,9 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
     ) -> pb.ListLinkEndsResponse:
         """The link ends at the caller's node."""
         node = _agent_node(request, context)
+        book = self._plane.nodes.get(node)
+        if book is not None:
+            check_powered(book, node)
         return pb.ListLinkEndsResponse(
             link_ends=[
                 pb.EmulatedLinkEnd(
@@ -70,37 +77,81 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
     ) -> pb.InjectFaultResponse:
         """Bring a fault about."""
         operator = _operator(request, context)
-        link = self._link(request.fault.link)
+        target = self._target(request.fault)
+        fault = _asked_for(request.fault, target.book)
         now = time.time_ns()
-        fault = link.faults.inject(request.fault.kind, request.fault.magnitude, now)
-        link.alarm(now)
+        target.book.inject(fault, now)
+        if target.node:
+            self._plane.lose_power(target.node)
+        for link in target.links:
+            link.alarm(now)
+        answer = target.message(Begun(fault, now))
         log.get().info(
             "fault_injected",
-            link=link.name,
-            kind=pb.FaultKind.Name(fault.kind),
+            **target.names,
+            kind=KINDS[fault.kind].word,
             magnitude=fault.magnitude,
             operator=operator,
         )
-        return pb.InjectFaultResponse(fault=fault)
+        return pb.InjectFaultResponse(fault=answer)
 
     async def RestoreLink(  # noqa: N802
         self, request: pb.RestoreLinkRequest, context: _Context
     ) -> pb.RestoreLinkResponse:
         """End all faults of a link."""
         operator = _operator(request, context)
-        link = self._link(request.link)
-        ended = link.faults.end_all()
-        log.get().info("link_restored", link=link.name, faults_ended=len(ended), operator=operator)
+        ended = self._restore(_of_link(self._link(request.link)), operator)
         return pb.RestoreLinkResponse(ended=ended, time_unix_nanos=time.time_ns())
+
+    async def RestoreNode(  # noqa: N802
+        self, request: pb.RestoreNodeRequest, context: _Context
+    ) -> pb.RestoreNodeResponse:
+        """End all faults of a node."""
+        operator = _operator(request, context)
+        ended = self._restore(self._node(request.node), operator)
+        return pb.RestoreNodeResponse(ended=ended, time_unix_nanos=time.time_ns())
 
     async def ListFaults(  # noqa: N802
         self, request: pb.ListFaultsRequest, context: _Context
     ) -> pb.ListFaultsResponse:
         """The faults in force."""
         _operator(request, context)
+        targets = [
+            *map(_of_link, self._links.values()),
+            *(_Target(book, node=name) for name, book in self._plane.nodes.items()),
+        ]
         return pb.ListFaultsResponse(
-            faults=[fault for link in self._links.values() for fault in link.faults.in_force()]
+            faults=[target.message(begun) for target in targets for begun in target.book.in_force()]
         )
+
+    def _target(self, fault: pb.Fault) -> "_Target":
+        """What a fault is asked for; InvalidInputError where its kind is not of that."""
+        if bool(fault.link) == bool(fault.node):
+            raise InvalidInputError.of("fault.link", "name either a link or a node")
+        if fault.node:
+            if fault.kind not in OF_NODES:
+                word = KINDS[fault.kind].word
+                raise InvalidInputError.of("fault.node", f"{word} is a fault of a link; name that instead")
+            return self._node(fault.node)
+        link = self._link(fault.link)
+        why = link.spec.unfit(fault.kind)
+        if why:
+            raise PreconditionError(f"link '{link.name}' cannot have it: {why}")
+        return _of_link(link)
+
+    def _node(self, name: str) -> "_Target":
+        node = NodeName(name)
+        book = self._plane.nodes.get(node)
+        if book is None:
+            raise NotFoundError(f"there is no node '{name}'; nodes are {_listed(self._plane.nodes)}")
+        links = tuple(link for link in self._links.values() if link.end_of(node) is not None)
+        return _Target(book, node=node, links=links)
+
+    @staticmethod
+    def _restore(target: "_Target", operator: str) -> list[pb.Fault]:
+        ended = [target.message(begun) for begun in target.book.end_all()]
+        log.get().info("faults_restored", **target.names, faults_ended=len(ended), operator=operator)
+        return ended
 
     def _link(self, name: str) -> EmulatedLink:
         link = self._links.get(LinkName(name))
@@ -120,6 +171,58 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
         return link, end
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What faults are of: a link, or a node and the links there."""
+
+    book: FaultBook
+    link: LinkName | None = None
+    node: NodeName | None = None
+    links: tuple[EmulatedLink, ...] = ()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What it is, for the log and for messages."""
+        return {"link": self.link} if self.link else {"node": self.node or ""}
+
+    def message(self, begun: Begun) -> pb.Fault:
+        """A fault in force, as operators are told."""
+        fault = begun.fault
+        return pb.Fault(
+            **self.names,
+            kind=fault.kind,
+            magnitude=fault.magnitude,
+            since_unix_nanos=begun.since_unix_nanos,
+            ramp_seconds=fault.ramp_seconds,
+            duration_seconds=fault.duration_seconds or 0.0,
+            present_magnitude=fault.magnitude_at(self.book.elapsed_seconds),
+            planned=fault.planned,
+        )
+
+
+def _of_link(link: EmulatedLink) -> _Target:
+    return _Target(link.faults, link=link.name, links=(link,))
+
+
+def _asked_for(asked: pb.Fault, book: FaultBook) -> Fault:
+    """The fault that an operator asks for; it begins now."""
+    known = KINDS[asked.kind]
+    objection = known.objection(asked.magnitude) if asked.magnitude else ""
+    if objection:
+        raise InvalidInputError.of("fault.magnitude", objection)
+    if asked.ramp_seconds and known.is_switch:
+        raise InvalidInputError.of(
+            "fault.ramp_seconds", f"{known.word} is there or it is not: it has no ramp"
+        )
+    return Fault(
+        kind=asked.kind,
+        magnitude=asked.magnitude or known.default,
+        begins_seconds=book.elapsed_seconds,
+        ramp_seconds=asked.ramp_seconds,
+        duration_seconds=asked.duration_seconds or None,
+    )
+
+
 def _agent_node(request: Message, context: _Context) -> NodeName:
     """The node that the calling agent's certificate names, once its request is in order."""
     identity = peer_identity(context.auth_context(), Plane.CONTROL, frozenset({Role.AGENT}))
@@ -134,5 +237,5 @@ def _operator(request: Message, context: _Context) -> str:
     return identity.name
 
 
-def _listed(names: Iterable[LinkName]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"

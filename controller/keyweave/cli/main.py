@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import typer
 
-from keyweave.cli import drivers, guards, ledger, network, objects, orders, pki, processes
+from keyweave.cli import drivers, faults, guards, ledger, network, objects, orders, pki, processes
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.status import status
@@ -59,13 +59,7 @@ _group("plan", "The routing of all streams.").command("show")(connected(network.
 _events = _group("event", "What happened.")
 _events.command("list")(connected(network.event_list))
 _events.command("watch")(connected(network.event_watch))
-_faults = _group("fault", "Break the emulated optical plane, and mend it.")
-_faults.command("cut")(connected(network.fault_cut))
-_faults.command("eavesdrop")(connected(network.fault_eavesdrop))
-_faults.command("attenuate")(connected(network.fault_attenuate))
-_faults.command("detector")(connected(network.fault_detector))
-_faults.command("restore")(connected(network.fault_restore))
-_faults.command("list")(connected(network.fault_list))
+app.add_typer(faults.app, name="fault")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

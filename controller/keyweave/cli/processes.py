@@ -14,6 +14,14 @@ Config = Annotated[Path, typer.Option("--config", help="Its configuration (YAML)
 DieWithParent = Annotated[
     bool, typer.Option("--die-with-parent", help="Stop when whoever started this process dies (Linux).")
 ]
+Speed = Annotated[
+    float | None,
+    typer.Option(
+        help="How many times faster the scenario's time passes: timeline, drift. Key is made in real time.",
+        min=1,
+        max=10_000,
+    ),
+]
 
 controller_app = typer.Typer(help="The controller: telemetry in, routes out.", invoke_without_command=True)
 
@@ -73,12 +81,15 @@ def agent(config: Config, die_with_parent: DieWithParent = False) -> None:
     _run(f"agent-{settled.node}", settled, app.serve, die_with_parent=die_with_parent)
 
 
-def emulator(config: Config, die_with_parent: DieWithParent = False) -> None:
+def emulator(config: Config, speed: Speed = None, die_with_parent: DieWithParent = False) -> None:
     """Run the emulator of the optical plane until SIGTERM or Ctrl-C."""
     from keyweave.emulator import app  # noqa: PLC0415
     from keyweave.emulator.config import EmulatorConfig  # noqa: PLC0415
 
-    _run("emulator", settings.load(config, EmulatorConfig), app.serve, die_with_parent=die_with_parent)
+    settled = settings.load(config, EmulatorConfig)
+    if speed is not None:
+        settled = settled.model_copy(update={"speed": speed})
+    _run("emulator", settled, app.serve, die_with_parent=die_with_parent)
 
 
 def _run(

@@ -229,10 +229,19 @@ def ledger_line(entry: types_pb2.LedgerEntry) -> str:
 
 def faults_table(faults: Sequence[emulator_pb2.Fault]) -> Table:
     """Faults in force."""
-    table = _table("Faults", "link", "fault", "magnitude", "since")
+    table = _table("Faults", "of", "fault", "magnitude", "now", "since", "ends", "by")
     for fault in faults:
         word = enum_word(emulator_pb2.FaultKind.DESCRIPTOR, fault.kind)
-        table.add_row(fault.link, word, f"{fault.magnitude:g}", clock(fault.since_unix_nanos))
+        ends = f"after {fault.duration_seconds:g} s" if fault.duration_seconds else "when restored"
+        table.add_row(
+            fault.link or f"node {fault.node}",
+            word,
+            f"{fault.magnitude:g}",
+            f"{fault.present_magnitude:g}",
+            clock(fault.since_unix_nanos),
+            ends,
+            "timeline" if fault.planned else "operator",
+        )
     return table
 
 

@@ -16,11 +16,27 @@ class FaultKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAULT_KIND_EAVESDROP: _ClassVar[FaultKind]
     FAULT_KIND_ATTENUATE: _ClassVar[FaultKind]
     FAULT_KIND_DETECTOR: _ClassVar[FaultKind]
+    FAULT_KIND_BEND: _ClassVar[FaultKind]
+    FAULT_KIND_TAP: _ClassVar[FaultKind]
+    FAULT_KIND_BLIND: _ClassVar[FaultKind]
+    FAULT_KIND_DARK_BURST: _ClassVar[FaultKind]
+    FAULT_KIND_LASER_DRIFT: _ClassVar[FaultKind]
+    FAULT_KIND_CLOCK_LOSS: _ClassVar[FaultKind]
+    FAULT_KIND_CLOUD: _ClassVar[FaultKind]
+    FAULT_KIND_NODE_LOSS: _ClassVar[FaultKind]
 FAULT_KIND_UNSPECIFIED: FaultKind
 FAULT_KIND_CUT: FaultKind
 FAULT_KIND_EAVESDROP: FaultKind
 FAULT_KIND_ATTENUATE: FaultKind
 FAULT_KIND_DETECTOR: FaultKind
+FAULT_KIND_BEND: FaultKind
+FAULT_KIND_TAP: FaultKind
+FAULT_KIND_BLIND: FaultKind
+FAULT_KIND_DARK_BURST: FaultKind
+FAULT_KIND_LASER_DRIFT: FaultKind
+FAULT_KIND_CLOCK_LOSS: FaultKind
+FAULT_KIND_CLOUD: FaultKind
+FAULT_KIND_NODE_LOSS: FaultKind
 
 class ListLinkEndsRequest(_message.Message):
     __slots__ = ()
@@ -83,16 +99,26 @@ class KeyBlock(_message.Message):
     def __init__(self, number: _Optional[int] = ..., key: _Optional[bytes] = ..., produced_unix_nanos: _Optional[int] = ...) -> None: ...
 
 class Fault(_message.Message):
-    __slots__ = ("link", "kind", "magnitude", "since_unix_nanos")
+    __slots__ = ("link", "kind", "magnitude", "since_unix_nanos", "node", "ramp_seconds", "duration_seconds", "present_magnitude", "planned")
     LINK_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     SINCE_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    RAMP_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DURATION_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_FIELD_NUMBER: _ClassVar[int]
     link: str
     kind: FaultKind
     magnitude: float
     since_unix_nanos: int
-    def __init__(self, link: _Optional[str] = ..., kind: _Optional[_Union[FaultKind, str]] = ..., magnitude: _Optional[float] = ..., since_unix_nanos: _Optional[int] = ...) -> None: ...
+    node: str
+    ramp_seconds: float
+    duration_seconds: float
+    present_magnitude: float
+    planned: bool
+    def __init__(self, link: _Optional[str] = ..., kind: _Optional[_Union[FaultKind, str]] = ..., magnitude: _Optional[float] = ..., since_unix_nanos: _Optional[int] = ..., node: _Optional[str] = ..., ramp_seconds: _Optional[float] = ..., duration_seconds: _Optional[float] = ..., present_magnitude: _Optional[float] = ..., planned: _Optional[bool] = ...) -> None: ...
 
 class InjectFaultRequest(_message.Message):
     __slots__ = ("fault",)
@@ -113,6 +139,20 @@ class RestoreLinkRequest(_message.Message):
     def __init__(self, link: _Optional[str] = ...) -> None: ...
 
 class RestoreLinkResponse(_message.Message):
+    __slots__ = ("ended", "time_unix_nanos")
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    ended: _containers.RepeatedCompositeFieldContainer[Fault]
+    time_unix_nanos: int
+    def __init__(self, ended: _Optional[_Iterable[_Union[Fault, _Mapping]]] = ..., time_unix_nanos: _Optional[int] = ...) -> None: ...
+
+class RestoreNodeRequest(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    def __init__(self, node: _Optional[str] = ...) -> None: ...
+
+class RestoreNodeResponse(_message.Message):
     __slots__ = ("ended", "time_unix_nanos")
     ENDED_FIELD_NUMBER: _ClassVar[int]
     TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]

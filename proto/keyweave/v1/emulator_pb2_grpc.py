@@ -59,6 +59,11 @@ class EmulatorServiceStub:
                 request_serializer=keyweave_dot_v1_dot_emulator__pb2.RestoreLinkRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_emulator__pb2.RestoreLinkResponse.FromString,
                 _registered_method=True)
+        self.RestoreNode = channel.unary_unary(
+                '/keyweave.v1.EmulatorService/RestoreNode',
+                request_serializer=keyweave_dot_v1_dot_emulator__pb2.RestoreNodeRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_emulator__pb2.RestoreNodeResponse.FromString,
+                _registered_method=True)
         self.ListFaults = channel.unary_unary(
                 '/keyweave.v1.EmulatorService/ListFaults',
                 request_serializer=keyweave_dot_v1_dot_emulator__pb2.ListFaultsRequest.SerializeToString,
@@ -103,6 +108,12 @@ class EmulatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RestoreNode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListFaults(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -136,6 +147,11 @@ def add_EmulatorServiceServicer_to_server(servicer, server):
                     servicer.RestoreLink,
                     request_deserializer=keyweave_dot_v1_dot_emulator__pb2.RestoreLinkRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_emulator__pb2.RestoreLinkResponse.SerializeToString,
+            ),
+            'RestoreNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreNode,
+                    request_deserializer=keyweave_dot_v1_dot_emulator__pb2.RestoreNodeRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_emulator__pb2.RestoreNodeResponse.SerializeToString,
             ),
             'ListFaults': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFaults,
@@ -278,6 +294,33 @@ class EmulatorService:
             '/keyweave.v1.EmulatorService/RestoreLink',
             keyweave_dot_v1_dot_emulator__pb2.RestoreLinkRequest.SerializeToString,
             keyweave_dot_v1_dot_emulator__pb2.RestoreLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.EmulatorService/RestoreNode',
+            keyweave_dot_v1_dot_emulator__pb2.RestoreNodeRequest.SerializeToString,
+            keyweave_dot_v1_dot_emulator__pb2.RestoreNodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -107,6 +107,22 @@ _EmulatorServiceRestoreLinkType = typing_extensions.TypeVar(
     ],
 )
 
+_EmulatorServiceRestoreNodeType = typing_extensions.TypeVar(
+    '_EmulatorServiceRestoreNodeType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.RestoreNodeRequest,
+        keyweave.v1.emulator_pb2.RestoreNodeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.RestoreNodeRequest,
+        keyweave.v1.emulator_pb2.RestoreNodeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.RestoreNodeRequest,
+        keyweave.v1.emulator_pb2.RestoreNodeResponse,
+    ],
+)
+
 _EmulatorServiceListFaultsType = typing_extensions.TypeVar(
     '_EmulatorServiceListFaultsType',
     grpc.UnaryUnaryMultiCallable[
@@ -123,7 +139,7 @@ _EmulatorServiceListFaultsType = typing_extensions.TypeVar(
     ],
 )
 
-class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _EmulatorServiceWatchLinkEndType, _EmulatorServiceTakeBlocksType, _EmulatorServiceInjectFaultType, _EmulatorServiceRestoreLinkType, _EmulatorServiceListFaultsType]):
+class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _EmulatorServiceWatchLinkEndType, _EmulatorServiceTakeBlocksType, _EmulatorServiceInjectFaultType, _EmulatorServiceRestoreLinkType, _EmulatorServiceRestoreNodeType, _EmulatorServiceListFaultsType]):
     @typing.overload
     def __init__(self: EmulatorServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -145,6 +161,10 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.emulator_pb2.RestoreLinkRequest,
             keyweave.v1.emulator_pb2.RestoreLinkResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.emulator_pb2.RestoreNodeRequest,
+            keyweave.v1.emulator_pb2.RestoreNodeResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.emulator_pb2.ListFaultsRequest,
@@ -175,6 +195,10 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
             keyweave.v1.emulator_pb2.RestoreLinkResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.emulator_pb2.RestoreNodeRequest,
+            keyweave.v1.emulator_pb2.RestoreNodeResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             keyweave.v1.emulator_pb2.ListFaultsRequest,
             keyweave.v1.emulator_pb2.ListFaultsResponse,
         ],
@@ -193,6 +217,8 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
     """For operators (role `operator`)."""
 
     RestoreLink: _EmulatorServiceRestoreLinkType
+
+    RestoreNode: _EmulatorServiceRestoreNodeType
 
     ListFaults: _EmulatorServiceListFaultsType
 
@@ -216,6 +242,10 @@ EmulatorServiceAsyncStub: typing_extensions.TypeAlias = EmulatorServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.emulator_pb2.RestoreLinkRequest,
         keyweave.v1.emulator_pb2.RestoreLinkResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.RestoreNodeRequest,
+        keyweave.v1.emulator_pb2.RestoreNodeResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.emulator_pb2.ListFaultsRequest,
@@ -262,6 +292,13 @@ class EmulatorServiceServicer(metaclass=abc.ABCMeta):
         request: keyweave.v1.emulator_pb2.RestoreLinkRequest,
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.emulator_pb2.RestoreLinkResponse, collections.abc.Awaitable[keyweave.v1.emulator_pb2.RestoreLinkResponse]]: ...
+
+    @abc.abstractmethod
+    def RestoreNode(
+        self,
+        request: keyweave.v1.emulator_pb2.RestoreNodeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.emulator_pb2.RestoreNodeResponse, collections.abc.Awaitable[keyweave.v1.emulator_pb2.RestoreNodeResponse]]: ...
 
     @abc.abstractmethod
     def ListFaults(

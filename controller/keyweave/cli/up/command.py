@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from keyweave.cli.connection import Network, StateDirOption
+from keyweave.cli.processes import Speed
 from keyweave.cli.state_dir import default_root
 from keyweave.common import process
 
@@ -27,6 +28,7 @@ def command(
     restart: Annotated[
         bool, typer.Option("--restart/--no-restart", help="Start processes again that die.")
     ] = True,
+    speed: Speed = None,
 ) -> None:
     """Start emulator, controller and agents of a scenario; Ctrl-C stops them in order."""
     from keyweave.cli.up.live import show_network  # noqa: PLC0415  # other commands start faster without these
@@ -48,7 +50,7 @@ def command(
             else:
                 await stop.wait()
 
-        supervisor = Supervisor(scenario, root, restart=restart, tell=tell)
+        supervisor = Supervisor(scenario, root, speed=speed or 1.0, restart=restart, tell=tell)
         await supervisor.run(stop, when_up)
         tell("stopped, nothing is left running")
 

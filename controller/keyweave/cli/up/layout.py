@@ -57,7 +57,7 @@ class Layout:
         return f"{ports.HOST}:{self.ports[use]}"
 
 
-def lay_out(scenario: Scenario, scenario_file: Path, root: Path) -> Layout:
+def lay_out(scenario: Scenario, scenario_file: Path, root: Path, *, speed: float = 1.0) -> Layout:
     """Choose ports, issue certificates and write every configuration file."""
     _check_saes(scenario)
     root.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,8 @@ def lay_out(scenario: Scenario, scenario_file: Path, root: Path) -> Layout:
     credentials.operator()
     credentials.saes(sae for stream in scenario.streams for sae in (stream.source_sae, stream.target_sae))
     _write(state, CONTROLLER, _controller_config(layout, credentials))
-    _write(state, EMULATOR, _emulator_config(layout, credentials, scenario_file.resolve()))
+    emulator = _emulator_config(layout, credentials, scenario_file.resolve())
+    _write(state, EMULATOR, {**emulator, "speed": speed})
     for node in scenario.nodes:
         _write(state, agent_process(node.name), _agent_config(layout, credentials, node))
     edited = [

@@ -38,12 +38,14 @@ class Supervisor:
         root: Path,
         *,
         program: Sequence[str] = PROGRAM,
+        speed: float = 1.0,
         restart: bool = True,
         tell: Callable[[str], None] = print,
     ) -> None:
         self._scenario_file = scenario_file
         self._root = root
         self._program = tuple(program)
+        self._speed = speed
         self._restart = restart
         self._tell = tell
         self._stopping = asyncio.Event()
@@ -56,7 +58,7 @@ class Supervisor:
         """
         scenario = load_scenario(self._scenario_file)
         with _held(StateDir(self._root)):
-            layout = lay_out(scenario, self._scenario_file, self._root)
+            layout = lay_out(scenario, self._scenario_file, self._root, speed=self._speed)
             layout.state.endpoints_file.unlink(missing_ok=True)
             for node in layout.edited_guards:
                 self._tell(
