@@ -13,6 +13,8 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 ROOT = Path(__file__).parents[1]
+# Packages that are not named as their programs.
+_DEBIAN = {"mosquitto_passwd": "mosquitto"}
 
 
 @pytest.fixture
@@ -20,11 +22,18 @@ def outside_program() -> Callable[[str], str]:
     """Where a program that is not Python is; skips without it, except where nothing may be skipped."""
 
     def find(name: str) -> str:
-        found = shutil.which(name, path=f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
+        # Debian has daemons where only root looks.
+        places = (str(ROOT / ".tools" / "bin"), os.environ.get("PATH", ""), "/usr/sbin")
+        found = shutil.which(name, path=os.pathsep.join(places))
         if found is None:
+            whence = (
+                "`make tools` installs it"
+                if name == "grpcurl"
+                else f"Debian has it: {_DEBIAN.get(name, name)}"
+            )
             if os.environ.get("KEYWEAVE_NO_SKIP"):
-                pytest.fail(f"{name} is not installed and may not be skipped here; `make tools` installs it")
-            pytest.skip(f"{name} is not installed; `make tools` installs it")
+                pytest.fail(f"{name} is not installed and may not be skipped here; {whence}")
+            pytest.skip(f"{name} is not installed; {whence}")
         return found
 
     return find

@@ -15,6 +15,7 @@ link ends say what they give. `keyweave driver test` holds a driver to all that 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -155,3 +156,14 @@ def parsed_settings(settings: Mapping[str, Any], model: type[Settings]) -> Setti
             )
             for item in error.errors(include_input=False)
         ) from None
+
+
+def secret_of(file: Path | None, field: str) -> str | None:
+    """What a file holds that a setting names for a secret, without its last newline; None without a file."""
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text"
+        raise InvalidInputError.of(field, f"{file} cannot be read: {reason}") from None
