@@ -69,6 +69,8 @@ class Candidate:
     bound_bps: float = float("inf")
     # What it carries by the previous plan.
     present_bps: float = 0.0
+    # As paths of the stream by the previous plan, if it has them.
+    present_paths: tuple[Path, ...] = field(default=(), repr=False, compare=False)
     _trusted: tuple[NodeName, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -76,14 +78,17 @@ class Candidate:
         """The nodes between the ends."""
         # Kept: every comparison with another set asks for it.
         if self._trusted is None:
-            between = tuple(map(_end_of, self.routes[0]))[:-1]
-            if len(self.routes) > 1:
+            if len(self.routes) == 1:
+                between = tuple(map(_end_of, self.routes[0]))[:-1]
+            else:
                 between = tuple(nodes_between(self.routes))
             object.__setattr__(self, "_trusted", between)
         return self._trusted or ()
 
     def paths(self, stream: StreamName) -> tuple[Path, ...]:
         """The routes as the paths of a stream."""
+        if self.present_paths:
+            return self.present_paths
         if len(self.routes) == 1:
             return (Path(path_id(stream, self.links), self.routes[0]),)
         return tuple([Path(path_id(stream, map(_link_of, route)), route) for route in self.routes])
@@ -183,13 +188,17 @@ def scope(ground: Terrain, stream: Stream) -> Scope:
 
 
 def candidate(
-    routes: Iterable[Route], bound_bps: float = float("inf"), present_bps: float = 0.0
+    routes: Iterable[Route],
+    bound_bps: float = float("inf"),
+    present_bps: float = 0.0,
+    present_paths: tuple[Path, ...] = (),
 ) -> Candidate:
     """Routes as a set, in an order that depends on nothing else."""
     ordered = tuple(routes)
     if len(ordered) > 1:
         ordered = tuple(sorted(ordered, key=lambda route: (len(route), [hop.link for hop in route])))
-    return Candidate(ordered, tuple(links_of(ordered)), bound_bps, present_bps)
+    present_paths = tuple(sorted(present_paths, key=lambda path: ordered.index(path.hops)))
+    return Candidate(ordered, tuple(links_of(ordered)), bound_bps, present_bps, present_paths)
 
 
 def links_of(routes: Iterable[Route]) -> Iterator[LinkName]:
@@ -252,7 +261,7 @@ def surviving(
                 return None
             # Nothing is known of the link's rate now: what runs may run on, and not grow.
             bound = min(bound, path_set.rate_bps)
-    return candidate(routes, bound, path_set.rate_bps) if bound > 0 else None
+    return candidate(routes, bound, path_set.rate_bps, path_set.paths) if bound > 0 else None
 
 
 def are_disjoint(routes: Iterable[Route]) -> bool:

@@ -1,10 +1,14 @@
 """Shares of very many streams: near max-min in seconds, where the exact optimum would take minutes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import inf
+
+import numpy as np
 
 from keyweave.common.names import LinkName
 from keyweave.controller.routing.allocate import MAX_SETS, Rates, without_crumbs
+from keyweave.controller.routing.arcs import Floats
 from keyweave.controller.routing.balance import Balance, Stage
 from keyweave.controller.routing.filling import Filling
 from keyweave.controller.routing.pricing import Pricing
@@ -59,8 +63,29 @@ def share_roughly(
         balance.settle([_KEEPING])
     balance.narrow(SPLIT_SHARE, MAX_SETS)
     goals = balance.settle([_LAST])
-    rates = Filling(placeable, residual).pour(balance.shares(), goals)
-    return {demand.stream: without_crumbs(rates.get(demand.stream, ())) for demand in demands}
+    rates = _poured(placeable, residual, balance.shares(), goals)
+    return {demand.stream: rates.get(demand.stream, ()) for demand in demands}
+
+
+def _poured(
+    demands: Sequence[Demand], residual: Mapping[LinkName, float], shares: Floats, goals: Floats
+) -> Rates:
+    """Rates of all candidates at these shares. Only those that have one are filled."""
+    ends = np.cumsum([len(demand.candidates) for demand in demands]).tolist()
+    kept = [
+        [i for i, share in enumerate(shares[end - len(demand.candidates) : end].tolist()) if share > 0]
+        for demand, end in zip(demands, ends, strict=True)
+    ]
+    filled = [
+        replace(demand, candidates=[demand.candidates[i] for i in places])
+        for demand, places in zip(demands, kept, strict=True)
+    ]
+    poured = Filling(filled, residual).pour(shares[shares > 0], goals)
+    rates: Rates = {}
+    for demand, places in zip(demands, kept, strict=True):
+        found = dict(zip(places, without_crumbs(poured[demand.stream]), strict=True))
+        rates[demand.stream] = tuple([found.get(i, 0.0) for i in range(len(demand.candidates))])
+    return rates
 
 
 def _refine(balance: Balance) -> None:
