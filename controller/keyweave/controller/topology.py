@@ -7,9 +7,12 @@ Intent (nodes, links, streams: what operators want) and link estimates (what tel
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 
 from keyweave.common.names import LinkName, NodeName, OrderId, PathId, SaeId, StreamName
 from keyweave.controller.orders import Order
+
+_end_of = attrgetter("to_node")
 
 
 class Condition(StrEnum):
@@ -156,7 +159,7 @@ class Path:
     nodes: tuple[NodeName, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        nodes = (self.hops[0].from_node, *[hop.to_node for hop in self.hops])
+        nodes = (self.hops[0].from_node, *map(_end_of, self.hops))
         object.__setattr__(self, "nodes", nodes)
 
     @property

@@ -71,19 +71,11 @@ class Candidate:
     present_bps: float = 0.0
     # As paths of the stream by the previous plan, if it has them.
     present_paths: tuple[Path, ...] = field(default=(), repr=False, compare=False)
-    _trusted: tuple[NodeName, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
-    def trusted_nodes(self) -> tuple[NodeName, ...]:
+    def trusted_nodes(self) -> Iterator[NodeName]:
         """The nodes between the ends."""
-        # Kept: every comparison with another set asks for it.
-        if self._trusted is None:
-            if len(self.routes) == 1:
-                between = tuple(map(_end_of, self.routes[0]))[:-1]
-            else:
-                between = tuple(nodes_between(self.routes))
-            object.__setattr__(self, "_trusted", between)
-        return self._trusted or ()
+        return nodes_between(self.routes)
 
     def paths(self, stream: StreamName) -> tuple[Path, ...]:
         """The routes as the paths of a stream."""
@@ -197,7 +189,7 @@ def candidate(
     ordered = tuple(routes)
     if len(ordered) > 1:
         ordered = tuple(sorted(ordered, key=lambda route: (len(route), [hop.link for hop in route])))
-    present_paths = tuple(sorted(present_paths, key=lambda path: ordered.index(path.hops)))
+        present_paths = tuple(sorted(present_paths, key=lambda path: ordered.index(path.hops)))
     return Candidate(ordered, tuple(links_of(ordered)), bound_bps, present_bps, present_paths)
 
 
@@ -208,7 +200,7 @@ def links_of(routes: Iterable[Route]) -> Iterator[LinkName]:
 
 def nodes_between(routes: Iterable[Route]) -> Iterator[NodeName]:
     """The nodes that relay on routes, in their order."""
-    return map(_end_of, chain.from_iterable(route[:-1] for route in routes))
+    return map(_end_of, chain.from_iterable([route[:-1] for route in routes]))
 
 
 def path_id(stream: StreamName, links: Iterable[LinkName]) -> PathId:

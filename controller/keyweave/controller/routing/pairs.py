@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
@@ -48,12 +49,12 @@ def _batches(arcs: Arcs, searches: Iterable[Search]) -> Iterator["Batch"]:
 
 def _first_trees(
     arcs: Arcs, entry_costs: Floats, ends: Sequence[tuple[int, int]]
-) -> tuple[Floats, list[list[int]]]:
+) -> tuple[Floats, NDArray[np.integer]]:
     """Distances from each search's source, and who comes before each node."""
     size, count = arcs.size, len(ends)
     roots = [i * size + source for i, (source, _) in enumerate(ends) if source >= 0]
     if not roots or not len(arcs.keys):
-        return np.full((count, size), np.inf), [[]] * count
+        return np.full((count, size), np.inf), np.zeros((count, size), dtype=np.int64)
     blocks = np.arange(count)[:, None]
     columns = (arcs.columns[None, :] + blocks * size).ravel()
     starts = (arcs.starts[None, :-1] + blocks * len(arcs.keys)).ravel()
@@ -61,7 +62,7 @@ def _first_trees(
         (entry_costs.ravel(), columns, np.append(starts, len(columns))), shape=(count * size, count * size)
     )
     distance, before, _ = dijkstra(matrix, indices=roots, return_predecessors=True, min_only=True)
-    return distance.reshape(count, size), (before.reshape(count, size) - blocks * size).tolist()
+    return distance.reshape(count, size), before.reshape(count, size) - blocks * size
 
 
 class Batch:
@@ -74,7 +75,7 @@ class Batch:
         entry_costs: Floats,
         ends: Sequence[tuple[int, int]],
         distance: Floats,
-        before: Sequence[Sequence[int]],
+        before: NDArray[np.integer],
     ) -> None:
         self._arcs, self._costs, self._entry_costs = arcs, costs, entry_costs
         self._ends, self._distance, self._before = ends, distance, before
@@ -109,11 +110,9 @@ class Batch:
         matrix, stride = self._left_by(ways)
         roots = [n * stride + way[0] for n, way in enumerate(ways.values())]
         distance, before, _ = dijkstra(matrix, indices=roots, return_predecessors=True, min_only=True)
-        offsets = np.arange(len(ways))[:, None] * stride
-        parents = (before.reshape(len(ways), stride) - offsets).tolist()
         for n, (i, way) in enumerate(ways.items()):
             if np.isfinite(distance[n * stride + way[-1]]):
-                found[i] = self._untangled(i, way, _trail(parents[n], way[0], way[-1]))
+                found[i] = self._untangled(i, way, _trail(before, way[0], way[-1], n * stride))
         return found
 
     def _left_by(self, ways: Mapping[int, Sequence[int]]) -> tuple[csr_matrix, int]:
@@ -127,15 +126,18 @@ class Batch:
         blocks = list(ways)
         distance = self._distance[blocks]
         with np.errstate(invalid="ignore"):
-            reduced = self._entry_costs[blocks] + distance[:, arcs.rows] - distance[:, arcs.columns]
-        reduced = np.where(np.isfinite(reduced), np.maximum(0.0, reduced), np.inf)
-        entered = np.tile(np.arange(stride), (count, 1))
+            reduced = self._entry_costs[blocks] + distance.take(arcs.rows, axis=1)
+            reduced -= distance.take(arcs.columns, axis=1)
+        np.maximum(reduced, 0.0, out=reduced)
+        # Beyond reach on both sides, there is no difference.
+        reduced[np.isnan(reduced)] = np.inf
+        entered = np.tile(np.arange(stride, dtype=np.int32), (count, 1))
         back_to = entered[:, size:].copy()
         for n, way in enumerate(ways.values()):
             inner = len(way) - 2
             entered[n, way[1:-1]] = np.arange(size, size + inner)
             back_to[n, 1:inner] = way[1:inner]
-        columns = entered[:, arcs.columns]
+        columns = entered.take(arcs.columns, axis=1)
         for n, (i, way) in enumerate(ways.items()):
             # What was the way on from an inner node leads to where that is entered: its flow can be undone.
             first, *onward = arcs.entries_along(way)
@@ -143,7 +145,7 @@ class Batch:
             reduced[n, onward] = 0.0
             columns[n, onward] = np.arange(size, size + len(onward))
         costs = np.concatenate((reduced, np.where(back_to < size, 0.0, np.inf)), axis=1)
-        offsets = np.arange(count)[:, None]
+        offsets = np.arange(count, dtype=np.int32)[:, None]
         leads_to = np.concatenate((columns, back_to), axis=1) + offsets * stride
         starts = np.concatenate((arcs.starts[:-1], len(arcs.keys) + np.arange(stride - size)))
         begins = np.append((starts + offsets * costs.shape[1]).ravel(), costs.size)
@@ -179,10 +181,10 @@ class Batch:
         return self.route(index, ways[0]), self.route(index, ways[1], rank=1 if twins else 0)
 
 
-def _trail(before: Sequence[int], source: int, target: int) -> list[int]:
-    """Nodes from source to target."""
-    way = [target]
-    while way[-1] != source:
-        way.append(before[way[-1]])
+def _trail(before: NDArray[np.integer], source: int, target: int, offset: int = 0) -> list[int]:
+    """Nodes from source to target; in `before` their numbers are larger by the offset."""
+    way = [target + offset]
+    while way[-1] != source + offset:
+        way.append(before.item(way[-1]))
     way.reverse()
-    return way
+    return [node - offset for node in way] if offset else way

@@ -79,7 +79,7 @@ class Forest:
                     np.broadcast_to(entry_costs, (len(batch), len(entry_costs))),
                     [(nodes[scopes[index].source], nodes[scopes[index].target]) for index in batch],
                     grown.distance[rows],
-                    grown.before[rows].tolist(),
+                    grown.before[rows],
                 ).pairs()
                 for index, pair in zip(batch, pairs, strict=True):
                     found[index] = pair
