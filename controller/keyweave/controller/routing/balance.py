@@ -64,7 +64,13 @@ _TABLE_SIZE = 2**21
 class Balance:
     """Splits of streams and advertised rates of links. Every demand has at least one candidate."""
 
-    def __init__(self, demands: Sequence[Demand], residual: Mapping[LinkName, float]) -> None:
+    def __init__(
+        self,
+        demands: Sequence[Demand],
+        residual: Mapping[LinkName, float],
+        advertised: Mapping[LinkName, float] | None = None,
+    ) -> None:
+        """`advertised` is what links begin with (logarithms); else with equal shares of what they have."""
         self._demands = demands
         self._links = {link: i for i, link in enumerate(residual)}
         # What links have left, then bounds of single sets.
@@ -80,6 +86,8 @@ class Balance:
         self._level = np.zeros(0)
         self._lean = np.zeros(0)
         self.take_up()
+        if advertised is not None:
+            self._level[: len(self._links)] = [advertised[link] for link in self._links]
 
     @property
     def crossings(self) -> int:
@@ -222,6 +230,10 @@ class Balance:
     @staticmethod
     def _rests(change: Floats, gain: Floats) -> bool:
         return bool(np.abs(change).max() < _AT_REST and np.abs(gain).max() < _AT_REST)
+
+    def advertised(self) -> dict[LinkName, float]:
+        """What links advertise by now (logarithms)."""
+        return dict(zip(self._links, self._level.tolist(), strict=False))
 
     def prices(self, power: float) -> dict[LinkName, float]:
         """Costs of links for a search: they fall with that power of what links advertise."""

@@ -24,7 +24,7 @@ from keyweave.controller.routing.network import RATE_TOLERANCE, Candidate, Terra
 from keyweave.controller.routing.pricing import Pricing, Seeker
 from keyweave.controller.routing.protection import Protected, backups
 from keyweave.controller.routing.reasons import InUse
-from keyweave.controller.routing.rough import share_roughly
+from keyweave.controller.routing.rough import RoughShares
 from keyweave.controller.routing.trees import Trees
 from keyweave.controller.topology import PathSet, Plan, Snapshot, Stream, StreamPlan
 
@@ -169,7 +169,7 @@ def _serve_class(
     Of a class that is too large to look for every backup, the sets that came up are put into `known`.
     """
     pricing = Pricing(trees, ground.length_cost, [_seeker(one) for one in requests])
-    share = share_exactly if len(requests) <= EXACT_STREAMS else share_roughly
+    share = share_exactly if len(requests) <= EXACT_STREAMS else RoughShares().share
     demands = [demand_of(request, request.options) for request in requests]
     fresh = granted(requests, demands, share(demands, left, pricing))
     if len(requests) > EXACT_STREAMS:

@@ -31,8 +31,8 @@ _FINE = (
     Stage(32.0, 2.0, 200),
     Stage(32.0, 4.0, 200),
 )
-_COARSE_WORK, _FINE_WORK = 30_000_000, 150_000_000
-_LEAST_STAGES = 3
+_COARSE_WORK, _FINE_WORK, _KEEPING_WORK = 30_000_000, 150_000_000, 18_000_000
+_LEAST_STAGES, _LEAST_STEPS = 3, 10
 # What a set carries of its stream's rate, at least, to be refined.
 _IDLE_SHARE = 1e-3
 # Where sets are given, so nearly are their splits: what is in use is not to change without need.
@@ -44,27 +44,37 @@ _STREAM_ROUNDS = 30_000
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 10
 
 
-def share_roughly(
-    demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None = None
-) -> Rates:
-    """As `allocate.share`, by rehearsing and filling instead of linear programs."""
-    spent = {link for link, left in residual.items() if left <= 0}
-    for demand in demands if spent else ():
-        demand.candidates = [one for one in demand.candidates if spent.isdisjoint(one.links)]
-    residual = {link: left for link, left in residual.items() if left > 0}
-    placeable = [demand for demand in demands if demand.candidates]
-    if not placeable:
-        return {demand.stream: () for demand in demands}
-    balance = Balance(placeable, residual)
-    if pricing is not None:
-        _search(placeable, balance, pricing)
-        _refine(balance)
-    else:
-        balance.settle([_KEEPING])
-    balance.narrow(SPLIT_SHARE, MAX_SETS)
-    goals = balance.settle([_LAST])
-    rates = _poured(placeable, residual, balance.shares(), goals)
-    return {demand.stream: rates.get(demand.stream, ()) for demand in demands}
+class RoughShares:
+    """As `allocate.share`, by rehearsing and filling instead of linear programs.
+
+    When the same streams are shared again over the same links, links go on with what they advertised last.
+    """
+
+    def __init__(self) -> None:
+        self._advertised: Mapping[LinkName, float] | None = None
+
+    def share(
+        self, demands: Sequence[Demand], residual: Mapping[LinkName, float], pricing: Pricing | None = None
+    ) -> Rates:
+        """Rates of every candidate of every demand."""
+        spent = {link for link, left in residual.items() if left <= 0}
+        for demand in demands if spent else ():
+            demand.candidates = [one for one in demand.candidates if spent.isdisjoint(one.links)]
+        residual = {link: left for link, left in residual.items() if left > 0}
+        placeable = [demand for demand in demands if demand.candidates]
+        if not placeable:
+            return {demand.stream: () for demand in demands}
+        balance = Balance(placeable, residual, self._advertised)
+        if pricing is not None:
+            _search(placeable, balance, pricing)
+            _refine(balance)
+        else:
+            balance.settle([_within(_KEEPING, _KEEPING_WORK, balance)])
+        balance.narrow(SPLIT_SHARE, MAX_SETS)
+        goals = balance.settle([_LAST])
+        self._advertised = balance.advertised()
+        rates = _poured(placeable, residual, balance.shares(), goals)
+        return {demand.stream: rates.get(demand.stream, ()) for demand in demands}
 
 
 def _poured(
@@ -88,6 +98,11 @@ def _poured(
     return rates
 
 
+def _within(stage: Stage, work: int, balance: Balance) -> Stage:
+    """The stage with as many of its steps as the work allows, and some in any case."""
+    return stage._replace(steps=max(_LEAST_STEPS, min(stage.steps, work // balance.crossings)))
+
+
 def _refine(balance: Balance) -> None:
     work = _FINE_WORK
     for number, stage in enumerate(_FINE):
@@ -105,8 +120,7 @@ def _search(demands: Sequence[Demand], balance: Balance, pricing: Pricing) -> No
     single = {d.stream: inf for d in demands if len(d.candidates[0].routes) == 1}
     rounds = max(_LEAST_ROUNDS, min(_MOST_ROUNDS, _STREAM_ROUNDS // len(demands)))
     for number in range(rounds):
-        steps = max(10, min(_COARSE.steps, _COARSE_WORK // balance.crossings))
-        balance.settle([_COARSE._replace(steps=steps)])
+        balance.settle([_within(_COARSE, _COARSE_WORK, balance)])
         prices = balance.prices(_POWERS[number % len(_POWERS)])
         weight = {link: price + _HOP_COST for link, price in prices.items()}
         # A search for several routes costs more than ten for one.
