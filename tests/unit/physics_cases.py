@@ -1,9 +1,12 @@
 """Published systems that several tests of the physics work with."""
 
+from dataclasses import replace
+
 from keyweave.emulator.physics.anchored import AnchoredPoint, OperatingPoint
 from keyweave.emulator.physics.bbm92 import Bbm92
 from keyweave.emulator.physics.decoy_bb84 import DecoyBb84
 from keyweave.emulator.physics.detectors import Detectors, Receiver
+from keyweave.emulator.physics.finite_key import FiniteKey
 from keyweave.emulator.physics.link import Devices
 
 GYS_PULSES_HZ = 2e6
@@ -64,3 +67,26 @@ def entangled(mean_pairs: float, *, reconciliation_efficiency: float = 1.22) -> 
 def anchored_devices(point: OperatingPoint) -> Devices:
     """The devices of a link as published."""
     return Devices(AnchoredPoint(point), point.loss_db, point.abort_qber_ratio, point.detectors)
+
+
+# The system of Lim et al. 2014 (section IV); what it optimises is so for 100 km and blocks of 1e7 bits.
+LIM = DecoyBb84(
+    receiver(0.1, 1.2e-6, afterpulse_ratio=0.04),
+    mean_photon_number=0.432,
+    weak_photon_number=0.2095,
+    signal_ratio=0.402,
+    weak_ratio=0.463,
+    vacuum_photon_number=2e-4,
+    misalignment_ratio=5e-3,
+    reconciliation_efficiency=1.16,
+    finite=FiniteKey(block_bits=1e7, secrecy=2.4e-9, key_basis_ratio=0.866),
+)
+# The same for 135 km and blocks of 2e4 bits, found by Nelder-Mead.
+SMALL_BLOCKS = replace(
+    LIM,
+    mean_photon_number=0.4905,
+    weak_photon_number=0.1312,
+    signal_ratio=0.0706,
+    weak_ratio=0.6019 * (1 - 0.0706),
+    finite=FiniteKey(block_bits=2e4, secrecy=4.7e-13, key_basis_ratio=0.2365),
+)

@@ -69,6 +69,13 @@ def test_the_weaker_the_decoy_the_closer_to_the_limit() -> None:
     assert per_pulse(gys(weak_photon_number=1e-4), 100) == pytest.approx(per_pulse(INFINITE, 100), rel=1e-3)
 
 
+def test_a_faint_decoy_for_the_vacuum_promises_less_and_comes_to_it() -> None:
+    rates = [per_pulse(replace(VACUUM_AND_WEAK, vacuum_photon_number=rest), 100) for rest in (2e-2, 2e-3, 0)]
+    assert rates == sorted(rates)
+    nearly = per_pulse(replace(VACUUM_AND_WEAK, vacuum_photon_number=1e-6), 100)
+    assert nearly == pytest.approx(rates[-1], rel=1e-4)
+
+
 def test_a_device_that_reads_a_higher_qber_makes_less_key() -> None:
     for protocol in (INFINITE, VACUUM_AND_WEAK):
         expected = protocol.expected(fibre(50))

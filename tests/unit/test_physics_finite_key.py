@@ -5,22 +5,7 @@ from dataclasses import replace
 import pytest
 
 from keyweave.emulator.physics.channel import Channel
-from keyweave.emulator.physics.decoy_bb84 import DecoyBb84
-from keyweave.emulator.physics.finite_key import FiniteKey
-from tests.unit.physics_cases import receiver
-
-# The paper's system (section IV); intensities and choices optimised for 100 km and blocks of 1e7 bits.
-LIM = DecoyBb84(
-    receiver(0.1, 1.2e-6, afterpulse_ratio=0.04),
-    mean_photon_number=0.432,
-    weak_photon_number=0.2095,
-    signal_ratio=0.402,
-    weak_ratio=0.463,
-    vacuum_photon_number=2e-4,
-    misalignment_ratio=5e-3,
-    reconciliation_efficiency=1.16,
-    finite=FiniteKey(block_bits=1e7, secrecy=2.4e-9, key_basis_ratio=0.866),
-)
+from tests.unit.physics_cases import LIM, SMALL_BLOCKS
 
 
 def fibre(kilometres: float) -> Channel:
@@ -44,17 +29,8 @@ def test_very_long_blocks_come_to_a_limit() -> None:
 
 
 def test_blocks_of_the_order_of_ten_thousand_bits_give_key_up_to_135_km() -> None:
-    # The paper's words; parameters found by Nelder-Mead over those that it optimises.
-    small = replace(
-        LIM,
-        mean_photon_number=0.4905,
-        weak_photon_number=0.1312,
-        signal_ratio=0.0706,
-        weak_ratio=0.6019 * (1 - 0.0706),
-        finite=FiniteKey(block_bits=2e4, secrecy=4.7e-13, key_basis_ratio=0.2365),
-    )
-    assert small.expected(fibre(135)).secret_bps > 0
-    assert small.expected(fibre(145)).secret_bps == 0
+    assert SMALL_BLOCKS.expected(fibre(135)).secret_bps > 0
+    assert SMALL_BLOCKS.expected(fibre(145)).secret_bps == 0
 
 
 def test_a_stricter_promise_costs_key() -> None:

@@ -1,6 +1,8 @@
 """Links of a scenario that are described by their hardware: what they make, and what is refused."""
 
 import math
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from keyweave.emulator.physics.model import UNDISTURBED
 from keyweave.emulator.scenario import LinkSpec, Scenario, load_scenario
 from keyweave.v1 import types_pb2
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = """\
 name: pair
 nodes:
@@ -62,6 +65,19 @@ def load(tmp_path: Path, *links: str) -> Scenario:
 
 def link(tmp_path: Path, text: str) -> LinkSpec:
     return load(tmp_path, text).links[0]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_scenarios_that_come_with_it_make_key_on_every_link(path: Path) -> None:
+    for spec in load_scenario(path).links:
+        measured = ProtocolLink(spec.devices, link=spec.name, seed=1).measure(0.1, 0.1, UNDISTURBED)
+        assert measured.key_bits == pytest.approx(0.1 * spec.undisturbed_skr_bps, rel=0.01)
+
+
+def test_the_example_in_the_docs_is_a_link(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "physics.md").read_text(), re.DOTALL)
+    text = textwrap.indent(example, "  ").replace("a: north", "a: a").replace("b: east", "b: b")
+    assert link(tmp_path, text).undisturbed_skr_bps > 0
 
 
 @pytest.mark.parametrize("text", [DECOY, ENTANGLED, CONTINUOUS], ids=["decoy", "entangled", "continuous"])

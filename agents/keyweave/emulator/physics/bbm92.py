@@ -4,14 +4,17 @@ Equations are that paper's, for parametric down-conversion. Loss is shared evenl
 ends have the same receiver.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
-
-from scipy.optimize import minimize_scalar
 
 from keyweave.emulator.physics.channel import Channel, Expected
 from keyweave.emulator.physics.detectors import Receiver
 from keyweave.emulator.physics.information import RANDOM_ERROR_RATIO, binary_entropy, secret_fraction
+
+# Where the best number of pairs per pulse is looked for.
+LEAST_PAIRS, MOST_PAIRS = 1e-4, 1.0
+GOLDEN_RATIO = (1 + math.sqrt(5)) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,10 @@ class Bbm92:
         efficiency = receiver.efficiency_ratio * channel.transmittance_ratio**0.5
         error = channel.signal_error_ratio(receiver.jittered(self.misalignment_ratio))
         one, neither_missed = efficiency * half, (2 - efficiency) * efficiency * half
-        # Eq. (9). With 1 - (1 - Y0) / (1 + x)^2 for the clicks of an end, which keeps small differences.
+        # The overall gain Q_lambda: an end clicks with probability 1 - (1 - Y0) / (1 + x)^2.
         end = _clicks(one, dark)
         once = 2 * end - _clicks(neither_missed, 2 * dark - dark * dark)
-        # Eq. (10).
+        # The overall QBER E_lambda.
         alike = (1 + one) ** 2 * (1 + neither_missed)
         right = 2 * (RANDOM_ERROR_RATIO - error) * efficiency**2 * half * (1 + half) / alike
         # A click in coincidence with an afterpulse at the other end is random.
@@ -65,8 +68,15 @@ def best_pairs(protocol: Bbm92, channel: Channel) -> Bbm92:
             (1 + protocol.reconciliation_efficiency) * binary_entropy(expected.noise) - 1
         )
 
-    best = minimize_scalar(lost, bounds=(1e-4, 1.0), method="bounded")
-    return replace(protocol, mean_pairs=float(best.x))
+    # Golden section over the logarithm: too few pairs give no key, too many err, with one best between.
+    low, high = math.log(LEAST_PAIRS), math.log(MOST_PAIRS)
+    while high - low > 1e-4:
+        step = (high - low) / GOLDEN_RATIO
+        if lost(math.exp(high - step)) < lost(math.exp(low + step)):
+            high = low + step
+        else:
+            low = high - step
+    return replace(protocol, mean_pairs=math.exp((low + high) / 2))
 
 
 def _clicks(lit: float, dark: float) -> float:

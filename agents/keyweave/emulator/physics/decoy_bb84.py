@@ -1,7 +1,7 @@
 """Decoy-state BB84 with weak coherent pulses: Ma, Qi, Zhao, Lo, Phys. Rev. A 72, 012326 (2005).
 
-Equations are that paper's. Dark counts and light exclude each other here, Y0 + (1 - Y0) (1 - exp(-eta mu))
-for its Y0 + 1 - exp(-eta mu), so that gains stay probabilities however many dark counts there are.
+Gains and bounds are that paper's. Dark counts and light exclude each other here, so that gains stay
+probabilities however many dark counts there are: Y0 + (1 - Y0) (1 - exp(-eta mu)) for Y0 + 1 - exp(-eta mu).
 """
 
 import math
@@ -27,12 +27,12 @@ class _Light:
     afterpulse_ratio: float
 
     def of(self, photon_number: float, share: float) -> Intensity:
-        """Eqs. (10) and (11), with afterpulses, which are random, as in Lim et al. 2014."""
+        """Overall gain and QBER, with afterpulses, which are random, as in Lim et al. 2014."""
         lit = -math.expm1(-self.transmittance_ratio * photon_number)
         return self._clicks(photon_number, share, lit)
 
     def of_one_photon(self) -> Intensity:
-        """Eqs. (6) and (9): yield and error of pulses with exactly one photon."""
+        """Yield Y1 and error e1 of pulses with exactly one photon."""
         return self._clicks(1.0, 1.0, self.transmittance_ratio)
 
     def _clicks(self, photon_number: float, share: float, lit: float) -> Intensity:
@@ -126,7 +126,7 @@ class DecoyBb84:
     def _secret_ratio(
         self, light: _Light, sent: tuple[Intensity, ...], expected_qber: float, qber: float
     ) -> float:
-        """Secret bits per sifted bit, at an estimate of the QBER: eq. (1) over Q_mu, or Lim et al. 2014."""
+        """Secret bits per sifted bit at an estimate of the QBER: R over q Q_mu, or Lim et al. 2014."""
         seen = tuple(replace(i, error_ratio=shifted(i.error_ratio, expected_qber, qber)) for i in sent)
         if self.finite:
             return finite_key.secret_ratio(seen, self.finite, efficiency=self.reconciliation_efficiency)
@@ -135,7 +135,7 @@ class DecoyBb84:
             one = light.of_one_photon()
             least, most_error = one.gain, shifted(one.error_ratio, expected_qber, qber)
         else:
-            least, most_error = _vacuum_and_weak(signal, seen[1], seen[2])
+            least, most_error = _from_two_decoys(signal, seen[1], seen[2])
         if least <= 0 or signal.gain <= 0:
             return 0.0
         single = least * signal.photon_number * math.exp(-signal.photon_number) / signal.gain
@@ -143,14 +143,14 @@ class DecoyBb84:
         return max(0.0, single * (1 - binary_entropy(most_error)) - leaked)
 
 
-def _vacuum_and_weak(signal: Intensity, weak: Intensity, vacuum: Intensity) -> tuple[float, float]:
-    """The least yield and the most error of single photons, eqs. (34) and (37); Y0 is the vacuum's gain."""
-    mu, nu = signal.photon_number, weak.photon_number
-    of_signal = signal.gain * math.exp(mu) * (nu / mu) ** 2
-    of_weak = weak.gain * math.exp(nu)
-    unlit = (mu**2 - nu**2) / mu**2 * vacuum.gain
-    least = mu / (mu * nu - nu**2) * (of_weak - of_signal - unlit)
+def _from_two_decoys(signal: Intensity, weak: Intensity, faint: Intensity) -> tuple[float, float]:
+    """The least yield and the most error of single photons; with a faint decoy of 0, vacuum + weak."""
+    mu, nu, rest = signal.photon_number, weak.photon_number, faint.photon_number
+    of_weak, of_faint = weak.gain * math.exp(nu), faint.gain * math.exp(rest)
+    vacuum = max(0.0, (nu * of_faint - rest * of_weak) / (nu - rest))
+    multiple = (nu**2 - rest**2) / mu**2 * (signal.gain * math.exp(mu) - vacuum)
+    least = mu * (of_weak - of_faint - multiple) / (mu * (nu - rest) - nu**2 + rest**2)
     if least <= 0:
         return 0.0, RANDOM_ERROR_RATIO
-    errors = of_weak * weak.error_ratio - RANDOM_ERROR_RATIO * vacuum.gain
-    return least, min(RANDOM_ERROR_RATIO, max(0.0, errors / (least * nu)))
+    errors = of_weak * weak.error_ratio - of_faint * faint.error_ratio
+    return least, min(RANDOM_ERROR_RATIO, max(0.0, errors / (least * (nu - rest))))
