@@ -101,6 +101,14 @@ class Driver(Protocol):
         ...
 
 
+async def nothing(why: str) -> AsyncIterator[Any]:
+    """What `watch` or `take_blocks` returns where a driver gives no such thing; nobody should ask for it."""
+    never: tuple[Any, ...] = ()
+    for item in never:
+        yield item
+    raise DriverUnavailableError(why)
+
+
 class DriverFactory(Protocol):
     """What the entry point names, most often the driver's class."""
 
@@ -167,3 +175,10 @@ def secret_of(file: Path | None, field: str) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is no text"
         raise InvalidInputError.of(field, f"{file} cannot be read: {reason}") from None
+
+
+def library_missing(name: str) -> InvalidInputError:
+    """What a driver says whose library is an extra that was not installed."""
+    return InvalidInputError.of(
+        "driver", f"'{name}' needs a library that is not installed: pip install 'keyweave[{name}]'"
+    )

@@ -17,6 +17,7 @@ from keyweave.agent.drivers.base import (
     DeviceReport,
     DriverUnavailableError,
     LinkEndInfo,
+    library_missing,
     parsed_settings,
     secret_of,
 )
@@ -196,7 +197,5 @@ def _library() -> ModuleType:
     try:
         import aiomqtt  # noqa: PLC0415  # an extra: agents without such devices need not have it
     except ModuleNotFoundError:
-        raise InvalidInputError.of(
-            "driver", f"'{NAME}' needs a library that is not installed: pip install 'keyweave[{NAME}]'"
-        ) from None
+        raise library_missing(NAME) from None
     return aiomqtt
