@@ -5,14 +5,13 @@ over the link is held down for a while that doubles with every fault that follow
 again by quiet. DEGRADED begins and ends at different thresholds.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from keyweave.controller.estimate.agreement import GRAVE_QBER, SIGNIFICANT_Z
-from keyweave.controller.estimate.signals import Signals
+from keyweave.controller.estimate.agreement import SIGNIFICANT_Z
+from keyweave.controller.estimate.changes import NO_CHANGES
+from keyweave.controller.estimate.diagnosis import Diagnosis, diagnose
+from keyweave.controller.estimate.signals import NOTHING_MEASURED
 from keyweave.controller.estimate.track import (
-    LEAST_BASELINE_BITS,
     Cause,
     EndEvent,
     EndTrack,
@@ -20,20 +19,11 @@ from keyweave.controller.estimate.track import (
     LinkTrack,
     forget_measurements,
 )
-from keyweave.controller.estimate.windows import ErrorCounts, Moments, wilson_lower, wilson_upper
+from keyweave.controller.estimate.windows import ErrorCounts, wilson_lower, wilson_upper
 from keyweave.controller.topology import Condition, Status
 
 # From so many bits on a QBER is taken at its word: its standard error is below 0.5 percentage points.
 _SURE_BITS = 5000.0
-# A jump of QBER that is worth a suspicion. It is over at half of that.
-_JUMP_QBER = GRAVE_QBER
-_JUMP_Z = 6.0
-_LEAST_JUMP_BITS = 200.0
-# What counts as unchanged, beside noise.
-_SAME_LOSS_DB = 0.5
-_SAME_COUNTS = 0.1
-_SAME_DARK_COUNTS = 0.5
-
 # An onset further back is no onset: the baseline would have followed.
 _LONGEST_ONSET_SECONDS = 60.0
 _MOST_DOUBLINGS = 30
@@ -47,103 +37,6 @@ def keeps_paths(condition: Condition) -> bool:
 def takes_paths(condition: Condition) -> bool:
     """Whether a path may newly be placed on a link in this condition."""
     return condition in {Condition.OK, Condition.DEGRADED}
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What moved together reads as this."""
-
-    cause: Cause
-    condition: Condition
-    reason: str
-    evidence: tuple[str, ...]
-
-
-def diagnose(track: LinkTrack) -> Diagnosis | None:
-    """Read a change of QBER from what moved with it; None where there is nothing to read.
-
-    The one place for the table of design section 7: each row is a function in `_DIAGNOSES`, the first
-    that answers counts.
-    """
-    for row in _DIAGNOSES:
-        if (diagnosis := row(track)) is not None:
-            return diagnosis
-    return None
-
-
-def _interception(track: LinkTrack) -> Diagnosis | None:
-    """QBER jumps while loss and detectors are unchanged.
-
-    Both ends are heard: where both measure QBER both must have seen the jump (whatever changed with it
-    has then arrived too), and nothing that either end measures of fibre and detectors may have moved.
-    """
-    measuring = [end for end in track.ends if end.baseline.qber.effective_bits >= LEAST_BASELINE_BITS]
-    # Once suspected, a smaller rise keeps it so, until the hold-down begins.
-    suspected = track.cause is Cause.INTERCEPTION and track.recovering_since is None
-    if not measuring or not all(_jumped(end, already=suspected) for end in measuring):
-        return None
-    same = [
-        unchanged
-        for end in track.ends
-        for unchanged in (
-            _unchanged(end.fast.loss_db, end.baseline.loss_db, absolute=_SAME_LOSS_DB),
-            _unchanged(end.fast.count_rate_hz, end.baseline.count_rate_hz, relative=_SAME_COUNTS),
-            _unchanged(
-                end.fast.dark_count_rate_hz, end.baseline.dark_count_rate_hz, relative=_SAME_DARK_COUNTS
-            ),
-        )
-        if unchanged is not None
-    ]
-    if not same or not all(same):
-        return None
-    worst = max(measuring, key=lambda end: end.fast.qber.ratio)
-    return Diagnosis(
-        Cause.INTERCEPTION,
-        Condition.SUSPECT,
-        f"QBER jumped from {worst.baseline.qber.ratio:.1%} to {worst.fast.qber.ratio:.1%} while loss and"
-        " detectors are unchanged: interception suspected",
-        tuple(text for end in track.ends for text in _figures(end)),
-    )
-
-
-_DIAGNOSES: tuple[Callable[[LinkTrack], Diagnosis | None], ...] = (_interception,)
-
-
-def _jumped(end: EndTrack, *, already: bool) -> bool:
-    now, before = end.fast.qber, end.baseline.qber
-    rise = now.ratio - before.ratio
-    if already:
-        return rise > _JUMP_QBER / 2
-    if now.effective_bits < _LEAST_JUMP_BITS or rise <= _JUMP_QBER:
-        return False
-    # The noise if nothing had changed.
-    ratio = max(before.ratio, 1.0 / before.effective_bits)
-    noise = math.sqrt(ratio * (1.0 - ratio) * (1.0 / now.effective_bits + 1.0 / before.effective_bits))
-    return rise > _JUMP_Z * noise
-
-
-def _unchanged(now: Moments, before: Moments, *, absolute: float = 0.0, relative: float = 0.0) -> bool | None:
-    """Whether a mean stayed within tolerance and noise; None where it is not measured."""
-    if not now.weight or not before.weight:
-        return None
-    noise = math.sqrt(now.mean_variance + before.mean_variance)
-    return abs(now.mean - before.mean) <= absolute + relative * before.mean + SIGNIFICANT_Z * noise
-
-
-def _figures(end: EndTrack) -> tuple[str, ...]:
-    signals: Signals = end.fast
-    figures = []
-    if signals.qber.bits:
-        figures.append(f"QBER {signals.qber.ratio:.2%}, before {end.baseline.qber.ratio:.2%}")
-    if signals.loss_db.weight:
-        figures.append(f"loss {signals.loss_db.mean:.2f} dB, before {end.baseline.loss_db.mean:.2f} dB")
-    if signals.count_rate_hz.weight:
-        before = end.baseline.count_rate_hz.mean
-        figures.append(f"counts {signals.count_rate_hz.mean:.0f} /s, before {before:.0f} /s")
-    if signals.dark_count_rate_hz.weight:
-        before = end.baseline.dark_count_rate_hz.mean
-        figures.append(f"dark counts {signals.dark_count_rate_hz.mean:.0f} /s, before {before:.0f} /s")
-    return tuple(f"{end.node}: {figure}" for figure in figures)
 
 
 def exceeds(qber: ErrorCounts, threshold: float) -> bool:
@@ -188,12 +81,13 @@ def _judge(track: LinkTrack, limits: LinkLimits, now: float) -> LinkTrack:
         # People worked on it: what was measured before and meanwhile is no measure for what comes.
         track = forget_measurements(track, baseline=True)
     ends = fresh_ends(track, limits, now)
-    fault = _find_fault(track, ends or track.ends, limits)
+    diagnosis = diagnose(track)
+    fault = _find_fault(track, diagnosis, ends or track.ends, limits)
     if fault is not None:
-        return _fall(track, fault, limits, now)
+        return _fall(track._replace(reading=None), fault, limits, now)
     if track.cause is not None:
         return _recover(track, ends, limits, now)
-    return _healthy(track, ends, limits, now)
+    return _healthy(track, diagnosis, ends, limits, now)
 
 
 def _become(
@@ -218,22 +112,30 @@ def _onset(track: LinkTrack, now: float) -> float:
     By the clock of the agent that saw it first, which can place it neither in the future nor further back
     than what it is compared with.
     """
-    seen = [end.rising_since for end in track.ends if end.rising_since is not None]
+    seen = [
+        page.since
+        for end in track.ends
+        for page in (end.changes.qber, end.changes.dark_fall)
+        if page.told and page.since is not None
+    ]
     if track.is_grave and track.disagree_since is not None:
         seen.append(track.disagree_since)
     return max(now - _LONGEST_ONSET_SECONDS, min([*seen, now]))
 
 
-def _find_fault(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits) -> _Fault | None:
+def _find_fault(
+    track: LinkTrack, diagnosis: Diagnosis | None, ends: tuple[EndTrack, ...], limits: LinkLimits
+) -> _Fault | None:
     """What takes the link out of use now, the gravest first."""
     if (outage := _outage(ends)) is not None:
         return outage
-    diagnosis = diagnose(track)
+    suspicious = diagnosis is not None and diagnosis.condition is Condition.SUSPECT
     if high := _abort_reason(track, ends, limits):
-        if diagnosis is not None and diagnosis.condition is Condition.SUSPECT:
-            return _Fault(diagnosis.cause, Condition.DOWN, f"{diagnosis.reason}; {high}", diagnosis.evidence)
-        return _Fault(Cause.QBER, Condition.DOWN, high)
-    if diagnosis is not None:
+        if diagnosis is None:
+            return _Fault(Cause.QBER, Condition.DOWN, high)
+        cause = diagnosis.cause if suspicious else Cause.QBER
+        return _Fault(cause, Condition.DOWN, f"{diagnosis.reason}; {high}", diagnosis.evidence)
+    if diagnosis is not None and suspicious:
         return _Fault(diagnosis.cause, diagnosis.condition, diagnosis.reason, diagnosis.evidence)
     if track.is_grave:
         reason = f"{track.disagreement}: a node or its device misreports"
@@ -315,10 +217,15 @@ def _recover(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits, n
         )
         return _become(track, track.condition, now, reason, track.evidence)
     track = track._replace(cause=None, fault_reason="", recovering_since=None, recovered_at=now)
-    return _healthy(track, ends, limits, now)
+    return _healthy(track, None, ends, limits, now)
 
 
-def _healthy(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits, now: float) -> LinkTrack:
+def _healthy(
+    track: LinkTrack, diagnosis: Diagnosis | None, ends: tuple[EndTrack, ...], limits: LinkLimits, now: float
+) -> LinkTrack:
+    if diagnosis is not None:
+        track = _accepted(track, limits)
+    track = track._replace(reading=diagnosis.cause if diagnosis is not None else None)
     if all(end.seen_at is None for end in track.ends):
         return _become(track, Condition.STALE, now, "no telemetry yet")
     if not ends:
@@ -326,7 +233,11 @@ def _healthy(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits, n
         # In terms of the moment, not of a running age, so that the reason stays while the condition does.
         allowed = max(end.stale_at(limits) - end.seen_at for end in (a, b) if end.seen_at is not None)
         return _become(track, Condition.STALE, now, f"no telemetry from either end for {allowed:.1f} s")
-    if short := _shortcoming(track, ends, limits):
+    short = _shortcoming(track, ends, limits)
+    if diagnosis is not None:
+        reason = f"{diagnosis.reason}; {short}" if short else diagnosis.reason
+        return _become(track, Condition.DEGRADED, now, reason, diagnosis.evidence)
+    if short:
         return _become(track, Condition.DEGRADED, now, short)
     measured = [end.slow.qber.ratio for end in ends if end.slow.qber.bits]
     if not measured:
@@ -336,6 +247,15 @@ def _healthy(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits, n
     relation = "is below" if clear else "of few bits is not surely above"
     reason = f"QBER {max(measured):.1%} {relation} {limits.degraded_qber_ratio:.1%}"
     return _become(track, Condition.OK, now, reason)
+
+
+def _accepted(track: LinkTrack, limits: LinkLimits) -> LinkTrack:
+    """The track where what has been otherwise for long, and harmlessly, is what is usual from now on."""
+    for end in track.ends:
+        since, until = end.changes.told_since, end.measured_until
+        if since is not None and until is not None and until > since + limits.accept_seconds:
+            track = track.with_end(end._replace(baseline=NOTHING_MEASURED, changes=NO_CHANGES))
+    return track
 
 
 def _shortcoming(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits) -> str:

@@ -21,14 +21,13 @@ from keyweave.controller.estimate.agreement import (
     taken_otherwise,
 )
 from keyweave.controller.estimate.conditions import (
-    Diagnosis,
-    diagnose,
     fresh_ends,
     hold_down_seconds,
     judge,
     keeps_paths,
     takes_paths,
 )
+from keyweave.controller.estimate.diagnosis import Diagnosis, diagnose
 from keyweave.controller.estimate.track import (
     Cause,
     EndEvent,
@@ -97,6 +96,8 @@ class LinkEstimate:
     # While the link is SUSPECT: from when on its key may be known to others, Unix seconds, and why.
     suspect_since: float = 0.0
     suspect_reason: str = ""
+    # What the measurements read as where the link is not OK; None where they say nothing.
+    cause: Cause | None = None
 
     def view(self, link: Link) -> LinkView:
         """This estimate beside the operator's description, as planning sees it."""
@@ -142,6 +143,7 @@ def assess(track: LinkTrack, limits: LinkLimits, now: float) -> tuple[LinkTrack,
         settled=_settled(track, rates),
         suspect_since=track.suspect_since,
         suspect_reason=track.suspect_reason,
+        cause=track.cause or track.reading,
     )
 
 

@@ -37,7 +37,7 @@ _NO_SAMPLES = Moments()
 class Signals(NamedTuple):
     """One end's measured quantities at one time constant. Detector rates are sums over the detectors.
 
-    Only what somebody asks for is kept up: the slow window has no detector rates, the baseline no key rate.
+    Only what somebody asks for is kept up (`Kept`).
     """
 
     qber: ErrorCounts = _NO_BITS
@@ -45,23 +45,39 @@ class Signals(NamedTuple):
     loss_db: Moments = _NO_SAMPLES
     count_rate_hz: Moments = _NO_SAMPLES
     dark_count_rate_hz: Moments = _NO_SAMPLES
+    # The mean of the detectors.
+    temperature_celsius: Moments = _NO_SAMPLES
+    visibility_ratio: Moments = _NO_SAMPLES
 
 
 NOTHING_MEASURED = Signals()
+
+_SKR, _LOSS, _COUNTS, _DARK, _TEMPERATURE, _VISIBILITY = range(6)
+
+
+class Kept:
+    """Which quantities each window has, beside the QBER; numbers count from the one after it in `Signals`."""
+
+    ALL = (_SKR, _LOSS, _COUNTS, _DARK, _TEMPERATURE, _VISIBILITY)
+    SLOW = (_SKR, _LOSS)
+    BASELINE = (_LOSS, _COUNTS, _DARK, _TEMPERATURE, _VISIBILITY)
+    REFERENCE = (_VISIBILITY,)
 
 
 class Rows:
     """A batch's columns, summed up, ready to be folded at several time constants."""
 
-    __slots__ = ("_bits", "_places", "_qber", "sums")
+    __slots__ = ("_bits", "_places", "_qber", "interval_seconds", "sums")
 
     def __init__(self, samples: EndSamples, batch: Weights) -> None:
         # A link that nobody asks for keys makes none; that says nothing of what it could make.
         rate = None if samples.status is Status.PASSIVE else samples.skr_bps
+        self.interval_seconds = samples.interval_seconds
         columns: list[Column | Values] = []
         # Where in `columns` each quantity is, in the order of `Signals`; None where it is not measured.
         self._places: list[int | None] = []
-        for column in (rate, samples.loss_db, *_detector_rates(samples.detectors)):
+        detectors = _of_detectors(samples.detectors)
+        for column in (rate, samples.loss_db, *detectors, samples.visibility_ratio):
             if column is None or not column.size:
                 self._places.append(None)
             else:
@@ -72,21 +88,33 @@ class Rows:
         self.sums: BatchSums = summed(batch, columns, self._qber, self._bits)
 
     def fold(
-        self, signals: Signals, constant: int, fade: float, *, rate: bool = True, detectors: bool = True
+        self, signals: Signals, constant: int, fade: float, quantities: tuple[int, ...] = Kept.ALL
     ) -> Signals:
         """`signals` with these rows in them, at one of the time constants."""
-        qber, skr_bps, loss_db, counts, dark_counts = signals
-        return Signals(
-            qber.fold(fade, self.sums.counts(constant)) if self._qber.size else qber,
-            self._folded(skr_bps, 0, constant, fade) if rate else skr_bps,
-            self._folded(loss_db, 1, constant, fade),
-            self._folded(counts, 2, constant, fade) if detectors else counts,
-            self._folded(dark_counts, 3, constant, fade) if detectors else dark_counts,
-        )
+        values = list(signals)
+        if self._qber.size:
+            values[0] = signals.qber.fold(fade, self.sums.counts(constant))
+        for quantity in quantities:
+            place = self._places[quantity]
+            if place is not None:
+                before = signals[quantity + 1]
+                assert isinstance(before, Moments)  # the QBER alone is counted
+                values[quantity + 1] = before.fold(fade, self.sums.moments(place, constant))
+        return Signals._make(values)
 
-    def _folded(self, moments: Moments, quantity: int, constant: int, fade: float) -> Moments:
+    @property
+    def loss_db(self) -> tuple[int, float] | None:
+        """How many rows have a loss, and its sum; None where it is not measured."""
+        return self._total(_LOSS)
+
+    @property
+    def dark_counts(self) -> tuple[int, float] | None:
+        """How many rows have a dark count rate, and its sum (Hz); None where it is not measured."""
+        return self._total(_DARK)
+
+    def _total(self, quantity: int) -> tuple[int, float] | None:
         place = self._places[quantity]
-        return moments if place is None else moments.fold(fade, self.sums.moments(place, constant))
+        return None if place is None else self.sums.total(place)
 
     def alarm(self, node: NodeName, abort_qber_ratio: float) -> str:
         """The words for a row that alone proves QBER at or above the threshold; empty without one."""
@@ -109,16 +137,20 @@ def _sifted_bits(samples: EndSamples) -> Column | Values:
     return np.full(samples.rows, BITS_OF_UNCOUNTED_ROW)
 
 
-_NO_DETECTORS = (None, None)
+_NO_DETECTORS = (None, None, None)
 
 
-def _detector_rates(detectors: tuple[DetectorColumns, ...]) -> tuple[Values | None, Values | None]:
-    """Counts and dark counts, each row by row over all detectors; None unless all of them measure it."""
+def _of_detectors(
+    detectors: tuple[DetectorColumns, ...],
+) -> tuple[Values | None, Values | None, Values | None]:
+    """Counts, dark counts and mean temperature, row by row over all detectors; None unless all measure it."""
     if not detectors:
         return _NO_DETECTORS
+    temperature = _sum([detector.temperature_celsius for detector in detectors])
     return (
         _sum([detector.count_rate_hz for detector in detectors]),
         _sum([detector.dark_count_rate_hz for detector in detectors]),
+        None if temperature is None else temperature / len(detectors),
     )
 
 

@@ -12,22 +12,20 @@ from typing import NamedTuple
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName, NodeName
 from keyweave.controller.estimate.agreement import Intake, Mark
+from keyweave.controller.estimate.changes import NO_CHANGES, Changes, tested
 from keyweave.controller.estimate.signals import (
     LEAST_BITS,
     NOTHING_MEASURED,
+    Kept,
     Rows,
     Signals,
     mean_changed,
     qber_changed,
 )
-from keyweave.controller.estimate.windows import BatchSums, weights
+from keyweave.controller.estimate.windows import weights
 from keyweave.controller.samples import EndSamples
 from keyweave.controller.topology import Condition, Link, Status
 
-# A QBER that rises by more than this above the baseline is followed back to where it began to; half of
-# the jump that is worth a suspicion, as Page (1954) has it for a change of known size.
-_QBER_RISE = 0.01
-LEAST_BASELINE_BITS = 1000.0
 # An end that makes key for so long has recovered, whether or not its agent says so (it may have
 # restarted and forgotten). Longer than the second over which devices judge themselves.
 _PROVEN_BY_SECONDS = 2.0
@@ -47,13 +45,20 @@ class EndEvent(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a link is DOWN or SUSPECT."""
+    """Why a link is DOWN, SUSPECT or DEGRADED: what its measurements read as."""
 
     SIGNAL = "signal"
     DEVICE = "device"
     QBER = "qber"
     INTERCEPTION = "interception"
+    BLINDING = "blinding"
     DISAGREEMENT = "disagreement"
+    SYNCHRONISATION = "synchronisation"
+    COOLING = "cooling"
+    DARK_COUNTS = "dark_counts"
+    LOSS = "loss"
+    QBER_RISE = "qber_rise"
+    DRIFT = "drift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,10 @@ class LinkLimits:
     ewma_seconds: float = 10.0
     fast_seconds: float = 1.0
     baseline_seconds: float = 60.0
+    # And of what a slow drift is seen against.
+    reference_seconds: float = 6 * 3600.0
+    # What has changed harmlessly for so long is what the link is like now.
+    accept_seconds: float = 900.0
     # How long the ends' measurements, or what their pools take in, must disagree before it is said. A pool
     # that is opened anew at one end shows in the intake for up to two of its windows.
     disagree_seconds: float = 5.0
@@ -105,10 +114,9 @@ class EndTrack(NamedTuple):
     fast: Signals = NOTHING_MEASURED
     slow: Signals = NOTHING_MEASURED
     baseline: Signals = NOTHING_MEASURED
-    # By how many errors the QBER has exceeded the baseline by `_QBER_RISE`, and since when, by the agent's
-    # clock; 0 and None while it has not.
-    risen_errors: float = 0.0
-    rising_since: float | None = None
+    reference: Signals = NOTHING_MEASURED
+    # Whether something is no longer as the baseline has it.
+    changes: Changes = NO_CHANGES
     # A single row that alone proves QBER at or above the abort threshold; until it is assessed.
     alarm: str = ""
     # The fault that the agent reported and that has not ended, and its words.
@@ -140,6 +148,8 @@ class LinkTrack(NamedTuple):
     # Why it is DOWN or SUSPECT, and in which words; the cause stays until the hold-down is over.
     cause: Cause | None = None
     fault_reason: str = ""
+    # What a link that works all the same reads as, while it is worth a word.
+    reading: Cause | None = None
     # When the fault ended and the hold-down began.
     recovering_since: float | None = None
     # Faults within the flap window, and when the last one was over.
@@ -198,12 +208,12 @@ def observe(track: LinkTrack, samples: EndSamples, limits: LinkLimits, now: floa
         # Without a signal the columns hold noise.
         return track.with_end(end._replace(producing_seconds=0.0))
     gap = 0.0 if before is None else max(0.0, samples.start - before)
-    # While something is wrong the baseline stands: what the change is seen against must not follow it.
+    # While something is wrong the baseline stands.
     end = _measured(end, samples, limits, gap, learning=track.cause is None)
     return track.with_end(end if end.fault is None else _proven(end, samples))
 
 
-_FAST, _SLOW, _BASELINE = range(3)
+_FAST, _SLOW, _BASELINE, _REFERENCE = range(4)
 
 
 def _measured(
@@ -214,6 +224,7 @@ def _measured(
         limits.fast_seconds,
         max(limits.ewma_seconds, _SLOW_ROWS * interval),
         max(limits.baseline_seconds, _BASELINE_ROWS * interval),
+        limits.reference_seconds,
     )
     batch = weights(samples.rows, interval, time_constants)
     fades = batch.fades
@@ -222,14 +233,19 @@ def _measured(
         fades = tuple(fade * gap for fade, gap in zip(fades, gaps, strict=True))
     rows = Rows(samples, batch)
     fast = rows.fold(end.fast, _FAST, fades[_FAST])
-    slow = rows.fold(end.slow, _SLOW, fades[_SLOW], detectors=False)
-    baseline = end.baseline
-    risen, since = _risen(end, rows.sums, samples.start)
-    if learning:
-        baseline = rows.fold(baseline, _BASELINE, fades[_BASELINE], rate=False)
+    slow = rows.fold(end.slow, _SLOW, fades[_SLOW], Kept.SLOW)
+    baseline, reference, changes = end.baseline, end.reference, end.changes
+    if samples.status is not Status.PENDING:
+        # What a device measures while it calibrates is no measure for anything.
+        changes = tested(changes, rows, baseline, samples.start, learning=learning)
+        # Nor must what a change is seen against follow it.
+        if learning and not changes.any_told:
+            baseline = rows.fold(baseline, _BASELINE, fades[_BASELINE], Kept.BASELINE)
+            reference = rows.fold(reference, _REFERENCE, fades[_REFERENCE], Kept.REFERENCE)
     # After a step the past says nothing. All fast windows begin together, so that what moved with the
     # QBER is seen as freshly as the QBER itself.
-    if qber_changed(fast.qber, slow.qber):
+    news = changes.qber.told and not end.changes.qber.told
+    if news or qber_changed(fast.qber, slow.qber):
         anew = rows.fold(NOTHING_MEASURED, _FAST, 0.0)
         fast = anew if anew.qber.effective_bits >= LEAST_BITS else fast
         slow = slow._replace(qber=fast.qber)
@@ -239,24 +255,10 @@ def _measured(
         fast=fast,
         slow=slow,
         baseline=baseline,
-        risen_errors=risen,
-        rising_since=since,
+        reference=reference,
+        changes=changes,
         alarm=rows.alarm(end.node, limits.abort_qber_ratio) or end.alarm,
     )
-
-
-def _risen(end: EndTrack, sums: BatchSums, start: float) -> tuple[float, float | None]:
-    """By how many errors the QBER has risen above the baseline, and since when: Page's cumulative sum.
-
-    The sum is 0 while nothing has changed; where it last left 0 is where the change most likely began.
-    """
-    before = end.baseline.qber
-    if before.effective_bits < LEAST_BASELINE_BITS or not sums.bits:
-        return end.risen_errors, end.rising_since
-    risen = end.risen_errors + sums.errors - (before.ratio + _QBER_RISE) * sums.bits
-    if risen <= 0.0:
-        return 0.0, None
-    return risen, start if end.rising_since is None else end.rising_since
 
 
 def _proven(end: EndTrack, samples: EndSamples) -> EndTrack:
@@ -300,8 +302,8 @@ def forget_measurements(track: LinkTrack, *, baseline: bool) -> LinkTrack:
             fast=NOTHING_MEASURED,
             slow=NOTHING_MEASURED,
             baseline=NOTHING_MEASURED if baseline else end.baseline,
-            risen_errors=0.0,
-            rising_since=None,
+            reference=NOTHING_MEASURED if baseline else end.reference,
+            changes=NO_CHANGES if baseline else NO_CHANGES._replace(scatter=end.changes.scatter),
             alarm="",
             intake=_NO_INTAKE if baseline else _NO_INTAKE._replace(rate_bps=end.intake.rate_bps),
         )

@@ -169,6 +169,11 @@ class BatchSums:
             max(0.0, self._squares[quantity][constant] - distance * shift),
         )
 
+    def total(self, quantity: int) -> tuple[int, float]:
+        """Of one quantity in the whole batch: how many rows have a value, and their sum."""
+        rows = self._totals[quantity][-1]
+        return round(rows), self._distances[quantity][-1] + self._origins[quantity] * rows
+
     def counts(self, constant: int) -> ErrorCounts:
         """Errors and bits at one time constant."""
         squares = self._bits[self._constants + constant]
