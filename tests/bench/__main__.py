@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import batch, etsi014, heal, ingest, planning, relay, repair, start
+from tests.bench import batch, diagnosis, etsi014, heal, ingest, planning, relay, repair, start
 from tests.bench.report import Result, table, to_json
 
 PARTS: dict[str, Callable[[], list[Result]]] = {
     "batch": batch.run,
+    "diagnosis": diagnosis.run,
     "etsi014": etsi014.run,
     "heal": heal.run,
     "ingest": ingest.run,

@@ -28,9 +28,9 @@ def samples(
     qber: float | Column | None = 0.03,
     skr: float | Column | None = 1000.0,
     sifted: float | None = 10_000.0,
-    loss: float | None = 14.0,
-    counts: float | None = None,
-    dark_counts: float | None = None,
+    loss: float | Column | None = 14.0,
+    counts: float | Column | None = None,
+    dark_counts: float | Column | None = None,
     status: Status = Status.ACTIVE,
 ) -> EndSamples:
     """Noiseless rows; None leaves a column out."""

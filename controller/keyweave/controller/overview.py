@@ -74,6 +74,8 @@ class Overview:
             emulated=any(name in end.emulated_links for end in ends),
             planned_bps=load.get(name, 0.0),
             intake_bps=entry.estimate.intake_bps or 0.0,
+            diagnosis=entry.estimate.cause or "",
+            evidence=entry.estimate.evidence,
             held_bits=min(self._core.reports.held_bits.get(name, {}).values(), default=0),
         )
 

@@ -95,13 +95,14 @@ class EndSamples:
         )
 
 
-def _measured(samples: EndSamples) -> tuple[bool, bool, bool, bool]:
-    """Which quantities there are; nothing is made of the visibility."""
+def _measured(samples: EndSamples) -> tuple[bool, ...]:
+    """Which quantities there are."""
     return (
         samples.qber_ratio.size > 0,
         samples.skr_bps.size > 0,
         samples.sifted_rate_bps.size > 0,
         samples.loss_db.size > 0,
+        samples.visibility_ratio.size > 0,
     )
 
 
@@ -117,7 +118,7 @@ def joined(batches: Sequence[EndSamples]) -> EndSamples:
         skr_bps=np.concatenate([batch.skr_bps for batch in batches]),
         sifted_rate_bps=np.concatenate([batch.sifted_rate_bps for batch in batches]),
         loss_db=np.concatenate([batch.loss_db for batch in batches]),
-        visibility_ratio=_EMPTY,
+        visibility_ratio=np.concatenate([batch.visibility_ratio for batch in batches]),
     )
 
 

@@ -54,6 +54,9 @@ class LinkStateView:
     held_bits: int = 0
     # What both ends agree that their pools took in, bit/s; 0 while it is not known.
     intake_bps: float = 0.0
+    # What its measurements read as, empty where they say nothing, and what shows it.
+    diagnosis: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

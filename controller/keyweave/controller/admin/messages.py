@@ -75,6 +75,8 @@ def link_state(spec: types_pb2.Link, view: LinkStateView | None) -> admin_pb2.Li
         planned_bps=view.planned_bps,
         held_bits=view.held_bits,
         intake_bps=view.intake_bps,
+        diagnosis=view.diagnosis,
+        evidence=view.evidence,
     )
 
 

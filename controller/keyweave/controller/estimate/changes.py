@@ -96,7 +96,7 @@ class Changes(NamedTuple):
 NO_CHANGES = Changes()
 
 
-def tested(changes: Changes, rows: Rows, baseline: Signals, start: float, *, learning: bool) -> Changes:
+def weighed(changes: Changes, rows: Rows, baseline: Signals, start: float, *, learning: bool) -> Changes:
     """The tests with a batch in them."""
     scatter, overdispersion = changes.scatter, _overdispersion(changes.scatter)
     qber = changes.qber

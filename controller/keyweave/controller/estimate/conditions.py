@@ -83,8 +83,9 @@ def _judge(track: LinkTrack, limits: LinkLimits, now: float) -> LinkTrack:
     ends = fresh_ends(track, limits, now)
     diagnosis = diagnose(track)
     fault = _find_fault(track, diagnosis, ends or track.ends, limits)
+    track = track._replace(reading=diagnosis.cause if diagnosis is not None else None)
     if fault is not None:
-        return _fall(track._replace(reading=None), fault, limits, now)
+        return _fall(track, fault, limits, now)
     if track.cause is not None:
         return _recover(track, ends, limits, now)
     return _healthy(track, diagnosis, ends, limits, now)
@@ -223,9 +224,7 @@ def _recover(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits, n
 def _healthy(
     track: LinkTrack, diagnosis: Diagnosis | None, ends: tuple[EndTrack, ...], limits: LinkLimits, now: float
 ) -> LinkTrack:
-    if diagnosis is not None:
-        track = _accepted(track, limits)
-    track = track._replace(reading=diagnosis.cause if diagnosis is not None else None)
+    track = _accepted(track, limits)
     if all(end.seen_at is None for end in track.ends):
         return _become(track, Condition.STALE, now, "no telemetry yet")
     if not ends:

@@ -143,7 +143,7 @@ def assess(track: LinkTrack, limits: LinkLimits, now: float) -> tuple[LinkTrack,
         settled=_settled(track, rates),
         suspect_since=track.suspect_since,
         suspect_reason=track.suspect_reason,
-        cause=track.cause or track.reading,
+        cause=_cause(track),
     )
 
 
@@ -151,6 +151,11 @@ def _settled(track: LinkTrack, rates: list[Moments]) -> bool:
     if not takes_paths(track.condition):
         return any(end.seen_at is not None for end in track.ends)
     return bool(rates) and all(rate.effective_samples >= _LEAST_SETTLED_SAMPLES for rate in rates)
+
+
+def _cause(track: LinkTrack) -> Cause | None:
+    """What the link reads as: a QBER that is too high may be due to something that moved with it."""
+    return track.reading or track.cause if track.cause in {None, Cause.QBER} else track.cause
 
 
 _WORST_FIRST = (Status.OFF, Status.PENDING, Status.PASSIVE, Status.ACTIVE)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName, NodeName
-from keyweave.controller.estimate.agreement import Intake, Mark
-from keyweave.controller.estimate.changes import NO_CHANGES, Changes, tested
+from keyweave.controller.estimate.agreement import SIGNIFICANT_Z, Intake, Mark
+from keyweave.controller.estimate.changes import LEAST_BASELINE_BITS, NO_CHANGES, Changes, weighed
 from keyweave.controller.estimate.signals import (
     LEAST_BITS,
     NOTHING_MEASURED,
@@ -114,7 +114,11 @@ class EndTrack(NamedTuple):
     fast: Signals = NOTHING_MEASURED
     slow: Signals = NOTHING_MEASURED
     baseline: Signals = NOTHING_MEASURED
+    # What the baseline was over hours, up to when by the agent's clock, and by how much the QBER has crept up
+    # since beyond noise, where the visibility, if it is measured, has fallen with it.
     reference: Signals = NOTHING_MEASURED
+    referenced_until: float = -math.inf
+    crept: float = 0.0
     # Whether something is no longer as the baseline has it.
     changes: Changes = NO_CHANGES
     # A single row that alone proves QBER at or above the abort threshold; until it is assessed.
@@ -148,7 +152,7 @@ class LinkTrack(NamedTuple):
     # Why it is DOWN or SUSPECT, and in which words; the cause stays until the hold-down is over.
     cause: Cause | None = None
     fault_reason: str = ""
-    # What a link that works all the same reads as, while it is worth a word.
+    # What the measurements read as now; None while nothing has changed.
     reading: Cause | None = None
     # When the fault ended and the hold-down began.
     recovering_since: float | None = None
@@ -210,10 +214,12 @@ def observe(track: LinkTrack, samples: EndSamples, limits: LinkLimits, now: floa
     gap = 0.0 if before is None else max(0.0, samples.start - before)
     # While something is wrong the baseline stands.
     end = _measured(end, samples, limits, gap, learning=track.cause is None)
+    if until >= end.referenced_until + limits.baseline_seconds:
+        end = _referenced(end, limits, until)
     return track.with_end(end if end.fault is None else _proven(end, samples))
 
 
-_FAST, _SLOW, _BASELINE, _REFERENCE = range(4)
+_FAST, _SLOW, _BASELINE = range(3)
 
 
 def _measured(
@@ -224,7 +230,6 @@ def _measured(
         limits.fast_seconds,
         max(limits.ewma_seconds, _SLOW_ROWS * interval),
         max(limits.baseline_seconds, _BASELINE_ROWS * interval),
-        limits.reference_seconds,
     )
     batch = weights(samples.rows, interval, time_constants)
     fades = batch.fades
@@ -234,20 +239,19 @@ def _measured(
     rows = Rows(samples, batch)
     fast = rows.fold(end.fast, _FAST, fades[_FAST])
     slow = rows.fold(end.slow, _SLOW, fades[_SLOW], Kept.SLOW)
-    baseline, reference, changes = end.baseline, end.reference, end.changes
+    baseline, changes = end.baseline, end.changes
     if samples.status is not Status.PENDING:
         # What a device measures while it calibrates is no measure for anything.
-        changes = tested(changes, rows, baseline, samples.start, learning=learning)
+        changes = weighed(changes, rows, baseline, samples.start, learning=learning)
         # Nor must what a change is seen against follow it.
         if learning and not changes.any_told:
             baseline = rows.fold(baseline, _BASELINE, fades[_BASELINE], Kept.BASELINE)
-            reference = rows.fold(reference, _REFERENCE, fades[_REFERENCE], Kept.REFERENCE)
     # After a step the past says nothing. All fast windows begin together, so that what moved with the
     # QBER is seen as freshly as the QBER itself.
     news = changes.qber.told and not end.changes.qber.told
     if news or qber_changed(fast.qber, slow.qber):
         anew = rows.fold(NOTHING_MEASURED, _FAST, 0.0)
-        fast = anew if anew.qber.effective_bits >= LEAST_BITS else fast
+        fast = anew if news or anew.qber.effective_bits >= LEAST_BITS else fast
         slow = slow._replace(qber=fast.qber)
     if mean_changed(fast.skr_bps, slow.skr_bps):
         slow = slow._replace(skr_bps=fast.skr_bps)
@@ -255,10 +259,30 @@ def _measured(
         fast=fast,
         slow=slow,
         baseline=baseline,
-        reference=reference,
         changes=changes,
         alarm=rows.alarm(end.node, limits.abort_qber_ratio) or end.alarm,
     )
+
+
+def _referenced(end: EndTrack, limits: LinkLimits, until: float) -> EndTrack:
+    """The end with what it measured of late in its reference, and compared with it."""
+    now, before = end.baseline, end.reference
+    if now.qber.effective_bits < LEAST_BASELINE_BITS:
+        return end
+    fade = math.exp(-limits.baseline_seconds / limits.reference_seconds)
+    after = Signals(
+        qber=before.qber.fold(fade, now.qber),
+        visibility_ratio=before.visibility_ratio.fold(fade, now.visibility_ratio)
+        if now.visibility_ratio.weight
+        else before.visibility_ratio,
+    )
+    noise = math.sqrt(now.qber.ratio_variance + after.qber.ratio_variance)
+    crept = now.qber.ratio - after.qber.ratio - SIGNIFICANT_Z * noise
+    seen, usual = now.visibility_ratio, after.visibility_ratio
+    blurred = not seen.weight or usual.mean - seen.mean > SIGNIFICANT_Z * math.sqrt(
+        seen.mean_variance + usual.mean_variance
+    )
+    return end._replace(reference=after, referenced_until=until, crept=crept if blurred else 0.0)
 
 
 def _proven(end: EndTrack, samples: EndSamples) -> EndTrack:
@@ -303,6 +327,8 @@ def forget_measurements(track: LinkTrack, *, baseline: bool) -> LinkTrack:
             slow=NOTHING_MEASURED,
             baseline=NOTHING_MEASURED if baseline else end.baseline,
             reference=NOTHING_MEASURED if baseline else end.reference,
+            referenced_until=-math.inf if baseline else end.referenced_until,
+            crept=0.0,
             changes=NO_CHANGES if baseline else NO_CHANGES._replace(scatter=end.changes.scatter),
             alarm="",
             intake=_NO_INTAKE if baseline else _NO_INTAKE._replace(rate_bps=end.intake.rate_bps),

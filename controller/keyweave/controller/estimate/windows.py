@@ -88,11 +88,18 @@ class ErrorCounts(NamedTuple):
     bits: float = 0.0
     # Sum of squared weights over the bits.
     bit_squares: float = 0.0
+    # Weighted rows that they came in.
+    rows: float = 0.0
 
     @property
     def ratio(self) -> float:
         """QBER, 0..0.5; 0 without any bit."""
         return self.errors / self.bits if self.bits else 0.0
+
+    @property
+    def bits_a_row(self) -> float:
+        """Sifted bits in a row, on average; 0 without any."""
+        return self.bits / self.rows if self.rows else 0.0
 
     @property
     def effective_bits(self) -> float:
@@ -114,6 +121,7 @@ class ErrorCounts(NamedTuple):
             self.errors * fade + newer.errors,
             self.bits * fade + newer.bits,
             self.bit_squares * fade * fade + newer.bit_squares,
+            self.rows * fade + newer.rows,
         )
 
 
@@ -153,6 +161,7 @@ class BatchSums:
     _squares: list[list[float]]
     _errors: list[float]
     _bits: list[float]
+    _rows: Sequence[float]
 
     def moments(self, quantity: int, constant: int) -> Moments:
         """Of one quantity at one time constant."""
@@ -177,7 +186,7 @@ class BatchSums:
     def counts(self, constant: int) -> ErrorCounts:
         """Errors and bits at one time constant."""
         squares = self._bits[self._constants + constant]
-        return ErrorCounts(self._errors[constant], self._bits[constant], squares)
+        return ErrorCounts(self._errors[constant], self._bits[constant], squares, self._rows[constant])
 
     @property
     def errors(self) -> float:
@@ -215,8 +224,9 @@ def summed(
         known, origins = _fill_missing(table, quantities, qber, bits)
         sums, totals = (table @ batch.table).tolist(), (known @ batch.table).tolist()
     return BatchSums(
-        len(batch.fades), origins[:, 0].tolist(), totals, sums[:count], sums[count:-2], sums[-2], sums[-1]
-    )
+        len(batch.fades), origins[:, 0].tolist(), totals, sums[:count], sums[count:-2], sums[-2], sums[-1],
+        batch.totals,
+    )  # fmt: skip
 
 
 def _fill_missing(

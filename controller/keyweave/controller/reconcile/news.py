@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.controller.estimate.estimate import LinkEstimate
 from keyweave.controller.estimate.link_book import LinkChange
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.topology import Condition, Plan
@@ -24,12 +25,25 @@ def link_news(change: LinkChange, now: float) -> Iterator[Event]:
     name, before, after = change.link.name, change.before, change.after
     if before.condition is not after.condition:
         message = f"link '{name}' went from {before.condition} to {after.condition}: {after.reason}"
-        fields = {"old": before.condition, "new": after.condition, "reason": after.reason}
+        fields = {"old": before.condition, "new": after.condition, **_why(after)}
         severity = _CONDITION_SEVERITY.get(after.condition, Severity.INFO)
         yield Event("link_condition_changed", severity, message, now, link=name, fields=fields)
+    elif after.cause is not before.cause and after.cause is not None:
+        message = f"link '{name}' is {after.condition} and reads otherwise: {after.reason}"
+        yield Event("link_diagnosed", Severity.INFO, message, now, link=name, fields=_why(after))
     if after.ends_disagree and not before.ends_disagree:
         message = f"link '{name}': {after.ends_disagree}"
         yield Event("ends_disagree", Severity.MAJOR, message, now, link=name)
+
+
+def _why(estimate: LinkEstimate) -> dict[str, str]:
+    """Reason, reading and evidence, for an event."""
+    why = {"reason": estimate.reason}
+    if estimate.cause is not None:
+        why["diagnosis"] = estimate.cause
+    if estimate.evidence:
+        why["evidence"] = "; ".join(estimate.evidence)
+    return why
 
 
 def plan_news(plan: Plan, moved: Sequence[StreamName], now: float) -> Event:
