@@ -10,8 +10,9 @@ from keyweave.controller.estimate import estimate
 from keyweave.controller.estimate.estimate import Cause, LinkEstimate, LinkLimits
 from keyweave.controller.samples import Column, DetectorColumns, EndSamples
 from keyweave.controller.topology import Condition, Status
-from keyweave.emulator.physics.anchored import OperatingPoint, WeakPulseLink
-from keyweave.emulator.physics.instruments import Detectors
+from keyweave.emulator.physics.anchored import AnchoredPoint, OperatingPoint
+from keyweave.emulator.physics.detectors import Detectors
+from keyweave.emulator.physics.link import Devices, ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance, Measurement
 from keyweave.v1 import types_pb2
 
@@ -70,7 +71,9 @@ class Simulated:
     counted: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._model = WeakPulseLink(self.point, link=f"{LINK}-{self.seed}", seed=self.seed)
+        point = self.point
+        devices = Devices(AnchoredPoint(point), point.loss_db, point.abort_qber_ratio, point.detectors)
+        self._model = ProtocolLink(devices, link=f"{LINK}-{self.seed}", seed=self.seed)
         self._elapsed = 0.0
         self._limits = LinkLimits()
         self._track = estimate.fresh(LINK, A, B, self.now)
