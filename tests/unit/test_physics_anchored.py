@@ -223,7 +223,8 @@ def settled(disturbance: Disturbance, seconds: float = 20) -> list[Measurement]:
 def test_a_burst_of_dark_counts_raises_the_error_and_leaves_the_temperature() -> None:
     rows = settled(Disturbance(dark_count_burst_factor=1000))
     detector = [m.ends[1].detectors[0] for m in rows]
-    assert mean([d.dark_count_rate_hz for d in detector]) == pytest.approx(600_000, rel=0.01)
+    counted = 600_000 / (1 + 600_000 * 5e-8)
+    assert mean([d.dark_count_rate_hz for d in detector]) == pytest.approx(counted, rel=0.01)
     assert mean([d.temperature_celsius for d in detector]) == pytest.approx(-50, abs=0.05)
     assert mean([m.qber_ratio for m in rows]) > TOKYO.qber_ratio + 0.1
     assert {m.device_fault for m in rows} == {""}
@@ -272,3 +273,25 @@ def test_a_lost_clock_leaves_random_bits_of_the_few_that_are_sifted_and_all_coun
     assert counts[0] == pytest.approx(counts[1], rel=0.01)
     assert {m.key_bits for m in rows} == {0.0}
     assert {m.status for m in rows} == {types_pb2.LINK_STATUS_PASSIVE}
+
+
+def test_a_flood_of_dark_counts_saturates_the_counters() -> None:
+    detectors = [m.ends[1].detectors[0] for m in settled(Disturbance(dark_count_burst_factor=1e9))]
+    assert mean([d.count_rate_hz for d in detectors]) == pytest.approx(1 / 5e-8, rel=0.001)
+    assert mean([d.dark_count_rate_hz for d in detectors]) == pytest.approx(1 / 5e-8, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tapped_ratio": 1.0},
+        {"intercepted_ratio": 1.1},
+        {"misalignment_ratio": -0.1},
+        {"dark_count_factor": 0.0},
+        {"dark_count_burst_factor": -1.0},
+    ],
+)
+def test_disturbances_that_cannot_be_are_refused(change: dict[str, Any]) -> None:
+    (name,) = change
+    with pytest.raises(ValueError, match=name):
+        Disturbance(**change)

@@ -156,3 +156,10 @@ def test_drift_until_the_abort_threshold_stops_the_key() -> None:
     assert drifted.qber_ratio > 0.11
     assert drifted.key_bits == 0
     assert drifted.status == types_pb2.LINK_STATUS_PASSIVE
+
+
+def test_a_warm_day_never_makes_a_fibre_amplify() -> None:
+    model = link(Drift(loss_day_db=20, day_seconds=400))
+    night = at(model, 300)
+    assert night.ends[1].loss_db < 0.5
+    assert night.sifted_rate_bps == pytest.approx(10 * at(link(), 0.1).sifted_rate_bps, rel=0.01)

@@ -62,7 +62,7 @@ def test_key_never_exceeds_what_any_protocol_could_make(protocol: QkdProtocol, c
 @protocols
 @given(channel=channels)
 def test_error_ratios_are_error_ratios(protocol: QkdProtocol, channel: Channel) -> None:
-    expected = protocol.expected(replace(channel, misalignment_ratio=channel.misalignment_ratio / 2))
+    expected = protocol.expected(channel)
     if expected.counts_errors:
         assert 0 <= expected.noise <= 0.5
         assert expected.optics_error_ratio is not None

@@ -4,7 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from keyweave.emulator.physics.information import INTERCEPT_RESEND_ERROR_RATIO, either_flips
+from keyweave.emulator.physics.information import (
+    INTERCEPT_RESEND_ERROR_RATIO,
+    RANDOM_ERROR_RATIO,
+    either_flips,
+)
 
 # Share of sifted bits that are left once the ends no longer know which pulse is which. Assumed.
 SIFTED_WITHOUT_CLOCK_RATIO = 0.01
@@ -39,12 +43,13 @@ class Channel:
     def signal_error_ratio(self, undisturbed: float) -> float:
         """The error of bits that light carries, where the protocol's own optics cause `undisturbed`.
 
-        For protocols of two conjugate bases. Bits of which nobody knows the pulse are random.
+        For protocols of two conjugate bases. Bits of which nobody knows the pulse are random. Frames that are
+        turned so far that more than half of the bits are wrong count as random too.
         """
         if self.clock_lost:
-            return 0.5
+            return RANDOM_ERROR_RATIO
         error = either_flips(undisturbed, INTERCEPT_RESEND_ERROR_RATIO * self.intercepted_ratio)
-        return either_flips(error, self.misalignment_ratio)
+        return min(RANDOM_ERROR_RATIO, either_flips(error, self.misalignment_ratio))
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,13 @@ class Detectors:
         warming_factor = 2 ** (channel.warming_kelvin / family.doubling_kelvin)
         return float(self.dark_count_rate_hz * bias_factor * warming_factor * channel.dark_count_burst_factor)
 
+    def counted_hz(self, clicks_hz: float) -> float:
+        """What one detector counts of so many clicks: R / (1 + R tau).
+
+        Photons that arrive in the dead time do not extend it (Eisaman et al. 2011).
+        """
+        return clicks_hz / (1 + clicks_hz * self.dead_time_seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
@@ -125,13 +132,9 @@ class Receiver:
         return either_flips(error_ratio, 0.5 * strayed / (within + strayed))
 
     def live_ratio(self, clicks_ratio: float) -> float:
-        """The share of clicks that find their detector recovered: R / (1 + R tau) of R clicks per second.
-
-        `clicks_ratio` is per pulse, of all detectors together; the dead time is not extended by photons that
-        arrive in it (Eisaman et al. 2011).
-        """
+        """The share of clicks that find their detector recovered; `clicks_ratio` is of all, per pulse."""
         each_hz = clicks_ratio * self.pulse_rate_hz / self.detectors.count
-        return 1 / (1 + each_hz * self.detectors.dead_time_seconds)
+        return self.detectors.counted_hz(each_hz) / each_hz if each_hz else 1.0
 
     def _in_gate_and_in_neighbours(self) -> tuple[float, float]:
         """Shares of clicks in their own pulse's gate and in the two beside it; jitter is Gaussian."""

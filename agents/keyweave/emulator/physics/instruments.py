@@ -79,8 +79,9 @@ def _read_detector(
         counts_hz, dark_hz = 1 / detectors.dead_time_seconds, 0.0
         bias -= BLINDED_BIAS_DROP_VOLTS
     else:
-        dark = detectors.dark_hz(channel)
-        counts_hz = noise.poisson((light_hz + dark) * interval) / interval
+        dark = detectors.counted_hz(detectors.dark_hz(channel))
+        most = 1 / detectors.dead_time_seconds
+        counts_hz = noise.poisson(min(most, light_hz + dark) * interval) / interval
         dark_hz = noise.poisson(dark * interval) / interval
     temperature = detectors.temperature_celsius + channel.warming_kelvin
     return DetectorReading(

@@ -98,7 +98,7 @@ class ProtocolLink:
     def _channel_under(self, disturbance: Disturbance, wear: Wear) -> Channel:
         detectors = self._devices.detectors
         return Channel(
-            loss_db=self._devices.loss_db + disturbance.loss_db + wear.added_loss_db,
+            loss_db=max(0.0, self._devices.loss_db + disturbance.loss_db + wear.added_loss_db),
             intercepted_ratio=disturbance.intercepted_ratio,
             misalignment_ratio=wear.misalignment_ratio,
             warming_kelvin=wear.warming_kelvin

@@ -30,6 +30,21 @@ class Disturbance:
     # The ends no longer know which pulse is which.
     clock_lost: bool = False
 
+    def __post_init__(self) -> None:
+        shares = {"intercepted_ratio": self.intercepted_ratio, "misalignment_ratio": self.misalignment_ratio}
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is {share:g}; it lies between 0 and 1")
+        if not 0 <= self.tapped_ratio < 1:
+            raise ValueError(f"tapped_ratio is {self.tapped_ratio:g}; it is at least 0 and below 1")
+        factors = {
+            "dark_count_factor": self.dark_count_factor,
+            "dark_count_burst_factor": self.dark_count_burst_factor,
+        }
+        for name, factor in factors.items():
+            if not factor > 0:
+                raise ValueError(f"{name} is {factor:g}; it is above 0")
+
     @property
     def loss_db(self) -> float:
         """All that it adds to the link's loss, as a loss monitor sees it."""
