@@ -26,4 +26,6 @@ DETECTOR_RANGES: dict[str, tuple[float, float]] = {
 }
 MAX_ROWS = 4096
 MAX_DETECTORS = 16
+# Windows of contact that a device tells at once.
+MAX_CONTACTS = 16
 MAX_DETECTOR_NAME = 63

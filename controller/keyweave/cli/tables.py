@@ -142,6 +142,10 @@ def links_table(links: Iterable[admin_pb2.LinkState], width: int) -> Table:
         cells += [rate(state.usable_rate_bps), rate(state.planned_bps)] if wide else []
         cells += [bits(state.pool_bits), *([bits(state.held_bits)] if held else [])]
         judged = condition(state.condition)
+        if state.diagnosis:
+            judged.append(f", {state.diagnosis.replace('_', ' ')}")
+        if state.HasField("next_contact"):
+            judged.append(f", contact {clock(state.next_contact.start_unix_nanos)}", style="cyan")
         if state.link.disabled:
             judged.append(", disabled", style="yellow")
         table.add_row(*row, judged, *cells)

@@ -76,6 +76,7 @@ class Overview:
             intake_bps=entry.estimate.intake_bps or 0.0,
             diagnosis=entry.estimate.cause or "",
             evidence=entry.estimate.evidence,
+            next_contact=entry.estimate.next_contact,
             held_bits=min(self._core.reports.held_bits.get(name, {}).values(), default=0),
         )
 

@@ -7,6 +7,7 @@ cannot is it searched for. A value that cannot be true is refused before anythin
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from keyweave.common.quantities import (
     DETECTOR_RANGES,
     FINITE,
     LINK_RANGES,
+    MAX_CONTACTS,
     MAX_DETECTOR_NAME,
     MAX_DETECTORS,
     MAX_ROWS,
@@ -51,6 +53,15 @@ class DetectorColumns:
     bias_volts: Column
 
 
+class Contact(NamedTuple):
+    """A time in which the ends of a link see each other, Unix seconds."""
+
+    start: float
+    end: float
+    # 0 where the device does not say.
+    max_elevation_degrees: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EndSamples:
     """What one end of a link measured: row i at `start + i * interval_seconds`.
@@ -72,6 +83,8 @@ class EndSamples:
     detectors: tuple[DetectorColumns, ...]
     # At the end of the last row.
     status: Status
+    # When the ends see each other, where that is not always, in order; empty where nothing is told.
+    contacts: tuple[Contact, ...] = ()
 
     @property
     def end(self) -> float:
@@ -119,6 +132,7 @@ def joined(batches: Sequence[EndSamples]) -> EndSamples:
         sifted_rate_bps=np.concatenate([batch.sifted_rate_bps for batch in batches]),
         loss_db=np.concatenate([batch.loss_db for batch in batches]),
         visibility_ratio=np.concatenate([batch.visibility_ratio for batch in batches]),
+        contacts=next((batch.contacts for batch in reversed(batches) if batch.contacts), ()),
     )
 
 
@@ -173,7 +187,30 @@ def decode(message: agent_pb2.LinkSamples, node: NodeName, field: str = "links")
         if message.detectors
         else (),
         status,
+        _contacts(message, f"{field}.contacts") if message.contacts else (),
     )
+
+
+def _contacts(message: agent_pb2.LinkSamples, field: str) -> tuple[Contact, ...]:
+    """The windows, each of some length and after the one before."""
+    if len(message.contacts) > MAX_CONTACTS:
+        raise InvalidInputError.of(
+            field, f"{len(message.contacts)} windows; at most {MAX_CONTACTS} are taken"
+        )
+    windows: list[Contact] = []
+    for index, told in enumerate(message.contacts):
+        window = Contact(
+            told.start_unix_nanos / NANOS, told.end_unix_nanos / NANOS, told.max_elevation_degrees
+        )
+        if not (windows[-1].end if windows else 0.0) <= window.start < window.end:
+            raise InvalidInputError.of(
+                f"{field}[{index}]",
+                "a window must end after it starts, and start after the one before has ended",
+            )
+        if not 0.0 <= window.max_elevation_degrees <= 90.0:
+            raise InvalidInputError.of(f"{field}[{index}].max_elevation_degrees", "must be between 0 and 90")
+        windows.append(window)
+    return tuple(windows)
 
 
 def _detector_data(message: agent_pb2.DetectorSamples, field: str) -> list[bytes]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keyweave.common.names import NodeName, PathId
 from keyweave.controller.orders import Order
+from keyweave.controller.samples import Contact
 from keyweave.controller.topology import LinkView, Node, Status, Stream, StreamPlan
 from keyweave.v1 import agent_pb2, types_pb2
 
@@ -57,6 +58,7 @@ class LinkStateView:
     # What its measurements read as, empty where they say nothing, and what shows it.
     diagnosis: str = ""
     evidence: tuple[str, ...] = ()
+    next_contact: Contact | None = None
 
 
 @dataclass(frozen=True, slots=True)

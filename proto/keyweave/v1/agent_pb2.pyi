@@ -114,7 +114,7 @@ class TelemetryBatch(_message.Message):
     def __init__(self, links: _Optional[_Iterable[_Union[LinkSamples, _Mapping]]] = ..., pools: _Optional[_Iterable[_Union[PoolLevel, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamState, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ...) -> None: ...
 
 class LinkSamples(_message.Message):
-    __slots__ = ("link", "start_unix_nanos", "interval_micros", "rows", "qber_ratio", "skr_bps", "sifted_rate_bps", "loss_db", "visibility_ratio", "detectors", "status")
+    __slots__ = ("link", "start_unix_nanos", "interval_micros", "rows", "qber_ratio", "skr_bps", "sifted_rate_bps", "loss_db", "visibility_ratio", "detectors", "status", "contacts")
     LINK_FIELD_NUMBER: _ClassVar[int]
     START_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_MICROS_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +126,7 @@ class LinkSamples(_message.Message):
     VISIBILITY_RATIO_FIELD_NUMBER: _ClassVar[int]
     DETECTORS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    CONTACTS_FIELD_NUMBER: _ClassVar[int]
     link: str
     start_unix_nanos: int
     interval_micros: int
@@ -137,7 +138,18 @@ class LinkSamples(_message.Message):
     visibility_ratio: bytes
     detectors: _containers.RepeatedCompositeFieldContainer[DetectorSamples]
     status: _types_pb2.LinkStatus
-    def __init__(self, link: _Optional[str] = ..., start_unix_nanos: _Optional[int] = ..., interval_micros: _Optional[int] = ..., rows: _Optional[int] = ..., qber_ratio: _Optional[bytes] = ..., skr_bps: _Optional[bytes] = ..., sifted_rate_bps: _Optional[bytes] = ..., loss_db: _Optional[bytes] = ..., visibility_ratio: _Optional[bytes] = ..., detectors: _Optional[_Iterable[_Union[DetectorSamples, _Mapping]]] = ..., status: _Optional[_Union[_types_pb2.LinkStatus, str]] = ...) -> None: ...
+    contacts: _containers.RepeatedCompositeFieldContainer[ContactWindow]
+    def __init__(self, link: _Optional[str] = ..., start_unix_nanos: _Optional[int] = ..., interval_micros: _Optional[int] = ..., rows: _Optional[int] = ..., qber_ratio: _Optional[bytes] = ..., skr_bps: _Optional[bytes] = ..., sifted_rate_bps: _Optional[bytes] = ..., loss_db: _Optional[bytes] = ..., visibility_ratio: _Optional[bytes] = ..., detectors: _Optional[_Iterable[_Union[DetectorSamples, _Mapping]]] = ..., status: _Optional[_Union[_types_pb2.LinkStatus, str]] = ..., contacts: _Optional[_Iterable[_Union[ContactWindow, _Mapping]]] = ...) -> None: ...
+
+class ContactWindow(_message.Message):
+    __slots__ = ("start_unix_nanos", "end_unix_nanos", "max_elevation_degrees")
+    START_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    END_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ELEVATION_DEGREES_FIELD_NUMBER: _ClassVar[int]
+    start_unix_nanos: int
+    end_unix_nanos: int
+    max_elevation_degrees: float
+    def __init__(self, start_unix_nanos: _Optional[int] = ..., end_unix_nanos: _Optional[int] = ..., max_elevation_degrees: _Optional[float] = ...) -> None: ...
 
 class DetectorSamples(_message.Message):
     __slots__ = ("detector", "count_rate_hz", "dark_count_rate_hz", "efficiency_ratio", "temperature_celsius", "bias_volts")

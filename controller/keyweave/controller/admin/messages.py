@@ -77,6 +77,13 @@ def link_state(spec: types_pb2.Link, view: LinkStateView | None) -> admin_pb2.Li
         intake_bps=view.intake_bps,
         diagnosis=view.diagnosis,
         evidence=view.evidence,
+        next_contact=agent_pb2.ContactWindow(
+            start_unix_nanos=unix_nanos(view.next_contact.start),
+            end_unix_nanos=unix_nanos(view.next_contact.end),
+            max_elevation_degrees=view.next_contact.max_elevation_degrees,
+        )
+        if view.next_contact
+        else None,
     )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from keyweave.controller.estimate.agreement import SIGNIFICANT_Z
 from keyweave.controller.estimate.changes import NO_CHANGES
-from keyweave.controller.estimate.diagnosis import Diagnosis, diagnose
+from keyweave.controller.estimate.contacts import next_contact, waits_for_contact
+from keyweave.controller.estimate.diagnosis import Diagnosis, diagnose, moment
 from keyweave.controller.estimate.signals import NOTHING_MEASURED
 from keyweave.controller.estimate.track import (
     Cause,
@@ -232,20 +233,31 @@ def _healthy(
         # In terms of the moment, not of a running age, so that the reason stays while the condition does.
         allowed = max(end.stale_at(limits) - end.seen_at for end in (a, b) if end.seen_at is not None)
         return _become(track, Condition.STALE, now, f"no telemetry from either end for {allowed:.1f} s")
-    short = _shortcoming(track, ends, limits)
+    short = _shortcoming(track, ends, limits, now)
     if diagnosis is not None:
         reason = f"{diagnosis.reason}; {short}" if short else diagnosis.reason
         return _become(track, Condition.DEGRADED, now, reason, diagnosis.evidence)
     if short:
         return _become(track, Condition.DEGRADED, now, short)
+    return _become(track, Condition.OK, now, _good(track, ends, limits, now))
+
+
+def _good(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits, now: float) -> str:
+    """What is said of a link that works."""
+    if waits_for_contact(track, now):
+        window = next_contact(track, now)
+        return "between contacts: " + (
+            f"the next one is {moment(window.start)} to {moment(window.end)}"
+            if window
+            else "no further one is known"
+        )
     measured = [end.slow.qber.ratio for end in ends if end.slow.qber.bits]
     if not measured:
-        return _become(track, Condition.OK, now, "working; QBER is not measured")
+        return "working; QBER is not measured"
     # At or above it without a shortcoming: the few bits so far may show anything.
     clear = max(measured) < limits.degraded_qber_ratio
     relation = "is below" if clear else "of few bits is not surely above"
-    reason = f"QBER {max(measured):.1%} {relation} {limits.degraded_qber_ratio:.1%}"
-    return _become(track, Condition.OK, now, reason)
+    return f"QBER {max(measured):.1%} {relation} {limits.degraded_qber_ratio:.1%}"
 
 
 def _accepted(track: LinkTrack, limits: LinkLimits) -> LinkTrack:
@@ -257,8 +269,10 @@ def _accepted(track: LinkTrack, limits: LinkLimits) -> LinkTrack:
     return track
 
 
-def _shortcoming(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits) -> str:
+def _shortcoming(track: LinkTrack, ends: tuple[EndTrack, ...], limits: LinkLimits, now: float) -> str:
     """What keeps a working link from being OK; empty if nothing does."""
+    if waits_for_contact(track, now):
+        return ""
     for end in ends:
         if end.status is Status.PENDING:
             return f"the device at '{end.node}' is starting or calibrating"

@@ -337,4 +337,9 @@ def _figures(end: EndTrack) -> Iterable[str]:
 def _since(page: Page) -> str:
     if not page.told or page.since is None:
         return ""
-    return f", since {np.datetime64(int(page.since), 's')}Z"
+    return f", since {moment(page.since)}"
+
+
+def moment(seconds: float) -> str:
+    """Unix seconds as people read them, UTC."""
+    return f"{np.datetime64(int(seconds), 's')}Z"

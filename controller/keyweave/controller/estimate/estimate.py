@@ -27,6 +27,7 @@ from keyweave.controller.estimate.conditions import (
     keeps_paths,
     takes_paths,
 )
+from keyweave.controller.estimate.contacts import next_contact, rate_of_stock, waits_for_contact
 from keyweave.controller.estimate.diagnosis import Diagnosis, diagnose
 from keyweave.controller.estimate.track import (
     Cause,
@@ -40,6 +41,7 @@ from keyweave.controller.estimate.track import (
     report,
 )
 from keyweave.controller.estimate.windows import Moments
+from keyweave.controller.samples import Contact
 from keyweave.controller.topology import Condition, Link, LinkView, Status
 
 __all__ = [
@@ -79,8 +81,8 @@ class LinkEstimate:
     qber_ratio: float
     # The lower of the ends; 0 without a signal.
     skr_bps: float
-    # Lower 95 % confidence bound of the secret key rate, at most the intake that both ends agree on; 0
-    # unless paths may newly be placed on the link.
+    # Lower 95 % confidence bound of the secret key rate, at most the intake that both ends agree on; between
+    # contacts what the pools hold, spread until the next; 0 unless paths may newly be placed on the link.
     usable_rate_bps: float
     # The higher of the ends.
     loss_db: float
@@ -98,6 +100,8 @@ class LinkEstimate:
     suspect_reason: str = ""
     # What the measurements read as where the link is not OK; None where they say nothing.
     cause: Cause | None = None
+    # The present or next window in which the ends see each other; None where they always do.
+    next_contact: Contact | None = None
 
     def view(self, link: Link) -> LinkView:
         """This estimate beside the operator's description, as planning sees it."""
@@ -125,7 +129,11 @@ def assess(track: LinkTrack, limits: LinkLimits, now: float) -> tuple[LinkTrack,
     dark = any(end.status is Status.OFF or end.fault is not None for end in ends)
     producing = takes_paths(track.condition) and all(end.status is not Status.PENDING for end in ends)
     intake = agreed_intake_bps([end.intake for end in track.ends])
+    pool_bits = min([end.pool_bits for end in track.ends if end.pool_bits is not None], default=0)
     usable = min([rate.lower_bound for rate in rates], default=0.0) if producing else 0.0
+    usable = usable if intake is None else min(usable, intake)
+    if not producing and takes_paths(track.condition) and waits_for_contact(track, now):
+        usable = rate_of_stock(pool_bits, track, now)
     return track, LinkEstimate(
         link=track.link,
         condition=track.condition,
@@ -135,20 +143,21 @@ def assess(track: LinkTrack, limits: LinkLimits, now: float) -> tuple[LinkTrack,
         since=track.since,
         qber_ratio=max([end.slow.qber.ratio for end in ends]),
         skr_bps=0.0 if dark else min([rate.mean for rate in rates], default=0.0),
-        usable_rate_bps=usable if intake is None else min(usable, intake),
+        usable_rate_bps=usable,
         loss_db=max([end.slow.loss_db.mean for end in ends]),
-        pool_bits=min([end.pool_bits for end in track.ends if end.pool_bits is not None], default=0),
+        pool_bits=pool_bits,
         intake_bps=intake,
         ends_disagree=track.disagreement,
-        settled=_settled(track, rates),
+        settled=_settled(track, rates, now),
         suspect_since=track.suspect_since,
         suspect_reason=track.suspect_reason,
         cause=_cause(track),
+        next_contact=next_contact(track, now),
     )
 
 
-def _settled(track: LinkTrack, rates: list[Moments]) -> bool:
-    if not takes_paths(track.condition):
+def _settled(track: LinkTrack, rates: list[Moments], now: float) -> bool:
+    if not takes_paths(track.condition) or waits_for_contact(track, now):
         return any(end.seen_at is not None for end in track.ends)
     return bool(rates) and all(rate.effective_samples >= _LEAST_SETTLED_SAMPLES for rate in rates)
 
@@ -211,4 +220,5 @@ def next_deadline(track: LinkTrack, limits: LinkLimits) -> float | None:
         moments.append(track.disagree_since + limits.disagree_seconds)
     if track.intake_disagree_since is not None:
         moments.append(track.intake_disagree_since + limits.intake_disagree_seconds)
+    moments += [edge for end in track.ends for window in end.contacts for edge in window[:2]]
     return min((moment for moment in moments if moment > track.assessed_at), default=None)

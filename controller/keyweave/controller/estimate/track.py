@@ -12,7 +12,7 @@ from typing import NamedTuple
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName, NodeName
 from keyweave.controller.estimate.agreement import SIGNIFICANT_Z, Intake, Mark
-from keyweave.controller.estimate.changes import LEAST_BASELINE_BITS, NO_CHANGES, Changes, weighed
+from keyweave.controller.estimate.changes import CALM, LEAST_BASELINE_BITS, NO_CHANGES, Changes, weighed
 from keyweave.controller.estimate.signals import (
     LEAST_BITS,
     NOTHING_MEASURED,
@@ -23,7 +23,7 @@ from keyweave.controller.estimate.signals import (
     qber_changed,
 )
 from keyweave.controller.estimate.windows import weights
-from keyweave.controller.samples import EndSamples
+from keyweave.controller.samples import Contact, EndSamples
 from keyweave.controller.topology import Condition, Link, Status
 
 # An end that makes key for so long has recovered, whether or not its agent says so (it may have
@@ -131,6 +131,8 @@ class EndTrack(NamedTuple):
     # What the agent says of its pool; None until it has.
     pool_bits: int | None = None
     intake: Intake = _NO_INTAKE
+    # When the ends see each other, as this one has last told; empty where they always do.
+    contacts: tuple[Contact, ...] = ()
 
     def stale_at(self, limits: LinkLimits) -> float:
         """When this end counts as stale unless it is heard of before."""
@@ -207,6 +209,7 @@ def observe(track: LinkTrack, samples: EndSamples, limits: LinkLimits, now: floa
         measured_until=until,
         interval_seconds=samples.interval_seconds,
         status=samples.status,
+        contacts=samples.contacts or end.contacts,
     )
     if samples.status is Status.OFF:
         # Without a signal the columns hold noise.
@@ -243,6 +246,9 @@ def _measured(
     if samples.status is not Status.PENDING:
         # What a device measures while it calibrates is no measure for anything.
         changes = weighed(changes, rows, baseline, samples.start, learning=learning)
+        if end.contacts:
+            # The loss to a satellite changes all the time.
+            changes = changes._replace(loss=CALM)
         # Nor must what a change is seen against follow it.
         if learning and not changes.any_told:
             baseline = rows.fold(baseline, _BASELINE, fades[_BASELINE], Kept.BASELINE)
