@@ -81,7 +81,8 @@ def test_key_falls_with_loss(protocol: QkdProtocol, loss_db: float, more_db: flo
 @given(one=ratios, other=ratios)
 def test_interception_never_makes_key(protocol: QkdProtocol, one: float, other: float) -> None:
     less, more = (protocol.expected(Channel(5, intercepted_ratio=ratio)) for ratio in sorted((one, other)))
-    assert more.secret_bps <= less.secret_bps + 1e-9
+    # Nearly equal noise may round either way.
+    assert more.secret_bps <= less.secret_bps * (1 + 1e-9) + 1e-3
     assert more.noise >= less.noise - 1e-12
 
 
