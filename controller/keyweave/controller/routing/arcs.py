@@ -29,6 +29,7 @@ class Arcs:
         # Stable: of parallel links the wider stays first.
         order = np.argsort(keys, kind="stable")
         self.hops: Sequence[Hop] = [hops[i] for i in order]
+        self._objects = np.array(self.hops, dtype=object)
         self.keys, first = np.unique(keys[order], return_index=True)
         self.first: Indices = np.asarray(first, dtype=np.int64)
         self.after = np.append(self.first[1:], len(hops)).astype(np.int64)
@@ -99,3 +100,9 @@ class Arcs:
     def route(self, arcs: Iterable[int]) -> Route:
         """Arcs, first to last, as hops."""
         return tuple([self.hops[arc] for arc in arcs])
+
+    def routes(self, arcs: Indices, counts: Indices) -> list[Route]:
+        """Arcs of very many routes, one after the other, as the hops of each."""
+        hops: Route = tuple(self._objects.take(arcs).tolist())
+        stops = np.cumsum([0, *counts]).tolist()
+        return [hops[start:stop] for start, stop in pairwise(stops)]

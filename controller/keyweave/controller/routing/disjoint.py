@@ -52,7 +52,7 @@ class Finder:
 
     def fits(self, routes: tuple[Route, ...]) -> bool:
         """Whether the routes keep to the hop limit and share no risk group."""
-        return all(len(route) <= self.scope.max_hops for route in routes) and not self.shares_risk(routes)
+        return max(map(len, routes)) <= self.scope.max_hops and not self.shares_risk(routes)
 
     def instead_of(
         self, routes: tuple[Route, ...], weight: Mapping[LinkName, float]

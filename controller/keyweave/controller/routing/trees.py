@@ -1,7 +1,6 @@
 """Cheapest routes of many streams at once: one shortest-path tree a source, by scipy's compiled Dijkstra."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -119,9 +118,8 @@ class Forest:
             node[active] = previous
             active = active[previous != roots[active]]
         owner = np.concatenate(whose[::-1])
-        hops = self._arcs.route(np.concatenate(taken[::-1])[np.argsort(owner, kind="stable")].tolist())
-        stops = np.cumsum([0, *np.bincount(owner, minlength=len(ends))]).tolist()
-        return [hops[start:stop] for start, stop in pairwise(stops)]
+        in_order = np.concatenate(taken[::-1])[np.argsort(owner, kind="stable")]
+        return self._arcs.routes(in_order, np.bincount(owner, minlength=len(ends)))
 
 
 class _Grown(NamedTuple):
