@@ -167,6 +167,24 @@ def test_a_detector_whose_cooling_fails_altogether_is_a_device_fault_and_makes_n
     assert row.key_bits == 0
 
 
+def test_a_device_fault_stops_the_key_though_its_qber_is_low() -> None:
+    assert TOKYO.detectors
+    quiet = dataclasses.replace(TOKYO, detectors=dataclasses.replace(TOKYO.detectors, dark_count_rate_hz=1))
+    model = ProtocolLink(anchored_devices(quiet), link="quiet", seed=1)
+    row = model.measure(INTERVAL, INTERVAL, Disturbance(dark_count_factor=1000))
+    assert row.qber_ratio < 0.05
+    assert row.device_fault
+    assert row.key_bits == 0
+
+
+def test_what_a_device_measured_before_a_cut_does_not_count_after_it() -> None:
+    link = tokyo()
+    run(link, 3, WIRETAPPED)
+    run(link, 0.2, CUT, start=3)
+    (first,) = run(link, INTERVAL, start=3.2)
+    assert first.key_bits == pytest.approx(TOKYO.skr_bps * INTERVAL)
+
+
 def test_only_the_receiver_has_detectors_unless_the_link_shares_pairs() -> None:
     assert [len(end.detectors) for end in run(tokyo(), 0.1)[0].ends] == [0, 2]
     assert TOKYO.detectors

@@ -112,6 +112,12 @@ def test_intercept_resend_adds_two_units_of_shot_noise_and_leaves_no_key() -> No
     assert tapped.secret_bps == 0
 
 
+def test_phase_noise_adds_excess_noise_in_proportion_to_the_modulation() -> None:
+    # Phases of variance s^2 err by (1 - exp(-s^2 / 2)) / 2, about s^2 / 4, and add V_A s^2.
+    turned = LODEWYCK.expected(Channel(over(TRANSMITTANCE).loss_db, misalignment_ratio=0.001))
+    assert turned.noise == pytest.approx(0.005 + 18.5 * 0.004)
+
+
 def test_it_counts_no_errors_and_no_photons() -> None:
     expected = LODEWYCK.expected(over(TRANSMITTANCE))
     assert not expected.counts_errors

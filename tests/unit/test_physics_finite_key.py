@@ -1,11 +1,15 @@
 """Finite blocks of decoy-state BB84 cost what Lim et al. 2014 say."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from keyweave.emulator.physics.channel import Channel
-from tests.unit.physics_cases import LIM, SMALL_BLOCKS
+from keyweave.emulator.physics.decoy_bb84 import DecoyBb84
+from keyweave.emulator.physics.finite_key import FiniteKey
+from keyweave.emulator.physics.information import binary_entropy
+from tests.unit.physics_cases import LIM, SMALL_BLOCKS, receiver
 
 
 def fibre(kilometres: float) -> Channel:
@@ -26,6 +30,45 @@ def test_key_per_block_shrinks_with_the_block() -> None:
 
 def test_very_long_blocks_come_to_a_limit() -> None:
     assert ratio(block_bits=1e16) == pytest.approx(ratio(block_bits=1e18), rel=1e-3)
+
+
+def test_a_block_without_end_tells_vacuum_and_single_photons_apart() -> None:
+    # With a true vacuum decoy: its gain is the yield of no photon, and the bound on that of one photon is
+    # that of Ma et al. 2005. Many dark counts, so that vacuum matters; no afterpulses.
+    dark, error, mu, nu, shares = 2e-4, 0.005, 0.5, 0.1, (0.6, 0.3, 0.1)
+    transmittance = 0.1 * 10**-1
+
+    def gain(photons: float) -> float:
+        return dark + (1 - dark) * -math.expm1(-transmittance * photons)
+
+    def wrong(photons: float) -> float:
+        return dark / 2 + error * (gain(photons) - dark)
+
+    single = mu / (mu * nu - nu**2)
+    single *= gain(nu) * math.exp(nu) - gain(mu) * math.exp(mu) * nu**2 / mu**2 - dark * (1 - nu**2 / mu**2)
+    phase = (wrong(nu) * math.exp(nu) - dark / 2) / (nu * single)
+    photons = (mu, nu, 0.0)
+    detected = sum(share * gain(k) for share, k in zip(shares, photons, strict=True))
+    none_sent, one_sent = (
+        sum(share * math.exp(-k) * k**n for share, k in zip(shares, photons, strict=True)) for n in (0, 1)
+    )
+    qber = sum(share * wrong(k) for share, k in zip(shares, photons, strict=True)) / detected
+    secret = (none_sent * dark + one_sent * single * (1 - binary_entropy(phase))) / detected
+
+    endless = DecoyBb84(
+        receiver(0.1, dark),
+        mu,
+        nu,
+        *shares[:2],
+        misalignment_ratio=error,
+        reconciliation_efficiency=1.16,
+        finite=FiniteKey(block_bits=1e24),
+    ).expected(Channel(10))
+    assert endless.noise == pytest.approx(qber, rel=1e-3)
+    assert none_sent * dark / detected > 0.02
+    assert endless.secret_ratio(endless.noise) == pytest.approx(
+        secret - 1.16 * binary_entropy(qber), rel=2e-3
+    )
 
 
 def test_blocks_of_the_order_of_ten_thousand_bits_give_key_up_to_135_km() -> None:
