@@ -56,6 +56,12 @@ class TimelineEntry(BaseModel):
         """The protocol's number for it."""
         return BY_WORD[self.fault]
 
+    @property
+    def magnitude_text(self) -> str:
+        """The magnitude with its unit; empty for a switch."""
+        kind = KINDS[self.kind]
+        return "" if kind.is_switch else f"{self.magnitude or kind.default:g} {kind.unit}"
+
     def to_fault(self) -> Fault:
         """The fault that it brings about."""
         return Fault(

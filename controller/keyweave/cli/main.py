@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import typer
 
-from keyweave.cli import drivers, faults, guards, ledger, network, objects, orders, pki, processes
+from keyweave.cli import drivers, faults, guards, ledger, network, objects, orders, pki, processes, scenario
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.status import status
@@ -60,6 +60,7 @@ _events = _group("event", "What happened.")
 _events.command("list")(connected(network.event_list))
 _events.command("watch")(connected(network.event_watch))
 app.add_typer(faults.app, name="fault")
+app.add_typer(scenario.app, name="scenario")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

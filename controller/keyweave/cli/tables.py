@@ -101,7 +101,7 @@ def routes(stream: admin_pb2.StreamStatus) -> str:
 
 def nodes_table(nodes: Iterable[admin_pb2.NodeStatus], width: int) -> Table:
     """Nodes and their agents."""
-    table = _table("Nodes", "node", "agent", "policy", "trust domain", *(["KME"] if width >= WIDE else []))
+    table = new_table("Nodes", "node", "agent", "policy", "trust domain", *(["KME"] if width >= WIDE else []))
     for status in nodes:
         agent = Text("connected", style="green") if status.connected else Text("away", style="bold red")
         if status.node.maintenance:
@@ -130,7 +130,7 @@ def links_table(links: Iterable[admin_pb2.LinkState], width: int) -> Table:
     """Links: condition, QBER, rates, pool, and what is held in quarantine where any of them holds some."""
     links = list(links)
     wide = width >= WIDE
-    table = _table("Links", "link", *(["between"] if wide else []), "condition")
+    table = new_table("Links", "link", *(["between"] if wide else []), "condition")
     held = any(state.held_bits for state in links)
     for heading in ("QBER", "key rate", *(["usable", "planned"] if wide else []), "pool", *(["held"] * held)):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -154,7 +154,7 @@ def links_table(links: Iterable[admin_pb2.LinkState], width: int) -> Table:
 
 def streams_table(streams: Iterable[admin_pb2.StreamStatus], width: int) -> Table:
     """Streams: path, planned and delivered rate, protection, what is ready."""
-    table = _table("Streams", "stream")
+    table = new_table("Streams", "stream")
     table.add_column("path", no_wrap=True, overflow="ellipsis", ratio=1)
     for heading in (*(["planned"] if width >= WIDE else []), "delivered"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -190,7 +190,7 @@ def event_text(event: admin_pb2.Event) -> Text:
 
 def plan_table(plan: admin_pb2.Plan) -> Table:
     """Every path set of every stream, with the reasons."""
-    table = _table(f"Plan {plan.version} of {clock(plan.time_unix_nanos)}", "stream", "use")
+    table = new_table(f"Plan {plan.version} of {clock(plan.time_unix_nanos)}", "stream", "use")
     table.add_column("rate", justify="right", no_wrap=True)
     table.add_column("paths", overflow="fold")
     table.add_column("why", overflow="fold")
@@ -233,7 +233,7 @@ def ledger_line(entry: types_pb2.LedgerEntry) -> str:
 
 def faults_table(faults: Sequence[emulator_pb2.Fault]) -> Table:
     """Faults in force."""
-    table = _table("Faults", "of", "fault", "magnitude", "now", "since", "ends", "by")
+    table = new_table("Faults", "of", "fault", "magnitude", "now", "since", "ends", "by")
     for fault in faults:
         word = enum_word(emulator_pb2.FaultKind.DESCRIPTOR, fault.kind)
         ends = f"after {fault.duration_seconds:g} s" if fault.duration_seconds else "when restored"
@@ -249,7 +249,8 @@ def faults_table(faults: Sequence[emulator_pb2.Fault]) -> Table:
     return table
 
 
-def _table(title: str, *headings: str) -> Table:
+def new_table(title: str, *headings: str) -> Table:
+    """A table as all of ours look."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))
     for heading in headings:
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
