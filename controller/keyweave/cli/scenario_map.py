@@ -28,8 +28,8 @@ _TECHNOLOGIES: Mapping[str, tuple[str, str]] = {
 _RISKS = ("#F0E442", "#56B4E9", "#E69F00", "#999999", "#B39DDB", "#A5D6A7", "#EF9A9A", "#80CBC4")
 _INK, _PAPER = "#222222", "#ffffff"
 _WIDTH_INCHES = 10.0
-# Of the picture's width, what the nodes' span takes.
-_MAP_SHARE = 0.68
+# Of the picture, what the nodes' span takes.
+_MAP_SHARE = 0.7
 _LINK_FONT = 7.5
 # A legend of more risk groups than these tells nobody anything.
 _RISKS_NAMED = 8
@@ -56,7 +56,7 @@ def draw(scenario: "Scenario", path: Path) -> None:
         axes.axis("off")
         size = float(max(spans.max(), 1e-9))
         curves = _draw_links(axes, scenario, points)
-        scale = size / (_MAP_SHARE * _WIDTH_INCHES * POINTS_PER_INCH)
+        scale = float((spans / (_WIDTH_INCHES, height)).max()) / (_MAP_SHARE * POINTS_PER_INCH)
         room = Room(scale, [*curves, *(place[None] for place in points.values())])
         _draw_nodes(axes, scenario, points, room)
         if len(scenario.links) <= _LINKS_LABELLED:
