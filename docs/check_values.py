@@ -1,7 +1,9 @@
 """Prints the table of check values in docs/physics.md: published figures and what the models give."""
 
+import math
 from collections.abc import Iterator
 
+import numpy as np
 from scipy.optimize import brentq
 
 from keyweave.emulator.physics.bbm92 import best_pairs
@@ -9,6 +11,8 @@ from keyweave.emulator.physics.channel import Channel
 from keyweave.emulator.physics.cv_qkd import CvQkd
 from keyweave.emulator.physics.decoy_bb84 import DecoyBb84
 from keyweave.emulator.physics.information import binary_entropy
+from keyweave.emulator.physics.orbit import Orbit, Station
+from keyweave.emulator.physics.satellite import Downlink, Optics, geometric_loss_db
 from tests.unit.physics_cases import GYS_LOSS_DB_PER_KM, GYS_PULSES_HZ, SMALL_BLOCKS, entangled, gys
 
 
@@ -38,7 +42,23 @@ def rows() -> Iterator[tuple[str, str, str]]:
     small = SMALL_BLOCKS.expected(Channel(27)).secret_bps / SMALL_BLOCKS.receiver.pulse_rate_hz
     yield "Finite blocks of 2e4 bits at 135 km: key per pulse", "above 0 (order of 1e4 bits)", _short(small)
     ideal = CvQkd(1.0, 1e5, 0.0, 1.0, 0.0, 1.0, 1.0).expected(Channel(10)).secret_bps
+    yield from _of_satellites()
     yield "CV-QKD, ideal devices at 10 dB: bits per symbol", "0.0760", f"{ideal:.4f}"
+
+
+def _of_satellites() -> Iterator[tuple[str, str, str]]:
+    for range_km, published in ((645, "16.2 dB"), (1200, "21.6 dB")):
+        loss = geometric_loss_db(range_km, divergence_microradians=10, aperture_m=1)
+        yield f"Geometric loss of 10 microradians into 1 m over {range_km:,} km", published, f"{loss:.1f} dB"
+    epoch = 0.0
+    orbit = Orbit.circular(
+        altitude_km=500, inclination_degrees=90, raan_degrees=0, mean_anomaly_degrees=0, epoch=epoch
+    )
+    x, y, _ = orbit.positions_km(np.array([epoch]))[0]
+    below = Station(0, math.degrees(math.atan2(y, x)))
+    downlink = Downlink(orbit, below, Optics(), min_elevation_degrees=10, sun_below_degrees=None)
+    (overhead,) = downlink.contacts(epoch - 1000, epoch + 1000)
+    yield "Overhead pass at 500 km, above 10 degrees for", "443 s", f"{overhead.end - overhead.start:.0f} s"
 
 
 def table() -> str:

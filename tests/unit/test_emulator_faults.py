@@ -80,7 +80,7 @@ def test_a_default_is_a_magnitude_that_its_kind_may_have_and_does_something() ->
         (pb.FAULT_KIND_EAVESDROP, Disturbance(intercepted_ratio=0.5)),
         (pb.FAULT_KIND_ATTENUATE, Disturbance(added_loss_db=0.5)),
         (pb.FAULT_KIND_BEND, Disturbance(added_loss_db=0.5)),
-        (pb.FAULT_KIND_CLOUD, Disturbance(added_loss_db=0.5)),
+        (pb.FAULT_KIND_CLOUD, Disturbance(cloud_db=0.5)),
         (pb.FAULT_KIND_DETECTOR, Disturbance(dark_count_factor=0.5)),
         (pb.FAULT_KIND_DARK_BURST, Disturbance(dark_count_burst_factor=0.5)),
         (pb.FAULT_KIND_TAP, Disturbance(tapped_ratio=0.5)),

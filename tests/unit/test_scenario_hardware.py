@@ -74,10 +74,19 @@ def test_the_scenarios_that_come_with_it_make_key_on_every_link(path: Path) -> N
         assert measured.key_bits == pytest.approx(0.1 * spec.undisturbed_skr_bps, rel=0.01)
 
 
-def test_the_example_in_the_docs_is_a_link(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "physics.md").read_text(), re.DOTALL)
-    text = textwrap.indent(example, "  ").replace("a: north", "a: a").replace("b: east", "b: b")
-    assert link(tmp_path, text).undisturbed_skr_bps > 0
+def test_the_examples_in_the_docs_are_links(tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "physics.md").read_text(), re.DOTALL)
+    ends = {end for example in examples for end in re.findall(r"^  [ab]: (\S+)$", example, re.MULTILINE)}
+    path = tmp_path / "scenario.yaml"
+    path.write_text(
+        "name: docs\nnodes:\n"
+        + "".join(f"  - {{name: {e}, latitude_degrees: 47, longitude_degrees: 15}}\n" for e in sorted(ends))
+        + "links:\n"
+        + "".join(textwrap.indent(example, "  ") for example in examples)
+    )
+    links = load_scenario(path).links
+    assert len(links) == len(examples)
+    assert all(spec.undisturbed_skr_bps > 0 for spec in links)
 
 
 @pytest.mark.parametrize("text", [DECOY, ENTANGLED, CONTINUOUS], ids=["decoy", "entangled", "continuous"])

@@ -74,6 +74,10 @@ def _more_loss(present: Disturbance, db: float) -> Disturbance:
     return replace(present, added_loss_db=present.added_loss_db + db)
 
 
+def _cloudier(present: Disturbance, db: float) -> Disturbance:
+    return replace(present, cloud_db=present.cloud_db + db)
+
+
 # Of a link, but the last, which is of a node: it cuts all links there.
 KINDS: Mapping[pb.FaultKind, Kind] = {
     pb.FAULT_KIND_CUT: _switch(
@@ -147,12 +151,12 @@ KINDS: Mapping[pb.FaultKind, Kind] = {
     ),
     pb.FAULT_KIND_CLOUD: Kind(
         "cloud",
-        "Send a cloud or fog through a free-space link.",
+        "Send a cloud or fog through a free-space link; from 3 dB on it hides a satellite.",
         "dB",
         20.0,
         0.0,
         60.0,
-        _more_loss,
+        _cloudier,
         free_space_only=True,
     ),
     pb.FAULT_KIND_NODE_LOSS: _switch(

@@ -12,11 +12,14 @@ from typing import Final
 from keyweave.common import log
 from keyweave.common.errors import ConflictError, InvalidInputError, UnavailableError
 from keyweave.common.names import LinkName, NodeName
+from keyweave.common.quantities import MAX_CONTACTS
 from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
 from keyweave.emulator.fault_book import Changes, FaultBook
 from keyweave.emulator.faults import KINDS, Fault
+from keyweave.emulator.physics.contacts import Window
 from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance, LinkModel, Measurement
+from keyweave.emulator.physics.satellite import Passes
 from keyweave.emulator.scenario import LinkSpec, Scenario
 from keyweave.v1 import agent_pb2, emulator_pb2
 
@@ -27,6 +30,8 @@ REPORTS_KEPT = 50
 BATCH_BYTES = 256 * 1024
 WARM_BYTES_MOST = 64 * 1024
 NANOS = 1_000_000_000
+# Whoever begins to listen knows the contacts with a satellite soon after.
+CONTACTS_TOLD_EVERY_NANOS = 10 * NANOS
 
 
 class Signal:
@@ -68,6 +73,7 @@ class EmulatedLink:
         speed: float = 1.0,
         planned: Iterable[Fault] = (),
         nodes: tuple[FaultBook, FaultBook] | None = None,
+        passes: Passes | None = None,
     ) -> None:
         self.spec: Final = spec
         self.name: Final = LinkName(spec.name)
@@ -75,6 +81,10 @@ class EmulatedLink:
         # The faults of the nodes at end a and end b.
         self._nodes = nodes or (FaultBook(), FaultBook())
         self._model = model
+        # None where the ends always see each other.
+        self._passes = passes
+        self._contacts_told: tuple[Window, ...] = ()
+        self._contacts_due_nanos = 0
         self._interval = interval_seconds
         self._rows = rows
         self._speed = speed
@@ -96,7 +106,9 @@ class EmulatedLink:
         return self.spec.ends.index(node) if node in self.spec.ends else None
 
     def warm_up(self, seconds: float, now_nanos: int) -> None:
-        """Hold the key of some seconds already, so that pools fill quickly."""
+        """Hold the key of some seconds already, so that pools fill quickly. A satellite's is yet to come."""
+        if self._passes is not None:
+            return
         self._warm_bits = min(seconds * self.spec.undisturbed_skr_bps, 8.0 * WARM_BYTES_MOST)
         self._blocks.produce(self._warm_bits, now_nanos)
 
@@ -110,7 +122,7 @@ class EmulatedLink:
             measurement = self._model.measure(self._elapsed, self._interval, self.disturbance)
             measurements.append(measurement)
             self._blocks.produce(measurement.key_bits, row_nanos)
-        self._report(measurements, start_nanos)
+        self._report(measurements, start_nanos, self._contacts_to_tell(row_nanos))
 
     @property
     def disturbance(self) -> Disturbance:
@@ -124,6 +136,27 @@ class EmulatedLink:
         """Seconds of the scenario. Counted in rows, so that no rounding adds up."""
         return self._rows_done * self._interval * self._speed
 
+    def _contacts_to_tell(self, now_nanos: int) -> tuple[agent_pb2.ContactWindow, ...]:
+        """The present contact and the next ones by the clock; none where they were told lately."""
+        if self._passes is None:
+            return ()
+        coming = self._passes.coming(self._elapsed)[:MAX_CONTACTS]
+        if coming == self._contacts_told and now_nanos < self._contacts_due_nanos:
+            return ()
+        self._contacts_told, self._contacts_due_nanos = coming, now_nanos + CONTACTS_TOLD_EVERY_NANOS
+
+        def clock_nanos(seconds: float) -> int:
+            return now_nanos + round((seconds - self._elapsed) / self._speed * NANOS)
+
+        return tuple(
+            agent_pb2.ContactWindow(
+                start_unix_nanos=clock_nanos(window.start),
+                end_unix_nanos=clock_nanos(window.end),
+                max_elevation_degrees=window.max_elevation_degrees,
+            )
+            for window in coming
+        )
+
     def alarm(self, now_nanos: int) -> None:
         """Tell both ends at once that there is no signal: a device does not wait for its next report."""
         disturbance = self.disturbance
@@ -135,10 +168,17 @@ class EmulatedLink:
         self._blocks.ends[end].drop_below(HIGHEST_BLOCK)
         self._changed.give()
 
-    def _report(self, measurements: list[Measurement], start_nanos: int) -> None:
+    def _report(
+        self,
+        measurements: list[Measurement],
+        start_nanos: int,
+        contacts: tuple[agent_pb2.ContactWindow, ...] = (),
+    ) -> None:
         self._sequence += 1
         for end, reports in enumerate(self._reports):
-            reports.append(_Report(self._sequence, self._response(measurements, end, start_nanos)))
+            response = self._response(measurements, end, start_nanos)
+            response.samples.contacts.extend(contacts)
+            reports.append(_Report(self._sequence, response))
         self._changed.give()
 
     def close(self) -> None:
@@ -245,6 +285,7 @@ class OpticalPlane:
         self._report_nanos = round(rows * interval * NANOS)
         self._report_seconds = rows * interval * speed
         self._reports = 0
+        passes = _passes(scenario, now=time.time())
         self.nodes: Final[Mapping[NodeName, FaultBook]] = {
             NodeName(node.name): FaultBook(
                 entry.to_fault() for entry in scenario.timeline if entry.node == node.name
@@ -254,12 +295,18 @@ class OpticalPlane:
         self.links: Final[Mapping[LinkName, EmulatedLink]] = {
             LinkName(spec.name): EmulatedLink(
                 spec,
-                ProtocolLink(spec.devices, link=spec.name, seed=scenario.seed),
+                ProtocolLink(
+                    spec.devices,
+                    link=spec.name,
+                    seed=scenario.seed,
+                    passes=passes.get(LinkName(spec.name)),
+                ),
                 interval_seconds=interval,
                 rows=rows,
                 speed=speed,
                 planned=[entry.to_fault() for entry in scenario.timeline if entry.link == spec.name],
                 nodes=(self.nodes[spec.ends[0]], self.nodes[spec.ends[1]]),
+                passes=passes.get(LinkName(spec.name)),
             )
             for spec in scenario.links
         }
@@ -310,6 +357,16 @@ class OpticalPlane:
         skipped = int(behind // self._report_nanos) * self._report_nanos
         log.get().warning("emulator_fell_behind", seconds=skipped / NANOS)
         return skipped
+
+
+def _passes(scenario: Scenario, now: float) -> dict[LinkName, Passes]:
+    """The links to satellites, all under one sky."""
+    downlinks = scenario.downlinks
+    try:
+        begins = scenario.sky.begins(downlinks.values(), now)
+    except ValueError as error:
+        raise InvalidInputError.of("sky", str(error)) from None
+    return {name: Passes(downlink, begins) for name, downlink in downlinks.items()}
 
 
 def check_powered(book: FaultBook, node: NodeName) -> None:

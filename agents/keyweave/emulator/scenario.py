@@ -5,6 +5,7 @@ their namesakes in proto/keyweave/v1/types.proto mean. Every figure of a link sh
 it is from, or that it is assumed.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keyweave.common import settings
-from keyweave.common.names import NAME_PATTERN, NAME_RULE, NodeName
+from keyweave.common.names import NAME_PATTERN, NAME_RULE, LinkName, NodeName
 from keyweave.emulator.faults import unfit
 from keyweave.emulator.hardware import (
     CalibrationSpec,
@@ -27,6 +28,8 @@ from keyweave.emulator.hardware import (
 from keyweave.emulator.physics.anchored import AnchoredPoint, OperatingPoint
 from keyweave.emulator.physics.channel import Channel
 from keyweave.emulator.physics.link import Devices
+from keyweave.emulator.physics.satellite import Downlink
+from keyweave.emulator.satellites import SatelliteSpec, SkySpec, check_way
 from keyweave.emulator.timeline import TimelineEntry, misfits
 from keyweave.v1 import emulator_pb2, types_pb2
 
@@ -72,6 +75,11 @@ class NodeSpec(Part):
     longitude_degrees: Annotated[float, Field(ge=-180, le=180)] = 0.0
     ports: NodePorts = NodePorts()
 
+    @property
+    def has_coordinates(self) -> bool:
+        """Whether the scenario says where it is."""
+        return {"latitude_degrees", "longitude_degrees"} <= self.model_fields_set
+
     def to_proto(self, key_plane_address: str) -> types_pb2.Node:
         """The node as an operator creates it."""
         return types_pb2.Node(
@@ -86,8 +94,10 @@ class LinkSpec(Part):
     a: Name
     b: Name
     technology: Technology
-    length_km: Annotated[float, Field(ge=0, le=100_000)]
-    loss_db: Annotated[float, Field(ge=0, le=100)]
+    # Of a satellite's link both follow from the orbit.
+    length_km: Annotated[float, Field(ge=0, le=100_000)] | None = None
+    loss_db: Annotated[float, Field(ge=0, le=100)] | None = None
+    satellite: SatelliteSpec | None = None
     qber_ratio: Annotated[float, Field(gt=0, lt=0.5)] | None = None
     skr_bps: Annotated[float, Field(gt=0, le=1e12)] | None = None
     protocol: ProtocolSpec | None = None
@@ -114,19 +124,35 @@ class LinkSpec(Part):
 
     def unfit(self, kind: emulator_pb2.FaultKind) -> str:
         """Why the link cannot have a kind of fault; empty where it can."""
-        return unfit(kind, counts_photons=self.technology != "CV-QKD", free_space=self.medium == "free-space")
+        return unfit(kind, counts_photons=self.technology != "CV-QKD", free_space=self.is_free_space)
+
+    @property
+    def is_free_space(self) -> bool:
+        """Whether its light goes through the air."""
+        return self.medium == "free-space" or self.satellite is not None
+
+    @property
+    def least_km(self) -> float:
+        """Its length; with the satellite straight above, where there is one."""
+        return self.satellite.nearest_km if self.satellite else self.length_km or 0.0
+
+    @property
+    def least_loss_db(self) -> float:
+        """Its loss, undisturbed; with the satellite straight above, where there is one."""
+        return self.satellite.least_loss_db if self.satellite else self.loss_db or 0.0
 
     @model_validator(mode="after")
     def _figures_agree(self) -> Self:
         """What is given must be possible together."""
         check_choice(self.model_fields_set, self.protocol, self.technology, self.detector)
-        expected = self.devices.protocol.expected(Channel(self.loss_db))
+        check_way(self.model_fields_set, self.satellite, self.protocol, self.medium)
+        expected = self.devices.protocol.expected(Channel(self.least_loss_db))
         aborted = expected.counts_errors and expected.noise >= self._device_abort_qber_ratio
         if aborted or not expected.secret_bps > 0:
             noise = "QBER" if expected.counts_errors else "excess noise"
             raise ValueError(
-                f"this hardware makes no secret key over {self.loss_db:g} dB: its {noise} is "
-                f"{expected.noise:.3g}; lower loss_db, or change protocol or detector"
+                f"this hardware makes no secret key over {self.least_loss_db:g} dB: its {noise} is "
+                f"{expected.noise:.3g}; lower the loss, or change protocol or detector"
             )
         return self
 
@@ -135,10 +161,10 @@ class LinkSpec(Part):
         """The link as physics knows it."""
         detector = self.detector
         return Devices(
-            protocol=self.protocol.protocol(detector, loss_db=self.loss_db)
+            protocol=self.protocol.protocol(detector, loss_db=self.least_loss_db)
             if self.protocol
             else AnchoredPoint(self._operating_point()),
-            loss_db=self.loss_db,
+            loss_db=self.least_loss_db,
             abort_qber_ratio=self._device_abort_qber_ratio,
             detectors=None if self.technology == "CV-QKD" else detector.detectors(),
             drift=self.drift.drift(),
@@ -148,7 +174,7 @@ class LinkSpec(Part):
     @property
     def undisturbed_skr_bps(self) -> float:
         """The secret key rate, as published or as follows from the hardware, while nothing is amiss."""
-        return self.skr_bps or self.devices.protocol.expected(Channel(self.loss_db)).secret_bps
+        return self.skr_bps or self.devices.protocol.expected(Channel(self.least_loss_db)).secret_bps
 
     @property
     def _device_abort_qber_ratio(self) -> float:
@@ -159,7 +185,7 @@ class LinkSpec(Part):
         assert self.qber_ratio is not None
         assert self.skr_bps is not None
         return OperatingPoint(
-            loss_db=self.loss_db,
+            loss_db=self.least_loss_db,
             qber_ratio=self.qber_ratio,
             skr_bps=self.skr_bps,
             abort_qber_ratio=self._device_abort_qber_ratio,
@@ -177,7 +203,7 @@ class LinkSpec(Part):
             a_node=self.a,
             b_node=self.b,
             technology=_TECHNOLOGIES[self.technology],
-            length_km=self.length_km,
+            length_km=self.least_km,
             risk_groups=self.risk_groups,
             abort_qber_ratio=self.abort_qber_ratio or 0.0,
         )
@@ -235,6 +261,7 @@ class Scenario(Part):
     nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1)]
     links: tuple[LinkSpec, ...] = ()
     streams: tuple[StreamSpec, ...] = ()
+    sky: SkySpec = SkySpec()
     # What breaks by itself, and when.
     timeline: Annotated[tuple[TimelineEntry, ...], Field(max_length=10_000)] = ()
     ports: ScenarioPorts = ScenarioPorts()
@@ -249,6 +276,7 @@ class Scenario(Part):
             *self._duplicates(),
             *self._link_findings(),
             *self._stream_findings(),
+            *self._sky_findings(),
             *misfits(self.timeline, self.nodes, self.links),
         ]
         if findings:
@@ -282,6 +310,35 @@ class Scenario(Part):
             yield from self._unknown(("links", index), {"a": link.a, "b": link.b})
             if link.a == link.b:
                 yield ("links", index, "b"), f"a link joins two different nodes, but both ends are '{link.a}'"
+
+    @property
+    def downlinks(self) -> dict[LinkName, Downlink]:
+        """The links to satellites, of which the ground stations are known."""
+        stations = {node.name: node for node in self.nodes if node.has_coordinates}
+        return {
+            LinkName(link.name): link.satellite.downlink(
+                latitude_degrees=station.latitude_degrees, longitude_degrees=station.longitude_degrees
+            )
+            for link in self.links
+            if link.satellite and (station := stations.get(link.b))
+        }
+
+    def _sky_findings(self) -> Iterator[_Finding]:
+        located = {node.name for node in self.nodes if node.has_coordinates}
+        for index, link in enumerate(self.links):
+            if link.satellite and link.b not in located:
+                text = (
+                    f"a satellite's ground station needs latitude_degrees and longitude_degrees: '{link.b}'"
+                )
+                yield ("links", index, "b"), text
+        if "sky" in self.model_fields_set and not any(link.satellite for link in self.links):
+            yield ("sky",), "has no effect without links to satellites; leave it out"
+        downlinks = self.downlinks
+        if downlinks and self.sky.starts_at is not None:
+            try:
+                self.sky.begins(downlinks.values(), now=math.nan)
+            except ValueError as error:
+                yield ("sky",), str(error)
 
     def _stream_findings(self) -> Iterator[_Finding]:
         for index, stream in enumerate(self.streams):

@@ -9,6 +9,7 @@ from keyweave.emulator.physics.detectors import Detectors
 from keyweave.emulator.physics.instruments import Instruments, generator
 from keyweave.emulator.physics.life import ON_REQUEST, STEADY, Calibration, Drift, SlowLife, Wear
 from keyweave.emulator.physics.model import Disturbance, EndReading, Measurement
+from keyweave.emulator.physics.satellite import BLOCKING_CLOUD_DB, Passes
 from keyweave.v1 import types_pb2
 
 # Over how long a device estimates its QBER before it acts on it. What it makes of the moments before it
@@ -21,6 +22,7 @@ class Devices:
     """The two ends of a link and the fibre between them, as specified."""
 
     protocol: QkdProtocol
+    # With a satellite straight above, where one end is on one.
     loss_db: float
     # QBER at which they stop producing by themselves.
     abort_qber_ratio: float
@@ -33,8 +35,9 @@ class Devices:
 class ProtocolLink:
     """The LinkModel of every protocol: expectations from its closed forms, counts drawn around them."""
 
-    def __init__(self, devices: Devices, *, link: str, seed: int) -> None:
+    def __init__(self, devices: Devices, *, link: str, seed: int, passes: Passes | None = None) -> None:
         self._devices = devices
+        self._passes = passes
         self._errors = generator(seed, link, "errors")
         self._instruments = Instruments(devices.detectors, link=link, seed=seed)
         self._life = SlowLife(devices.drift, devices.calibration, generator(seed, link, "life"))
@@ -52,10 +55,14 @@ class ProtocolLink:
     ) -> Measurement:
         """See LinkModel."""
         wear = self._life.advance(elapsed_seconds, disturbance.misalignment_ratio)
-        channel = self._channel_under(disturbance, wear)
+        loss_db = self._loss_db(elapsed_seconds, disturbance)
+        apart = disturbance.cut or loss_db is None
+        channel = self._channel_under(
+            disturbance, wear, self._devices.loss_db if loss_db is None else loss_db
+        )
         expected = self._expected_over(channel)
-        ends = self._instruments.read(interval_seconds, channel, expected.light_hz, cut=disturbance.cut)
-        if disturbance.cut or wear.calibrating:
+        ends = self._instruments.read(interval_seconds, channel, expected.light_hz, cut=apart)
+        if apart or wear.calibrating:
             self._window.clear()
             status = types_pb2.LINK_STATUS_OFF if disturbance.cut else types_pb2.LINK_STATUS_PENDING
             return Measurement(status, math.nan, 0.0, 0.0, math.nan, ends, 0.0, "")
@@ -95,10 +102,18 @@ class ProtocolLink:
             device_fault=fault,
         )
 
-    def _channel_under(self, disturbance: Disturbance, wear: Wear) -> Channel:
+    def _loss_db(self, elapsed_seconds: float, disturbance: Disturbance) -> float | None:
+        """Undisturbed; None where the ends cannot see each other."""
+        if self._passes is None:
+            return self._devices.loss_db
+        if disturbance.cloud_db >= BLOCKING_CLOUD_DB:
+            return None
+        return self._passes.loss_db(elapsed_seconds)
+
+    def _channel_under(self, disturbance: Disturbance, wear: Wear, undisturbed_loss_db: float) -> Channel:
         detectors = self._devices.detectors
         return Channel(
-            loss_db=max(0.0, self._devices.loss_db + disturbance.loss_db + wear.added_loss_db),
+            loss_db=max(0.0, undisturbed_loss_db + disturbance.loss_db + wear.added_loss_db),
             intercepted_ratio=disturbance.intercepted_ratio,
             misalignment_ratio=wear.misalignment_ratio,
             warming_kelvin=wear.warming_kelvin

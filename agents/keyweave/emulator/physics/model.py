@@ -16,6 +16,8 @@ class Disturbance:
     intercepted_ratio: float = 0.0
     # A bend, a splice, a dirty connector.
     added_loss_db: float = 0.0
+    # Clouds in the way of free-space light: a loss, and the end of a contact with a satellite.
+    cloud_db: float = 0.0
     # Cooling that fails: the detectors' temperature moves with it.
     dark_count_factor: float = 1.0
     # Light that leaks in, or a storm of afterpulses: counts rise while the temperature stands.
@@ -48,7 +50,7 @@ class Disturbance:
     @property
     def loss_db(self) -> float:
         """All that it adds to the link's loss, as a loss monitor sees it."""
-        return self.added_loss_db - 10 * math.log10(1 - self.tapped_ratio)
+        return self.added_loss_db + self.cloud_db - 10 * math.log10(1 - self.tapped_ratio)
 
 
 UNDISTURBED = Disturbance()

@@ -82,6 +82,11 @@ class Orbit:
         return cls(Satrec.twoline2rv(line1, line2))
 
     @property
+    def is_possible(self) -> bool:
+        """Whether SGP4 can follow it."""
+        return int(self._elements.error) == 0
+
+    @property
     def perigee_km(self) -> float:
         """The least altitude above the equator's radius."""
         return float(self._elements.altp * self._elements.radiusearthkm)

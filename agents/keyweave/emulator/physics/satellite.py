@@ -16,6 +16,8 @@ BLOCKING_CLOUD_DB = 3.0
 LOSS_STEP_DB = 0.02
 # How far ahead contacts are planned.
 PLANNED_SECONDS = 2 * DAY_SECONDS
+# And how far at most, where there are none: a polar summer has no night.
+FARTHEST_SECONDS = 30 * DAY_SECONDS
 _LARGEST_FLOAT_ERROR = 1e-9
 
 
@@ -30,38 +32,40 @@ def geometric_loss_db(range_km: float, divergence_microradians: float, aperture_
 
 
 @dataclass(frozen=True, slots=True)
-class Downlink:
-    """Telescopes that point at each other whenever they may."""
+class Optics:
+    """The light's way from the telescope on the satellite to the one on the ground."""
 
-    orbit: Orbit
-    station: Station
-    min_elevation_degrees: float = 10.0
     divergence_microradians: float = 10.0
     aperture_m: float = 1.0
     # Of the atmosphere, straight up; it grows with the way through it, as 1 over the sine of the elevation.
     zenith_loss_db: float = 0.0
     # Pointing and all else that does not change.
     other_loss_db: float = 0.0
-    # The sun must be lower; None: it works by day too.
-    sun_below_degrees: float | None = -6.0
 
     def loss_db(self, elevation_degrees: float, range_km: float) -> float:
-        """From the satellite's telescope to the one on the ground."""
+        """All that is lost on the way."""
         return (
             geometric_loss_db(range_km, self.divergence_microradians, self.aperture_m)
             + self.zenith_loss_db / math.sin(math.radians(elevation_degrees))
             + self.other_loss_db
         )
 
-    @property
-    def least_loss_db(self) -> float:
-        """With the satellite straight above at its lowest."""
-        return self.loss_db(90.0, self.orbit.perigee_km)
+
+@dataclass(frozen=True, slots=True)
+class Downlink:
+    """A satellite and a station whose telescopes point at each other whenever they may."""
+
+    orbit: Orbit
+    station: Station
+    optics: Optics
+    min_elevation_degrees: float = 10.0
+    # The sun must be lower; None: it works by day too.
+    sun_below_degrees: float | None = -6.0
 
     def loss_db_at(self, time: float) -> float:
         """Where the satellite stands at a time in contact."""
         elevations, ranges = self.station.look_at(self.orbit, np.array([time]))
-        return self.loss_db(float(elevations[0]), float(ranges[0]))
+        return self.optics.loss_db(float(elevations[0]), float(ranges[0]))
 
     def contacts(self, since: float, until: float) -> tuple[Window, ...]:
         """The contacts that orbit, mask and night allow."""
@@ -104,7 +108,7 @@ class Passes:
     def _plan(self, elapsed: float) -> None:
         while self._known and self._known[0].end <= elapsed:
             self._known.popleft()
-        while self._known_until < elapsed + PLANNED_SECONDS:
+        while self._known_until < elapsed + (PLANNED_SECONDS if self._known else FARTHEST_SECONDS):
             since, until = max(elapsed, self._known_until), self._known_until + DAY_SECONDS
             self._known_until = until
             if until <= elapsed:
