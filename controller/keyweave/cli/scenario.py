@@ -102,7 +102,7 @@ def _qber_ratio(link: "LinkSpec") -> float | None:
     """The QBER at the start; None where the protocol counts no errors (CV-QKD)."""
     from keyweave.emulator.physics.channel import Channel  # noqa: PLC0415  # other commands start faster
 
-    expected = link.devices.protocol.expected(Channel(link.loss_db))
+    expected = link.devices.protocol.expected(Channel(link.least_loss_db))
     return expected.noise if expected.counts_errors else None
 
 
@@ -130,14 +130,21 @@ def _links(scenario: "Scenario") -> Table:
         links.add_row(
             link.name,
             f"{link.a} - {link.b}",
-            link.technology + (" free space" if link.medium == "free-space" else ""),
-            f"{link.length_km:g}",
-            f"{link.loss_db:.1f}",
+            f"{link.technology} {_way(link)}".rstrip(),
+            f"{link.least_km:.4g}",
+            f"{link.least_loss_db:.1f}",
             "-" if qber is None else f"{100 * qber:.2f}",
             rate(link.undisturbed_skr_bps),
             ", ".join(link.risk_groups),
         )
     return links
+
+
+def _way(link: "LinkSpec") -> str:
+    """What it is that is no fibre. A satellite's figures are those of a pass straight above."""
+    if link.satellite:
+        return "satellite"
+    return "free space" if link.is_free_space else ""
 
 
 def _streams(scenario: "Scenario") -> Table:

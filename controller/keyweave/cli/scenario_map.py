@@ -116,7 +116,7 @@ def _draw_links(axes: "Axes", scenario: "Scenario", points: _Points) -> list[np.
             halo: dict[str, Any] = {"linewidth": 9 + 5 * depth, "zorder": 1 - depth * 0.1}
             axes.plot(*curve.T, color=risks[group], alpha=0.55, solid_capstyle="round", **halo)
         colour, _ = _TECHNOLOGIES[link.technology]
-        style = (0, (2, 2)) if link.medium == "free-space" else "-"
+        style = (0, (2, 2)) if link.is_free_space else "-"
         axes.plot(*curve.T, color=colour, linewidth=1.8, linestyle=style, zorder=2)
     return curves
 
@@ -133,7 +133,7 @@ def _curve(a: np.ndarray, b: np.ndarray, before: int) -> np.ndarray:
 def _label_links(axes: "Axes", scenario: "Scenario", curves: Sequence[np.ndarray], room: Room) -> None:
     box = {"boxstyle": "square,pad=0.1", "facecolor": _PAPER, "edgecolor": "none", "alpha": 0.85}
     for link, curve in zip(scenario.links, curves, strict=True):
-        text = f"{link.name}  {link.length_km:g} km  {rate(link.undisturbed_skr_bps)}"
+        text = f"{link.name}  {link.least_km:.4g} km  {rate(link.undisturbed_skr_bps)}"
         spot = room.name_line(text, _LINK_FONT, curve)
         _write(axes, text, spot, fontsize=_LINK_FONT, color="#444444", zorder=4, bbox=box)
 
@@ -182,7 +182,7 @@ def _draw_legend(figure: "Figure", scenario: "Scenario") -> None:
     used = {link.technology for link in scenario.links}
     entries = [line(label, color=colour, linewidth=1.8) for word, (colour, label) in _TECHNOLOGIES.items()
                if word in used]  # fmt: skip
-    if any(link.medium == "free-space" for link in scenario.links):
+    if any(link.is_free_space for link in scenario.links):
         entries.append(line("free space", color=_INK, linewidth=1.8, linestyle=(0, (2, 2))))
     node = {"color": "none", "marker": "o", "markersize": 8, "markeredgecolor": _INK}
     if scenario.streams:
