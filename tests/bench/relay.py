@@ -124,6 +124,7 @@ def _context() -> combine.BatchContext:
         slave_sae=SaeId("sae-d"),
         path_ids=(PathId("far:1"),),
         trusted_nodes=("b", "c"),
+        vendor_domains=(),
         emulated=True,
         kem_id=bytes(16),
         kem_step=1,

@@ -1,7 +1,7 @@
 """An admin API over real sockets and mutual TLS, with a controller that only remembers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +90,9 @@ class RememberingController:
         if known is None:
             return None
         return StreamView(known, plan, protection=types_pb2.PROTECTION_HYBRID, buffered_keys=3)
+
+    def vendor_domains(self) -> Mapping[LinkName, str]:
+        return {}
 
     def orders(self) -> tuple[OrderView, ...]:
         return tuple(self.given)

@@ -110,6 +110,7 @@ async def test_an_assembled_key_tells_how_its_parts_came_to_be(tmp_path: Path) -
             "keyweave_links": ["a-b", "b-c"],
             "keyweave_trusted_nodes": ["b"],
             "keyweave_emulated": True,
+            "keyweave_vendor_domains": [],
         }
 
 

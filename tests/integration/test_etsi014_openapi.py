@@ -38,6 +38,7 @@ EXTENSION = {
     "keyweave_links": ["tokyo-koganei"],
     "keyweave_trusted_nodes": [],
     "keyweave_emulated": True,
+    "keyweave_vendor_domains": [],
 }
 
 

@@ -160,6 +160,7 @@ def offer_context() -> BatchContext:
         slave_sae=SaeId("sae-ä"),
         path_ids=(PathId("bank:1"), PathId("bank:2")),
         trusted_nodes=("b", "d"),
+        vendor_domains=("acme-metro",),
         emulated=True,
         kem_id=b"kem--0123456789a",
         kem_step=3,

@@ -45,6 +45,9 @@ def far() -> FarEnd:
     [
         offer(path_ids=[]),
         offer(path_ids=["unknown"]),
+        offer(vendor_domains=["b", "a"]),
+        offer(vendor_domains=["../up"]),
+        offer(vendor_domains=[f"v{n:03}" for n in range(MAX_LINKS + 1)]),
         offer(path_ids=["p", "p"]),
         offer(path_ids=["p", "unknown"], kem_id=bytes(16)),
         offer(key_ids=[]),
@@ -71,6 +74,15 @@ def test_bits_that_this_ends_own_device_emulated_cannot_be_offered_as_quantum_on
     with pytest.raises(KeyPlaneError, match="offered as quantum"):
         far.confirm(offer(emulated=False))
     assert not any(secret)
+
+
+def test_bits_that_came_through_a_vendors_domain_cannot_be_offered_without_its_name(far: FarEnd) -> None:
+    for named in ([], ["other-metro"]):
+        secret = bytearray(b"x" * 32)
+        far.receive(share(BATCH), secret, vendor_domain="acme-metro")
+        with pytest.raises(KeyPlaneError, match="those of a quantum channel"):
+            far.confirm(offer(vendor_domains=named))
+        assert not any(secret)
 
 
 def test_an_offer_of_nothing_at_all_protects_no_key_whatever_the_stream_requires() -> None:
@@ -145,17 +157,30 @@ def test_a_neighbour_quarantines_a_link_for_the_streams_it_is_on_only() -> None:
 # ---- relays and quarantines ---------------------------------------------------------------------
 
 
-async def test_a_reply_cannot_be_made_to_grow_from_hop_to_hop() -> None:
-    flood = pb.Frame(relay_accepted=pb.RelayAccepted(links=["x" * 4096] * 1000))
-    peer = mock.Mock(connected=True, request=mock.AsyncMock(return_value=flood))
+async def sent_and_answered(told: pb.RelayAccepted, vendor_domain: str = "") -> pb.RelayAccepted:
+    """What a node says of the way of a share that it sent, where its peer answers so."""
+    answer = mock.AsyncMock(return_value=pb.Frame(relay_accepted=told))
     taken = mock.Mock(pool_id=POOL, first_lane=True, offset=0, data=bytearray(33))
     link_end = mock.Mock(peer_node=PEER)
     link_end.pools.acquire = mock.AsyncMock(return_value=taken)
-    link_end.info.emulated = True
-    relays = Relays(HERE, {LinkName("a-b"): link_end}, {PEER: peer}, mock.Mock(), mock.Mock())
+    link_end.info.emulated, link_end.info.vendor_domain = True, vendor_domain
+    peers = {PEER: mock.Mock(connected=True, request=answer)}
+    relays = Relays(HERE, {LinkName("a-b"): link_end}, peers, mock.Mock(), mock.Mock())
     what = Share(STREAM, PathId("p"), bytes(32), reverse=False, batch_id=BATCH, index=0, count=1)
-    accepted = await relays.send(what, LinkName("a-b"), PEER, b"x")
+    return await relays.send(what, LinkName("a-b"), PEER, b"x")
+
+
+async def test_a_reply_cannot_be_made_to_grow_from_hop_to_hop() -> None:
+    accepted = await sent_and_answered(pb.RelayAccepted(links=["x" * 4096] * 1000))
     assert accepted.ByteSize() < (MAX_LINKS + 2) * 70
+
+
+async def test_a_peer_that_tells_of_many_vendors_cannot_make_another_one_forgotten() -> None:
+    many = pb.RelayAccepted(vendor_domains=[f"a{n:03}" for n in range(MAX_LINKS)])
+    with pytest.raises(KeyPlaneError, match="vendors' domains on one way"):
+        await sent_and_answered(many, "z-metro")
+    accepted = await sent_and_answered(pb.RelayAccepted(vendor_domains=["a-metro"]), "z-metro")
+    assert list(accepted.vendor_domains) == ["a-metro", "z-metro"]
 
 
 def plane(node: str) -> KeyPlane:

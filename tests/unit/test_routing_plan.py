@@ -38,6 +38,20 @@ def lines(network: Snapshot, plan: Plan | None = None) -> str:
     return "\n".join(explain(network, plan or plan_streams(network, None, 1), StreamName("s")))
 
 
+def test_who_can_see_a_key_names_the_vendors_domains_whose_hops_nobody_knows() -> None:
+    network = snapshot([("ab", "a", "b", 5000.0), ("bc", "b", "c", 5000.0)], [stream("s", "a", "c")])
+    plan = plan_streams(network, None, 1)
+    vendors = {LinkName("ab"): "acme-metro", LinkName("elsewhere"): "globex"}
+    told = "\n".join(explain(network, plan, StreamName("s"), vendors))
+    assert "seen by b or vendor domain acme-metro, each alone" in told
+    assert "link ab leads through vendor domain acme-metro: hops unknown" in told
+    assert "globex" not in told
+    direct = snapshot([("ab", "a", "b", 5000.0)], [stream("s", "a", "b", max_trusted_nodes=0)])
+    told = "\n".join(explain(direct, plan_streams(direct, None, 1), StreamName("s"), vendors))
+    assert "seen by nobody" not in told
+    assert "no QKD key over ab: the stream limits who may relay" in told
+
+
 def test_tags_cost_one_key_of_32_bytes_in_every_message_of_32() -> None:
     planned = plan_one(snapshot([("ab", "a", "b", 1031.25)], [stream("s", "a", "b")]))
     assert planned.rate_bps == pytest.approx(1000.0, rel=1e-4)

@@ -120,15 +120,20 @@ def test_terms_with_the_same_requirements_allow_the_same_keys() -> None:
     either = (False, True)
     paths = ((), (PathId("p"),), (PathId("p"), PathId("q")))
     keys = [
-        Provenance(protection, paths=over, trusted_nodes=crossed, emulated=emulated)
-        for protection, over, crossed, emulated in product(Protection, paths, ((), ("b",), ("c",)), either)
+        Provenance(protection, paths=over, trusted_nodes=crossed, emulated=emulated, vendor_domains=vendors)
+        for protection, over, crossed, emulated, vendors in product(
+            Protection, paths, ((), ("b",), ("c",)), either, ((), ("acme-metro",))
+        )
     ]
     first = StreamTerms.of(rule())
     allowed: dict[tuple[object, ...], set[tuple[bool, ...]]] = {}
-    for emulated, qkd, pqc, min_k, limit, rate in product(either, either, either, (1, 2), limits, (1.0, 2.0)):
+    for emulated, vendors, qkd, pqc, min_k, limit, rate in product(
+        either, either, either, either, (1, 2), limits, (1.0, 2.0)
+    ):
         terms = replace(
             first,
             accept_emulated=emulated,
+            accept_vendor_domains=vendors,
             require_qkd=qkd,
             require_pqc=pqc,
             min_k=min_k,
@@ -137,4 +142,28 @@ def test_terms_with_the_same_requirements_allow_the_same_keys() -> None:
         )
         allowed.setdefault(terms.requirements, set()).add(tuple(terms.allows(key) for key in keys))
     assert {len(answers) for answers in allowed.values()} == {1}
-    assert len(allowed) == 48, "a new rate changes no requirement"
+    assert len(allowed) == 96, "a new rate changes no requirement"
+
+
+VENDORS = Provenance(Protection.QKD, paths=(PathId("p"),), vendor_domains=("acme-metro",))
+
+
+def test_where_the_operator_limits_who_may_relay_no_key_of_a_vendors_domain_will_do() -> None:
+    message = rule()
+    assert StreamTerms.of(message).allows(VENDORS)
+    message.restricts_relays = True
+    assert not StreamTerms.of(message).allows(VENDORS)
+    assert StreamTerms.of(message).allows(replace(VENDORS, vendor_domains=()))
+
+
+def test_a_guard_that_limits_relays_has_to_name_a_vendors_domain_and_cannot_count_its_nodes() -> None:
+    ends = frozenset({A, D})
+    for limits, fits in (
+        (RelayLimits(ends, frozenset({B}), None), False),
+        (RelayLimits(ends, frozenset({B, NodeName("acme-metro")}), None), True),
+        # A domain that calls itself as an end of the stream does is no end.
+        (RelayLimits(ends | {NodeName("acme-metro")}, frozenset({B}), None), False),
+        (RelayLimits(ends, None, 8), False),
+    ):
+        assert limits.allow(VENDORS) is fits
+    assert RelayLimits(ends, None, 8).allow(replace(VENDORS, vendor_domains=()))

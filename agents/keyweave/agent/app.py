@@ -242,7 +242,11 @@ async def _driver(agent: Agent, section: DriverSection, stop: asyncio.Event) -> 
     for name, link in agent.plane.links.items():
         if not any(end.link == name for end in agent.hello.link_ends):
             agent.hello.link_ends.add(
-                link=name, peer_node=link.peer_node, model=link.info.model, emulated=link.info.emulated
+                link=name,
+                peer_node=link.peer_node,
+                model=link.info.model,
+                emulated=link.info.emulated,
+                vendor_domain=link.info.vendor_domain,
             )
     return driver
 

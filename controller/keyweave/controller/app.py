@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -197,6 +197,10 @@ class Controller:
     def stream(self, name: StreamName) -> StreamView | None:
         """What is known of a stream."""
         return self._overview.stream(name) if name in self._core.streams else None
+
+    def vendor_domains(self) -> Mapping[LinkName, str]:
+        """Links whose keys come through a vendor's domain, and which."""
+        return self._overview.vendor_domains()
 
     def orders(self) -> tuple[OrderView, ...]:
         """Orders that not all have carried out."""

@@ -54,6 +54,14 @@ class Overview:
         plan = self._core.plan.streams.get(name)
         return self._core.reports.stream(name).view(self._core.streams[name], plan)
 
+    def vendor_domains(self) -> Mapping[LinkName, str]:
+        """Links that lead through a vendor's domain, and which: as either end tells."""
+        return {
+            link: domain
+            for agent in map(self._core.reports.agent, self._core.nodes)
+            for link, domain in agent.vendor_domains.items()
+        }
+
     def streams(self) -> tuple[StreamView, ...]:
         """All streams, by name."""
         return tuple(self.stream(name) for name in sorted(self._core.streams))
@@ -65,7 +73,7 @@ class Overview:
 
     def _link(self, name: LinkName, load: Mapping[LinkName, float]) -> LinkStateView:
         entry = self._core.links[name]
-        ends = (self._core.reports.agent(node) for node in (entry.link.a, entry.link.b))
+        ends = [self._core.reports.agent(node) for node in (entry.link.a, entry.link.b)]
         return LinkStateView(
             view=entry.view,
             status=entry.estimate.status or Status.PENDING,
@@ -77,6 +85,7 @@ class Overview:
             diagnosis=entry.estimate.cause or "",
             evidence=entry.estimate.evidence,
             next_contact=entry.estimate.next_contact,
+            vendor_domain=next((d for end in ends if (d := end.vendor_domains.get(name))), ""),
             held_bits=min(self._core.reports.held_bits.get(name, {}).values(), default=0),
         )
 

@@ -59,6 +59,8 @@ class LinkStateView:
     diagnosis: str = ""
     evidence: tuple[str, ...] = ()
     next_contact: Contact | None = None
+    # The vendor's domain that its keys come through, whose hops are unknown; empty where there is none.
+    vendor_domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

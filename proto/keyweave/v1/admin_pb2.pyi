@@ -49,7 +49,7 @@ class NodeStatus(_message.Message):
     def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., connected: _Optional[bool] = ..., connected_since_unix_nanos: _Optional[int] = ..., software_version: _Optional[str] = ..., kme_url: _Optional[str] = ..., desired_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., applied_policy: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., nacked_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ..., guard_digest: _Optional[bytes] = ..., withheld_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ...) -> None: ...
 
 class LinkState(_message.Message):
-    __slots__ = ("link", "status", "condition", "reason", "qber_ratio", "skr_bps", "usable_rate_bps", "loss_db", "pool_bits", "condition_since_unix_nanos", "emulated", "planned_bps", "held_bits", "intake_bps", "diagnosis", "evidence", "next_contact")
+    __slots__ = ("link", "status", "condition", "reason", "qber_ratio", "skr_bps", "usable_rate_bps", "loss_db", "pool_bits", "condition_since_unix_nanos", "emulated", "planned_bps", "held_bits", "intake_bps", "diagnosis", "evidence", "next_contact", "vendor_domain")
     LINK_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     CONDITION_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class LinkState(_message.Message):
     DIAGNOSIS_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     NEXT_CONTACT_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_DOMAIN_FIELD_NUMBER: _ClassVar[int]
     link: _types_pb2.Link
     status: _types_pb2.LinkStatus
     condition: _types_pb2.LinkCondition
@@ -84,7 +85,8 @@ class LinkState(_message.Message):
     diagnosis: str
     evidence: _containers.RepeatedScalarFieldContainer[str]
     next_contact: _agent_pb2.ContactWindow
-    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., status: _Optional[_Union[_types_pb2.LinkStatus, str]] = ..., condition: _Optional[_Union[_types_pb2.LinkCondition, str]] = ..., reason: _Optional[str] = ..., qber_ratio: _Optional[float] = ..., skr_bps: _Optional[float] = ..., usable_rate_bps: _Optional[float] = ..., loss_db: _Optional[float] = ..., pool_bits: _Optional[int] = ..., condition_since_unix_nanos: _Optional[int] = ..., emulated: _Optional[bool] = ..., planned_bps: _Optional[float] = ..., held_bits: _Optional[int] = ..., intake_bps: _Optional[float] = ..., diagnosis: _Optional[str] = ..., evidence: _Optional[_Iterable[str]] = ..., next_contact: _Optional[_Union[_agent_pb2.ContactWindow, _Mapping]] = ...) -> None: ...
+    vendor_domain: str
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., status: _Optional[_Union[_types_pb2.LinkStatus, str]] = ..., condition: _Optional[_Union[_types_pb2.LinkCondition, str]] = ..., reason: _Optional[str] = ..., qber_ratio: _Optional[float] = ..., skr_bps: _Optional[float] = ..., usable_rate_bps: _Optional[float] = ..., loss_db: _Optional[float] = ..., pool_bits: _Optional[int] = ..., condition_since_unix_nanos: _Optional[int] = ..., emulated: _Optional[bool] = ..., planned_bps: _Optional[float] = ..., held_bits: _Optional[int] = ..., intake_bps: _Optional[float] = ..., diagnosis: _Optional[str] = ..., evidence: _Optional[_Iterable[str]] = ..., next_contact: _Optional[_Union[_agent_pb2.ContactWindow, _Mapping]] = ..., vendor_domain: _Optional[str] = ...) -> None: ...
 
 class Order(_message.Message):
     __slots__ = ("order_id", "kind", "node", "link", "ordered_unix_nanos", "ordered_by", "waiting_for_nodes")

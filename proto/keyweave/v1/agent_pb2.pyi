@@ -90,16 +90,18 @@ class TelemetryHello(_message.Message):
     def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., software_version: _Optional[str] = ..., key_plane_address: _Optional[str] = ..., kme_url: _Optional[str] = ..., link_ends: _Optional[_Iterable[_Union[LinkEnd, _Mapping]]] = ..., guard_digest: _Optional[bytes] = ..., withheld_rules: _Optional[_Iterable[_Union[RuleStatus, _Mapping]]] = ...) -> None: ...
 
 class LinkEnd(_message.Message):
-    __slots__ = ("link", "peer_node", "model", "emulated")
+    __slots__ = ("link", "peer_node", "model", "emulated", "vendor_domain")
     LINK_FIELD_NUMBER: _ClassVar[int]
     PEER_NODE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_DOMAIN_FIELD_NUMBER: _ClassVar[int]
     link: str
     peer_node: str
     model: str
     emulated: bool
-    def __init__(self, link: _Optional[str] = ..., peer_node: _Optional[str] = ..., model: _Optional[str] = ..., emulated: _Optional[bool] = ...) -> None: ...
+    vendor_domain: str
+    def __init__(self, link: _Optional[str] = ..., peer_node: _Optional[str] = ..., model: _Optional[str] = ..., emulated: _Optional[bool] = ..., vendor_domain: _Optional[str] = ...) -> None: ...
 
 class TelemetryBatch(_message.Message):
     __slots__ = ("links", "pools", "streams", "dropped_samples_total")

@@ -45,7 +45,7 @@ class SessionResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "proof", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_burn", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "assemble", "assembled", "quarantine")
+    __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "proof", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_burn", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "assemble", "assembled", "quarantine", "driver_message")
     ID_FIELD_NUMBER: _ClassVar[int]
     IS_REPLY_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class Frame(_message.Message):
     ASSEMBLE_FIELD_NUMBER: _ClassVar[int]
     ASSEMBLED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINE_FIELD_NUMBER: _ClassVar[int]
+    DRIVER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     id: int
     is_reply: bool
     hello: SessionHello
@@ -96,7 +97,8 @@ class Frame(_message.Message):
     assemble: Assemble
     assembled: Assembled
     quarantine: Quarantine
-    def __init__(self, id: _Optional[int] = ..., is_reply: _Optional[bool] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., heartbeat: _Optional[_Union[SessionHeartbeat, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., proof: _Optional[_Union[SessionProof, _Mapping]] = ..., pool_open: _Optional[_Union[PoolOpen, _Mapping]] = ..., pool_opened: _Optional[_Union[PoolOpened, _Mapping]] = ..., pool_intake: _Optional[_Union[PoolIntake, _Mapping]] = ..., pool_grant: _Optional[_Union[PoolGrant, _Mapping]] = ..., pool_grant_request: _Optional[_Union[PoolGrantRequest, _Mapping]] = ..., pool_destroy: _Optional[_Union[PoolDestroy, _Mapping]] = ..., pool_truncate: _Optional[_Union[PoolTruncate, _Mapping]] = ..., pool_burn: _Optional[_Union[PoolBurn, _Mapping]] = ..., relay: _Optional[_Union[Relay, _Mapping]] = ..., relay_accepted: _Optional[_Union[RelayAccepted, _Mapping]] = ..., kem_offer: _Optional[_Union[KemOffer, _Mapping]] = ..., kem_answer: _Optional[_Union[KemAnswer, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., withdrawn: _Optional[_Union[Withdrawn, _Mapping]] = ..., assemble: _Optional[_Union[Assemble, _Mapping]] = ..., assembled: _Optional[_Union[Assembled, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ...) -> None: ...
+    driver_message: DriverMessage
+    def __init__(self, id: _Optional[int] = ..., is_reply: _Optional[bool] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., heartbeat: _Optional[_Union[SessionHeartbeat, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., proof: _Optional[_Union[SessionProof, _Mapping]] = ..., pool_open: _Optional[_Union[PoolOpen, _Mapping]] = ..., pool_opened: _Optional[_Union[PoolOpened, _Mapping]] = ..., pool_intake: _Optional[_Union[PoolIntake, _Mapping]] = ..., pool_grant: _Optional[_Union[PoolGrant, _Mapping]] = ..., pool_grant_request: _Optional[_Union[PoolGrantRequest, _Mapping]] = ..., pool_destroy: _Optional[_Union[PoolDestroy, _Mapping]] = ..., pool_truncate: _Optional[_Union[PoolTruncate, _Mapping]] = ..., pool_burn: _Optional[_Union[PoolBurn, _Mapping]] = ..., relay: _Optional[_Union[Relay, _Mapping]] = ..., relay_accepted: _Optional[_Union[RelayAccepted, _Mapping]] = ..., kem_offer: _Optional[_Union[KemOffer, _Mapping]] = ..., kem_answer: _Optional[_Union[KemAnswer, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., withdrawn: _Optional[_Union[Withdrawn, _Mapping]] = ..., assemble: _Optional[_Union[Assemble, _Mapping]] = ..., assembled: _Optional[_Union[Assembled, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ..., driver_message: _Optional[_Union[DriverMessage, _Mapping]] = ...) -> None: ...
 
 class SessionHello(_message.Message):
     __slots__ = ("node", "incarnation", "signing_certificate", "challenge")
@@ -253,12 +255,14 @@ class Relay(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., path_id: _Optional[str] = ..., reverse: _Optional[bool] = ..., batch_id: _Optional[bytes] = ..., share: _Optional[int] = ..., shares: _Optional[int] = ..., link: _Optional[str] = ..., pool_id: _Optional[bytes] = ..., first_lane: _Optional[bool] = ..., offset: _Optional[int] = ..., ciphertext: _Optional[bytes] = ..., tag: _Optional[bytes] = ..., path_digest: _Optional[bytes] = ...) -> None: ...
 
 class RelayAccepted(_message.Message):
-    __slots__ = ("links", "emulated")
+    __slots__ = ("links", "emulated", "vendor_domains")
     LINKS_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_DOMAINS_FIELD_NUMBER: _ClassVar[int]
     links: _containers.RepeatedScalarFieldContainer[str]
     emulated: bool
-    def __init__(self, links: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ...) -> None: ...
+    vendor_domains: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, links: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ..., vendor_domains: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class KemOffer(_message.Message):
     __slots__ = ("stream", "kem_id", "parameter_set", "encapsulation_key", "signature")
@@ -285,7 +289,7 @@ class KemAnswer(_message.Message):
     def __init__(self, kem_id: _Optional[bytes] = ..., ciphertext: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Offer(_message.Message):
-    __slots__ = ("stream", "batch_id", "key_ids", "key_size_bits", "master_sae", "slave_sae", "path_ids", "kem_id", "kem_step", "emulated", "created_unix_nanos", "near_tag", "trusted_nodes")
+    __slots__ = ("stream", "batch_id", "key_ids", "key_size_bits", "master_sae", "slave_sae", "path_ids", "kem_id", "kem_step", "emulated", "created_unix_nanos", "near_tag", "trusted_nodes", "vendor_domains")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     BATCH_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -299,6 +303,7 @@ class Offer(_message.Message):
     CREATED_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     NEAR_TAG_FIELD_NUMBER: _ClassVar[int]
     TRUSTED_NODES_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_DOMAINS_FIELD_NUMBER: _ClassVar[int]
     stream: str
     batch_id: bytes
     key_ids: _containers.RepeatedScalarFieldContainer[bytes]
@@ -312,7 +317,8 @@ class Offer(_message.Message):
     created_unix_nanos: int
     near_tag: bytes
     trusted_nodes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, stream: _Optional[str] = ..., batch_id: _Optional[bytes] = ..., key_ids: _Optional[_Iterable[bytes]] = ..., key_size_bits: _Optional[int] = ..., master_sae: _Optional[str] = ..., slave_sae: _Optional[str] = ..., path_ids: _Optional[_Iterable[str]] = ..., kem_id: _Optional[bytes] = ..., kem_step: _Optional[int] = ..., emulated: _Optional[bool] = ..., created_unix_nanos: _Optional[int] = ..., near_tag: _Optional[bytes] = ..., trusted_nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+    vendor_domains: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, stream: _Optional[str] = ..., batch_id: _Optional[bytes] = ..., key_ids: _Optional[_Iterable[bytes]] = ..., key_size_bits: _Optional[int] = ..., master_sae: _Optional[str] = ..., slave_sae: _Optional[str] = ..., path_ids: _Optional[_Iterable[str]] = ..., kem_id: _Optional[bytes] = ..., kem_step: _Optional[int] = ..., emulated: _Optional[bool] = ..., created_unix_nanos: _Optional[int] = ..., near_tag: _Optional[bytes] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., vendor_domains: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Confirm(_message.Message):
     __slots__ = ("batch_id", "far_tag")
@@ -361,7 +367,7 @@ class Assemble(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., key_id: _Optional[bytes] = ..., key_size_bits: _Optional[int] = ..., master_sae: _Optional[str] = ..., slave_sae: _Optional[str] = ..., part_ids: _Optional[_Iterable[bytes]] = ..., wrapped: _Optional[bytes] = ..., made_from: _Optional[_Iterable[_Union[AssembledFrom, _Mapping]]] = ..., near_tag: _Optional[bytes] = ...) -> None: ...
 
 class AssembledFrom(_message.Message):
-    __slots__ = ("stream", "protection", "path_ids", "links", "trusted_nodes", "emulated", "shares")
+    __slots__ = ("stream", "protection", "path_ids", "links", "trusted_nodes", "emulated", "shares", "vendor_domains")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PROTECTION_FIELD_NUMBER: _ClassVar[int]
     PATH_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -369,6 +375,7 @@ class AssembledFrom(_message.Message):
     TRUSTED_NODES_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
     SHARES_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_DOMAINS_FIELD_NUMBER: _ClassVar[int]
     stream: str
     protection: str
     path_ids: _containers.RepeatedScalarFieldContainer[str]
@@ -376,7 +383,8 @@ class AssembledFrom(_message.Message):
     trusted_nodes: _containers.RepeatedScalarFieldContainer[str]
     emulated: bool
     shares: int
-    def __init__(self, stream: _Optional[str] = ..., protection: _Optional[str] = ..., path_ids: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ..., shares: _Optional[int] = ...) -> None: ...
+    vendor_domains: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, stream: _Optional[str] = ..., protection: _Optional[str] = ..., path_ids: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ..., shares: _Optional[int] = ..., vendor_domains: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Assembled(_message.Message):
     __slots__ = ("key_id", "far_tag")
@@ -397,3 +405,11 @@ class Quarantine(_message.Message):
     since_unix_nanos: int
     reason: str
     def __init__(self, link: _Optional[str] = ..., streams: _Optional[_Iterable[str]] = ..., since_unix_nanos: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DriverMessage(_message.Message):
+    __slots__ = ("link", "body")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    link: str
+    body: bytes
+    def __init__(self, link: _Optional[str] = ..., body: _Optional[bytes] = ...) -> None: ...

@@ -232,7 +232,7 @@ class PathSet(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., rate_bps: _Optional[int] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class LedgerEntry(_message.Message):
-    __slots__ = ("sequence", "time_unix_nanos", "node", "stream", "key_id", "key_size_bits", "master_sae", "slave_sae", "is_master", "peer_node", "protection", "path_ids", "links", "trusted_nodes", "emulated", "outcome", "reason", "created_unix_nanos", "chain_digest")
+    __slots__ = ("sequence", "time_unix_nanos", "node", "stream", "key_id", "key_size_bits", "master_sae", "slave_sae", "is_master", "peer_node", "protection", "path_ids", "links", "trusted_nodes", "emulated", "outcome", "reason", "created_unix_nanos", "chain_digest", "vendor_domains")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +252,7 @@ class LedgerEntry(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     CREATED_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     CHAIN_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_DOMAINS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     time_unix_nanos: int
     node: str
@@ -271,4 +272,5 @@ class LedgerEntry(_message.Message):
     reason: str
     created_unix_nanos: int
     chain_digest: bytes
-    def __init__(self, sequence: _Optional[int] = ..., time_unix_nanos: _Optional[int] = ..., node: _Optional[str] = ..., stream: _Optional[str] = ..., key_id: _Optional[str] = ..., key_size_bits: _Optional[int] = ..., master_sae: _Optional[str] = ..., slave_sae: _Optional[str] = ..., is_master: _Optional[bool] = ..., peer_node: _Optional[str] = ..., protection: _Optional[_Union[Protection, str]] = ..., path_ids: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ..., outcome: _Optional[_Union[LedgerOutcome, str]] = ..., reason: _Optional[str] = ..., created_unix_nanos: _Optional[int] = ..., chain_digest: _Optional[bytes] = ...) -> None: ...
+    vendor_domains: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sequence: _Optional[int] = ..., time_unix_nanos: _Optional[int] = ..., node: _Optional[str] = ..., stream: _Optional[str] = ..., key_id: _Optional[str] = ..., key_size_bits: _Optional[int] = ..., master_sae: _Optional[str] = ..., slave_sae: _Optional[str] = ..., is_master: _Optional[bool] = ..., peer_node: _Optional[str] = ..., protection: _Optional[_Union[Protection, str]] = ..., path_ids: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., emulated: _Optional[bool] = ..., outcome: _Optional[_Union[LedgerOutcome, str]] = ..., reason: _Optional[str] = ..., created_unix_nanos: _Optional[int] = ..., chain_digest: _Optional[bytes] = ..., vendor_domains: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
@@ -47,6 +47,11 @@ class LinkEndInfo:
     block_bytes: int
     # Whether it measures the link; where it does not, it is not watched, and another driver may.
     measures: bool = True
+    # Whether blocks wait at the device until somebody takes them: they are taken as pools need them.
+    keeps_blocks: bool = False
+    # The vendor's domain that the keys come through, where nobody here knows which hops they take; provenance
+    # says so. Empty for a quantum channel.
+    vendor_domain: str = ""
 
     @property
     def gives_key(self) -> bool:
@@ -98,6 +103,34 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Let go of the device. No other method is called afterwards."""
+        ...
+
+
+MAX_TWIN_MESSAGE_BYTES = 16 * 1024
+
+
+class Twin(Protocol):
+    """The same kind of driver at the other end of a link, over the agents' own session with each other.
+
+    What is sent arrives in order, as the peer sent it. It is lost where the connection breaks, the other end
+    does not run, or does not keep up: what matters is asked for again. Never send key material.
+    """
+
+    def send(self, message: bytes) -> bool:
+        """Send at most MAX_TWIN_MESSAGE_BYTES; False where it surely will not arrive."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The oldest message that nobody has received yet."""
+        ...
+
+
+@runtime_checkable
+class MeetsTwin(Protocol):
+    """A Driver may be this too: one that has to agree with its twin before it can give blocks."""
+
+    def meet(self, link: LinkName, twin: Twin) -> None:
+        """Who is at the other end of a link; called once, after `link_ends` and before any iterator."""
         ...
 
 

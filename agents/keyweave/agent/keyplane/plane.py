@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from keyweave.agent.drivers.base import DeviceReport, Driver
+from keyweave.agent.drivers.base import DeviceReport, Driver, MeetsTwin
 from keyweave.agent.guard.checks import tightened, tightened_link
 from keyweave.agent.guard.model import Guard
 from keyweave.agent.keyplane.aftermath import Aftermath
@@ -47,7 +47,7 @@ ALARMS_AT_ONCE = 200.0
 COMPLAINTS_PER_SECOND = 1.0
 COMPLAINTS_AT_ONCE = 20.0
 
-_POOL_FRAMES = frozenset(
+_LINK_FRAMES = frozenset(
     {
         "pool_open",
         "pool_opened",
@@ -56,6 +56,7 @@ _POOL_FRAMES = frozenset(
         "pool_destroy",
         "pool_truncate",
         "pool_burn",
+        "driver_message",
     }
 )
 
@@ -115,7 +116,7 @@ class KeyPlane:
         """Take up the link ends that a driver serves."""
         for info in await driver.link_ends():
             check_link_end(info)
-            self.links[info.link] = LinkEnd(
+            link = self.links[info.link] = LinkEnd(
                 self.node,
                 info,
                 driver,
@@ -126,6 +127,9 @@ class KeyPlane:
                 on_event=self._on_event,
                 on_supply=self._wake_streams,
             )
+            if isinstance(driver, MeetsTwin):
+                link.twin.met()
+                driver.meet(link.name, link.twin)
 
     async def run(self) -> None:
         """Own all tasks of the key plane until cancelled."""
@@ -243,7 +247,7 @@ class KeyPlane:
     def on_frame(self, peer: Peer, frame: pb.Frame) -> pb.Frame | Awaitable[pb.Frame] | None:
         """Find the handler of a frame. State changes before this returns; only waiting is put off."""
         kind = frame.WhichOneof("body")
-        if kind in _POOL_FRAMES:
+        if kind in _LINK_FRAMES:
             link = self._link_with(peer, getattr(frame, kind).link)
             if kind in _ALARMING:
                 self._check_alarms(peer)
@@ -321,8 +325,13 @@ class KeyPlane:
                     pb.FAILURE_CODE_NOT_ALLOWED, f"path '{relay.path_id}' does not end so", node=self.node
                 )
             self.relays.check_path(peer, relay, far.terms.accepted[PathId(relay.path_id)].digest)
-            emulated = self.links[LinkName(relay.link)].info.emulated
-            return far.receive(relay, self.relays.open(peer, relay), emulated=emulated)
+            info = self.links[LinkName(relay.link)].info
+            return far.receive(
+                relay,
+                self.relays.open(peer, relay),
+                emulated=info.emulated,
+                vendor_domain=info.vendor_domain,
+            )
         onward = self.relays.admit(peer, relay)
         secret = self.relays.open(peer, relay)
         return self.relays.forward(relay, secret, onward)

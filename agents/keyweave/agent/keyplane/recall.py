@@ -129,6 +129,7 @@ def _recalled(entry: types_pb2.LedgerEntry, reason: str) -> Fate:
         frozenset(LinkName(name) for name in entry.links),
         tuple(entry.trusted_nodes),
         entry.emulated,
+        tuple(entry.vendor_domains),
     )
     return Fate(
         entry.stream,

@@ -72,7 +72,10 @@ class RelayLimits:
     def allow(self, provenance: Provenance) -> bool:
         """Whether a key made so crossed only nodes that may see it, and no more than may."""
         crossed = set(provenance.trusted_nodes) - self.ends
-        if self.nodes is not None and not crossed <= self.nodes:
+        # The owner may trust a vendor's domain by its name; how many nodes of it see the key, nobody knows.
+        if self.nodes is not None and not crossed.union(provenance.vendor_domains) <= self.nodes:
+            return False
+        if self.most is not None and provenance.vendor_domains:
             return False
         return self.most is None or len(crossed) <= self.most * max(1, len(provenance.paths))
 
@@ -103,6 +106,8 @@ class StreamTerms:
     accept_emulated: bool = False
     # Whether the operator or the guard limits who may relay: those on the accepted paths may.
     restricts_relays: bool = False
+    # Whether bits of a vendor's domain may do: not where the operator limits relays, as those are unknown.
+    accept_vendor_domains: bool = True
     # Rises with every change of the stream by the operator.
     revision: int = 0
     # What the guard says of relays and of keys of other sizes; None and 0 where it says nothing.
@@ -112,13 +117,22 @@ class StreamTerms:
     @property
     def requirements(self) -> tuple[object, ...]:
         """All that `allows` goes by: where it is the same, the same keys are allowed."""
-        return self.accept_emulated, self.relay_limits, self.require_qkd, self.require_pqc, self.min_k
+        return (
+            self.accept_emulated,
+            self.accept_vendor_domains,
+            self.relay_limits,
+            self.require_qkd,
+            self.require_pqc,
+            self.min_k,
+        )
 
     def allows(self, provenance: Provenance) -> bool:
         """Whether a key made so meets what the stream requires: fail closed."""
         with_qkd, with_pqc = provenance.protection.with_qkd, provenance.protection.with_pqc
         with_qkd = with_qkd and (self.accept_emulated or not provenance.emulated)
         if not (with_qkd or with_pqc):
+            return False
+        if provenance.vendor_domains and not self.accept_vendor_domains:
             return False
         if self.relay_limits is not None and not self.relay_limits.allow(provenance):
             return False
@@ -134,7 +148,9 @@ class StreamTerms:
             return False
         known = {each for path in self.accepted.values() for each in path.trusted_nodes}
         known |= {node, self.peer_node}  # they have the key in any case
-        return not self.restricts_relays or known.issuperset(provenance.trusted_nodes)
+        if not self.restricts_relays:
+            return True
+        return not provenance.vendor_domains and known.issuperset(provenance.trusted_nodes)
 
     @classmethod
     def of(cls, rule: agent_pb2.StreamRule) -> "StreamTerms":
@@ -166,6 +182,7 @@ class StreamTerms:
             ),
             accepted={PathId(path.path_id): _path(rule, path) for path in rule.accepted_paths},
             restricts_relays=rule.restricts_relays,
+            accept_vendor_domains=not rule.restricts_relays,
             revision=rule.revision,
         )
 

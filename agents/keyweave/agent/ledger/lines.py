@@ -83,6 +83,7 @@ def _common_members(fate: Fate) -> str:
         "links": sorted(provenance.links),
         "trusted_nodes": list(provenance.trusted_nodes),
         "emulated": provenance.emulated,
+        "vendor_domains": list(provenance.vendor_domains),
         "outcome": fate.outcome.value,
         "reason": fate.reason[:1000],
     }
@@ -166,6 +167,8 @@ def entry_of(members: dict[str, Any], node: str) -> types_pb2.LedgerEntry:
         links=members["links"],
         trusted_nodes=members["trusted_nodes"],
         emulated=members["emulated"],
+        # Lines of before there were such domains do not have it.
+        vendor_domains=members.get("vendor_domains", ()),
         outcome=_OUTCOMES[Outcome(members["outcome"])],
         reason=members["reason"],
         created_unix_nanos=members["created_unix_nanos"],

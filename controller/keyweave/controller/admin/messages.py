@@ -77,6 +77,7 @@ def link_state(spec: types_pb2.Link, view: LinkStateView | None) -> admin_pb2.Li
         intake_bps=view.intake_bps,
         diagnosis=view.diagnosis,
         evidence=view.evidence,
+        vendor_domain=view.vendor_domain,
         next_contact=agent_pb2.ContactWindow(
             start_unix_nanos=unix_nanos(view.next_contact.start),
             end_unix_nanos=unix_nanos(view.next_contact.end),

@@ -69,6 +69,9 @@ class ControllerView(Planner, Protocol):
     def link(self, name: LinkName) -> LinkStateView | None:
         """What is known of a link."""
 
+    def vendor_domains(self) -> Mapping[LinkName, str]:
+        """Links whose keys come through a vendor's domain, and which."""
+
     def stream(self, name: StreamName) -> StreamView | None:
         """What is known of a stream."""
 
@@ -225,7 +228,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.ExplainStreamResponse(
             status=self._stream(spec),
             trusted_nodes=sorted(_trusted_nodes(plan.streams.get(name))),
-            lines=explain(self._view.snapshot(), plan, name),
+            lines=explain(self._view.snapshot(), plan, name, self._view.vendor_domains()),
         )
 
     async def GetPlan(self, request: admin_pb2.GetPlanRequest, context: Context) -> admin_pb2.GetPlanResponse:

@@ -1,6 +1,7 @@
 """What agents say of themselves and of the streams that end at them. Pure; owned by the core."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
@@ -33,6 +34,8 @@ class AgentReport:
     in_sync_since: float = 0.0
     dropped_samples_total: int = 0
     emulated_links: frozenset[LinkName] = frozenset()
+    # The vendor's domain that a link's keys come through, where there is one.
+    vendor_domains: Mapping[LinkName, str] = field(default_factory=dict)
 
     def take(self, item: AgentHello | TelemetryLost | SamplesDropped) -> None:
         """Take in what an agent says of itself, or that it is gone."""
@@ -44,6 +47,9 @@ class AgentReport:
                 self.withheld_rules = tuple(hello.withheld_rules)
                 self.telemetry = True
                 self.emulated_links = frozenset(LinkName(e.link) for e in hello.link_ends if e.emulated)
+                self.vendor_domains = {
+                    LinkName(e.link): e.vendor_domain for e in hello.link_ends if e.vendor_domain
+                }
             case TelemetryLost():
                 self.telemetry = False
             case SamplesDropped(_, total):

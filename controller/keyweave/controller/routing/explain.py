@@ -1,18 +1,29 @@
 """What a plan means for one stream, in lines for people."""
 
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
 from keyweave.common.errors import NotFoundError
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.routing import reasons
 from keyweave.controller.routing.alternatives import alternatives
 from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.network import OVERHEAD, candidate, link_load, scope, terrain
-from keyweave.controller.topology import OnExhaustion, PathSet, Plan, Snapshot, Stream
+from keyweave.controller.topology import OnExhaustion, Path, PathSet, Plan, Snapshot, Stream
 
 _MAX_RUNNERS_UP = 2
 
 
-def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ...]:
-    """Paths, who can see the keys, what limits the rate, runners-up, and what a single failure would do."""
+def explain(
+    snapshot: Snapshot,
+    plan: Plan,
+    stream: StreamName,
+    vendor_domains: Mapping[LinkName, str] = MappingProxyType({}),
+) -> tuple[str, ...]:
+    """Paths, who can see the keys, what limits the rate, runners-up, and what a single failure would do.
+
+    `vendor_domains` has the links whose keys come through a vendor's domain, and which.
+    """
     if stream not in snapshot.streams:
         raise NotFoundError(f"stream {stream!r} does not exist; `keyweave stream list` shows those that do")
     intent = snapshot.streams[stream]
@@ -22,7 +33,8 @@ def explain(snapshot: Snapshot, plan: Plan, stream: StreamName) -> tuple[str, ..
     lines = [_path_line(snapshot, path_set) for path_set in planned.path_sets]
     in_use = [path_set for path_set in planned.path_sets if path_set.rank == 0]
     if in_use:
-        lines += _who_can_see(in_use)
+        lines += _who_can_see(in_use, vendor_domains)
+        lines += _through_vendors(intent, in_use, vendor_domains)
         lines += _limits(snapshot, plan, intent, in_use)
     lines.append(f"why: {planned.reason}")
     if in_use:
@@ -49,11 +61,14 @@ def _way(path_set: PathSet) -> str:
     return reasons.nodes(path.hops for path in path_set.paths)
 
 
-def _who_can_see(in_use: list[PathSet]) -> list[str]:
+def _who_can_see(in_use: list[PathSet], vendor_domains: Mapping[LinkName, str]) -> list[str]:
     lines = []
     for path_set in in_use:
         way = _way(path_set)
-        groups = [path.trusted_nodes for path in path_set.paths]
+        groups = [
+            (*path.trusted_nodes, *(f"vendor domain {name}" for name in _domains_of(path, vendor_domains)))
+            for path in path_set.paths
+        ]
         if not all(groups):
             # A share that crosses no trusted node is seen by nobody, and without it the rest tell nothing.
             lines.append(f"seen by nobody but the ends: {way} has a direct link")
@@ -66,6 +81,21 @@ def _who_can_see(in_use: list[PathSet]) -> list[str]:
             )
             lines.append(f"seen only by {together}: trusted nodes of {way}")
     return lines
+
+
+def _domains_of(path: Path, vendor_domains: Mapping[LinkName, str]) -> list[str]:
+    """The vendors' domains that a path crosses. Its links there are trusted nodes nobody can name."""
+    return sorted({vendor_domains[link] for link in path.links if link in vendor_domains})
+
+
+def _through_vendors(
+    stream: Stream, in_use: list[PathSet], vendor_domains: Mapping[LinkName, str]
+) -> Iterator[str]:
+    paths = [path for path_set in in_use for path in path_set.paths]
+    for link in sorted({link for path in paths for link in path.links} & vendor_domains.keys()):
+        yield f"link {link} leads through vendor domain {vendor_domains[link]}: hops unknown"
+        if stream.restricts_relays:
+            yield f"no QKD key over {link}: the stream limits who may relay, and who does there is unknown"
 
 
 def _runners_up(snapshot: Snapshot, plan: Plan, stream: Stream, in_use: list[PathSet]) -> list[str]:

@@ -77,6 +77,7 @@ def encode(request: pb.Assemble) -> bytes:
             list_field(entry.path_ids),
             list_field(entry.links),
             list_field(entry.trusted_nodes),
+            list_field(entry.vendor_domains),
             struct.pack(">?I", entry.emulated, entry.shares),
         ]
     return b"".join(fields)
@@ -91,19 +92,20 @@ def made_from(stream: str, provenance: Provenance) -> pb.AssembledFrom:
         links=sorted(provenance.links),
         trusted_nodes=provenance.trusted_nodes,
         emulated=provenance.emulated,
+        vendor_domains=provenance.vendor_domains,
         shares=provenance.shares,
     )
 
 
 def provenance_from(entry: pb.AssembledFrom) -> Provenance:
     """What protects a copy, as the master's end states it; ValueError where that makes no sense."""
-    names = (*entry.path_ids, *entry.links, *entry.trusted_nodes)
+    names = (*entry.path_ids, *entry.links, *entry.trusted_nodes, *entry.vendor_domains)
     if len(names) > MAX_NAMES or any(len(name) > MAX_NAME_CHARACTERS for name in names):
         raise ValueError(
             f"made_from names more than {MAX_NAMES} things, or one in over {MAX_NAME_CHARACTERS} characters"
         )
-    if not all(map(is_name, (entry.stream, *entry.links, *entry.trusted_nodes))):
-        raise ValueError("made_from holds a stream, link or node that is no name")
+    if not all(map(is_name, (entry.stream, *entry.links, *entry.trusted_nodes, *entry.vendor_domains))):
+        raise ValueError("made_from holds a stream, link, node or domain that is no name")
     protection = Protection(entry.protection)
     if protection is Protection.NONE:
         raise ValueError("made_from names a way that protects nothing")
@@ -117,6 +119,7 @@ def provenance_from(entry: pb.AssembledFrom) -> Provenance:
         links=frozenset(LinkName(link) for link in entry.links),
         trusted_nodes=tuple(entry.trusted_nodes),
         emulated=entry.emulated,
+        vendor_domains=tuple(entry.vendor_domains),
         fewest_shares=entry.shares,
     )
 
@@ -141,7 +144,11 @@ def _made_from_well_formed(request: pb.Assemble) -> str:
         return f"made_from must name at most {1 + MAX_FURTHER_SLAVES} different streams"
     if request.stream not in streams:
         return f"made_from does not name stream '{request.stream}' itself"
-    names = (name for e in request.made_from for name in (*e.path_ids, *e.links, *e.trusted_nodes))
+    names = (
+        name
+        for e in request.made_from
+        for name in (*e.path_ids, *e.links, *e.trusted_nodes, *e.vendor_domains)
+    )
     if sum(map(len, names)) > MAX_MADE_FROM_CHARACTERS:
         return f"made_from has more than {MAX_MADE_FROM_CHARACTERS} characters of names"
     return ""

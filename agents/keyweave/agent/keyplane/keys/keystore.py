@@ -68,6 +68,8 @@ class Provenance:
     links: frozenset[LinkName] = frozenset()
     trusted_nodes: tuple[str, ...] = ()
     emulated: bool = False
+    # Vendors' domains it crossed, where nobody knows which hops it took.
+    vendor_domains: tuple[str, ...] = ()
     # Of a key made from others: the fewest shares of any; unset where every path is a share.
     fewest_shares: int | None = None
 
@@ -93,6 +95,7 @@ class Provenance:
             links=frozenset().union(*(part.links for part in parts)),
             trusted_nodes=tuple(dict.fromkeys(node for part in parts for node in part.trusted_nodes)),
             emulated=any(part.emulated for part in parts),
+            vendor_domains=tuple(sorted({name for part in parts for name in part.vendor_domains})),
             fewest_shares=min(part.shares for part in parts),
         )
 

@@ -298,6 +298,8 @@ class Supply:
             "keyweave_links": sorted(provenance.links),
             "keyweave_trusted_nodes": list(provenance.trusted_nodes),
             "keyweave_emulated": provenance.emulated,
+            # The hops in there are unknown to anybody but the vendor.
+            "keyweave_vendor_domains": list(provenance.vendor_domains),
         }
 
     def _status_extension(self, near: NearEnd) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from keyweave.agent.keyplane.links.linkpools import LinkPools
 from keyweave.agent.keyplane.links.linkwatch import ONSET_MARGIN_SECONDS, LinkHealth, LinkWatch, Verdict
 from keyweave.agent.keyplane.links.pool import Pool
 from keyweave.agent.keyplane.links.release import Release
+from keyweave.agent.keyplane.links.twin import LinkTwin
 from keyweave.agent.keyplane.sessions.session import Peer
 from keyweave.agent.keyplane.terms import LinkPolicy
 from keyweave.agent.observer import Observer
@@ -35,6 +36,8 @@ OPEN_RETRY_SECONDS = 0.5
 # The peer may not have the order to release its blocks yet.
 RELEASE_RETRY_SECONDS = 2.0
 OPEN_PACE_SECONDS = 0.05
+# Policy and the session change without telling who waits for more blocks to be of use.
+NEED_RECHECK_SECONDS = 0.5
 
 
 class LinkEnd:
@@ -68,6 +71,7 @@ class LinkEnd:
             on_destroyed=self._pool_destroyed,
             on_supply=on_supply,
         )
+        self.twin = LinkTwin(self.name, self._post)
         self.policy: LinkPolicy | None = None
         self._driver = driver
         self._journal = journal
@@ -251,6 +255,7 @@ class LinkEnd:
 
     async def take_blocks(self) -> None:
         """Follow the device's key blocks; returns or raises when the device goes away."""
+        await self._needed()
         async for blocks in self._driver.take_blocks(self.name, self._journal.highest_block + 1):
             # Durable first: a block that may be used must never be taken again after a crash.
             if not blocks:
@@ -264,6 +269,12 @@ class LinkEnd:
             self.pools.bound()
             self.pools.grow()
             self._wake.set()
+            await self._needed()
+
+    async def _needed(self) -> None:
+        """Return when more blocks are of use: what waits at its source is not taken to be burnt here."""
+        while self.info.keeps_blocks and not (self._can_open() and self.pools.run_low):
+            await self.pools.change(NEED_RECHECK_SECONDS)
 
     def _not_before(self, blocks: Iterable[DeviceBlock], used: int) -> Iterator[DeviceBlock]:
         """Blocks above the highest used: where a device gives one again, it is not used a second time."""
@@ -379,7 +390,7 @@ class LinkEnd:
     # ---- frames -------------------------------------------------------------------------------
 
     def on_frame(self, frame: pb.Frame) -> None:
-        """A pool notification from the other end, in order."""
+        """A notification from the other end, in order."""
         match frame.WhichOneof("body"):
             case "pool_open":
                 self._answer_open(frame.pool_open)
@@ -389,6 +400,8 @@ class LinkEnd:
                 self._peer_destroyed(frame.pool_destroy)
             case "pool_truncate":
                 self._peer_truncated(frame.pool_truncate)
+            case "driver_message":
+                self.twin.deliver(frame.driver_message.body)
             case str(kind):
                 self.pools.on_frame(kind, frame)
 
@@ -427,6 +440,5 @@ class LinkEnd:
         producing = self.watch.verdict.health in (LinkHealth.OK, LinkHealth.UNKNOWN) and not self.aborted
         return pb.FAILURE_CODE_POOL_EXHAUSTED if producing else pb.FAILURE_CODE_LINK_UNUSABLE
 
-    def _post(self, frame: pb.Frame) -> None:
-        if self._peer is not None:
-            self._peer.post(frame)
+    def _post(self, frame: pb.Frame) -> bool:
+        return self._peer is not None and self._peer.post(frame)

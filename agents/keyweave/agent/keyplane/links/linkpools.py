@@ -21,6 +21,9 @@ from keyweave.v1 import keyplane_pb2 as pb
 GRANT_WAIT_SECONDS = 0.1
 GRANT_RETRY_SECONDS = 0.25
 GRANT_BYTES = 16 * 1024
+# Of blocks that wait at their source so much is taken ahead: for each end, a share of the greatest size
+# (relay of 16 KiB) and another that is granted meanwhile.
+READY_BYTES = 64 * 1024
 MAX_LANE_BYTES = 2 * 1024 * 1024
 # Both lanes, with what is granted and not used: only a peer that neither uses nor burns its lane gets there.
 MAX_POOL_BYTES = 8 * MAX_LANE_BYTES
@@ -38,7 +41,7 @@ class LinkPools:
         journal: Journal,
         observer: Observer,
         *,
-        post: Callable[[pb.Frame], None],
+        post: Callable[[pb.Frame], object],
         empty_code: Callable[[], pb.FailureCode],
         on_destroyed: Callable[[str], None],
         on_supply: Callable[[], None],
@@ -54,6 +57,7 @@ class LinkPools:
         self._on_destroyed = on_destroyed
         self._on_supply = on_supply
         self._grown = asyncio.Event()
+        self._changed = asyncio.Event()
         self._grant_asked: dict[bytes, float] = {}
 
     def __iter__(self) -> Iterator[Pool]:
@@ -75,6 +79,19 @@ class LinkPools:
     def receive_bytes(self) -> int:
         """Bytes the peer may send with now."""
         return sum(pool.receive_bytes() for pool in self)
+
+    @property
+    def run_low(self) -> bool:
+        """Whether the pool that grows has less than is worth having ready."""
+        return self.growing is not None and self.growing.kept_bytes < READY_BYTES
+
+    async def change(self, timeout_seconds: float) -> None:
+        """Return once a pool has begun, been used or ended, or time is up."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
 
     # ---- using them ---------------------------------------------------------------------------
 
@@ -133,6 +150,7 @@ class LinkPools:
         """Begin the pool that grows; there must be none."""
         assert self.growing is None
         self.growing = self._new(pool_id, first_block)
+        self._note_change()
 
     def begin_released(self, pool_id: bytes, first_block: int, blocks: Iterable[DeviceBlock]) -> None:
         """Begin a closed pool of blocks that both ends hold and both operators' orders released."""
@@ -298,6 +316,10 @@ class LinkPools:
     def _failure(self, code: pb.FailureCode, reason: str) -> KeyPlaneError:
         return KeyPlaneError(code, reason, node=self._node, link=self._info.link)
 
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
     def _note_use(self, pool: Pool, first_lane: bool, offset: int, size: int, use: PadUse) -> None:
         self._observer.pad_used(
             link=self._info.link,
@@ -310,6 +332,8 @@ class LinkPools:
             first_block=pool.first_block,
             block_bytes=self._info.block_bytes,
         )
+        if self._info.keeps_blocks:
+            self._note_change()
         if not pool.kept_bytes and self._released.get(pool.pool_id) is pool:
             # Used up; the other end sees the same. The one that grows may be empty and grow again.
             del self._released[pool.pool_id]

@@ -10,7 +10,7 @@ from keyweave.agent.keyplane.keys.keystore import StoredKey
 from keyweave.agent.keyplane.sessions.session import Peer
 from keyweave.agent.keyplane.streams import combine, kem
 from keyweave.agent.keyplane.streams.far import context_of, provenance_of
-from keyweave.agent.keyplane.streams.relay import Relays, Share
+from keyweave.agent.keyplane.streams.relay import Relays, Share, vendor_domains
 from keyweave.agent.keyplane.terms import PathSetTerms, StreamTerms
 from keyweave.common.names import NodeName
 from keyweave.v1 import keyplane_pb2 as pb
@@ -51,9 +51,9 @@ class BatchMaker:
         """
         terms = self.terms
         batch_id = os.urandom(16)
-        qkd_secret, emulated = bytearray(), False
+        qkd_secret, crossed = bytearray(), pb.RelayAccepted()
         if path_set is not None:
-            qkd_secret, emulated = await self._relay(path_set, batch_id, count)
+            qkd_secret, crossed = await self._relay(path_set, batch_id, count)
         try:
             kem_secret = await self._kem_secret(count, required=terms.require_pqc or path_set is None)
         except KeyPlaneError:
@@ -69,7 +69,8 @@ class BatchMaker:
             path_ids=path_set.key if path_set else (),
             kem_id=kem_secret.kem_id if kem_secret else b"",
             kem_step=kem_secret.step if kem_secret else 0,
-            emulated=emulated,
+            emulated=crossed.emulated,
+            vendor_domains=crossed.vendor_domains,
             created_unix_nanos=time.time_ns(),
             trusted_nodes=[n for p in path_set.paths for n in p.trusted_nodes] if path_set else [],
         )
@@ -106,8 +107,13 @@ class BatchMaker:
             for key_id, key in zip(context.key_ids, keys, strict=True)
         )
 
-    async def _relay(self, path_set: PathSetTerms, batch_id: bytes, count: int) -> tuple[bytearray, bool]:
-        """Send one random share down each path; the secret is their XOR. All arrive, or none counts."""
+    async def _relay(
+        self, path_set: PathSetTerms, batch_id: bytes, count: int
+    ) -> tuple[bytearray, pb.RelayAccepted]:
+        """Send one random share down each path; the secret is their XOR. All arrive, or none counts.
+
+        With it goes what the nodes on the way told of all links together.
+        """
         size = count * combine.secret_bytes_per_key(self.terms.key_size_bits)
         shares = [bytearray(os.urandom(size)) for _ in path_set.paths]
         sending = [
@@ -141,7 +147,11 @@ class BatchMaker:
         for share in shares:
             secret = memory.xor(secret, share)
             memory.wipe(share)
-        return secret, any(task.result().emulated for task in sending)
+        told = [task.result() for task in sending]
+        return secret, pb.RelayAccepted(
+            emulated=any(each.emulated for each in told),
+            vendor_domains=vendor_domains(name for each in told for name in each.vendor_domains),
+        )
 
     async def _kem_secret(self, count: int, *, required: bool) -> kem.KemSecret | None:
         """The next step of the ML-KEM ratchet, renewed where due; None where it fails and may.

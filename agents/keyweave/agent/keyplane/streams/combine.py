@@ -34,6 +34,7 @@ class BatchContext:
     slave_sae: SaeId
     path_ids: tuple[PathId, ...]
     trusted_nodes: tuple[str, ...]
+    vendor_domains: tuple[str, ...]
     emulated: bool
     kem_id: bytes
     kem_step: int
@@ -51,6 +52,7 @@ class BatchContext:
                 text_field(self.slave_sae),
                 list_field(self.path_ids),
                 list_field(self.trusted_nodes),
+                list_field(self.vendor_domains),
                 bytes_field(self.kem_id),
                 struct.pack(">Q", self.kem_step),
                 bytes_field(self.kem_transcript),

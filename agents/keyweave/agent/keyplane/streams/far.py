@@ -22,8 +22,9 @@ from keyweave.agent.keyplane.keys.keystore import (
 from keyweave.agent.keyplane.sessions.handshake import Proven
 from keyweave.agent.keyplane.streams import combine, kem, wire
 from keyweave.agent.keyplane.streams.combine import BatchContext
+from keyweave.agent.keyplane.streams.relay import MAX_LINKS
 from keyweave.agent.keyplane.terms import StreamTerms
-from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
+from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName, is_name
 from keyweave.v1 import keyplane_pb2 as pb
 
 # The near end makes one batch at a time; a few more may have got lost. Counted by the path that brought
@@ -48,6 +49,8 @@ class _Inbox:
     count: int
     # Whether a share came over a link whose device at this end is an emulator.
     emulated: bool = False
+    # Vendors' domains that such links lead through.
+    vendor_domains: set[str] = field(default_factory=set)
 
 
 class FarEnd:
@@ -79,8 +82,10 @@ class FarEnd:
         path = self.terms.accepted[PathId(relay.path_id)]
         return path.first_link, path.first_node
 
-    def receive(self, relay: pb.Relay, secret: bytearray, *, emulated: bool = False) -> pb.Frame:
-        """Keep a share until its batch is offered; `emulated` says whether its last link is known to be."""
+    def receive(
+        self, relay: pb.Relay, secret: bytearray, *, emulated: bool = False, vendor_domain: str = ""
+    ) -> pb.Frame:
+        """Keep a share until its batch is offered, with what this end knows of the last link."""
         now = time.monotonic()
         for batch_id in [b for b, old in self._inboxes.items() if old.began < now - BATCH_LIFETIME_SECONDS]:
             self._discard(batch_id)
@@ -90,6 +95,7 @@ class FarEnd:
             raise self._failure(pb.FAILURE_CODE_MALFORMED, f"share {relay.share} came twice or counts differ")
         inbox.shares[relay.share] = secret
         inbox.emulated |= emulated
+        inbox.vendor_domains |= {vendor_domain} - {""}
         inbox.paths[relay.share] = PathId(relay.path_id)
         return pb.Frame(relay_accepted=pb.RelayAccepted())
 
@@ -248,6 +254,8 @@ class FarEnd:
         if len(offer.key_ids) * offer.key_size_bits // 8 > wire.MAX_SECRET_BYTES:
             reason = f"all keys of a batch have at most {wire.MAX_SECRET_BYTES} bytes together"
             raise self._failure(pb.FAILURE_CODE_MALFORMED, reason)
+        if problem := _domains_problem(offer):
+            raise self._failure(pb.FAILURE_CODE_MALFORMED, problem)
         if any(PathId(path_id) not in terms.accepted for path_id in offer.path_ids):
             # Policy may have changed since the shares came: what it no longer names counts for nothing.
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "a path of the offer is not the stream's")
@@ -273,6 +281,10 @@ class FarEnd:
             # Somebody on the way told the near end something else than this end's own device says.
             self._discard(offer.batch_id)
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "emulated key bits are offered as quantum ones")
+        if not inbox.vendor_domains <= set(offer.vendor_domains):
+            self._discard(offer.batch_id)
+            reason = "key bits from a vendor's domain are offered as those of a quantum channel"
+            raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, reason)
         secret = bytearray(size)
         for share in inbox.shares.values():
             secret = memory.xor(secret, share)
@@ -308,6 +320,13 @@ class FarEnd:
         return KeyPlaneError(code, reason, node=self._node)
 
 
+def _domains_problem(offer: pb.Offer) -> str:
+    names = list(offer.vendor_domains)
+    if len(names) > MAX_LINKS or not all(map(is_name, names)) or names != sorted(set(names)):
+        return f"vendor_domains are not at most {MAX_LINKS} different names, sorted"
+    return ""
+
+
 def context_of(offer: pb.Offer, kem_transcript: bytes) -> BatchContext:
     """What an offer binds its keys to."""
     return BatchContext(
@@ -319,6 +338,7 @@ def context_of(offer: pb.Offer, kem_transcript: bytes) -> BatchContext:
         slave_sae=SaeId(offer.slave_sae),
         path_ids=tuple(PathId(path_id) for path_id in offer.path_ids),
         trusted_nodes=tuple(offer.trusted_nodes),
+        vendor_domains=tuple(offer.vendor_domains),
         emulated=offer.emulated,
         kem_id=offer.kem_id,
         kem_step=offer.kem_step,
@@ -346,4 +366,5 @@ def provenance_of(offer: pb.Offer, terms: StreamTerms) -> Provenance:
         links=frozenset().union(*(path.links for path in known)),
         trusted_nodes=tuple(node for path in known for node in path.trusted_nodes),
         emulated=offer.emulated,
+        vendor_domains=tuple(offer.vendor_domains),
     )

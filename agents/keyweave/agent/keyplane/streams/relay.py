@@ -124,6 +124,7 @@ class Relays:
         return pb.RelayAccepted(
             links=[link, *(name[:63] for name in accepted.links[:MAX_LINKS])],
             emulated=accepted.emulated or link_end.info.emulated,
+            vendor_domains=vendor_domains([*accepted.vendor_domains, link_end.info.vendor_domain]),
         )
 
     def open(self, peer: Peer, relay: pb.Relay) -> bytearray:
@@ -201,6 +202,19 @@ class Relays:
 
     def _not_allowed(self, reason: str) -> KeyPlaneError:
         return KeyPlaneError(pb.FAILURE_CODE_NOT_ALLOWED, reason, node=self._node)
+
+
+def vendor_domains(told: Iterable[str]) -> list[str]:
+    """The vendors' domains that nodes on a way told of, sorted; KeyPlaneError where they are too many.
+
+    None is left out: a peer that tells of many must not make others forgotten.
+    """
+    names = sorted({name[:63] for name in told if name})
+    if len(names) > MAX_LINKS:
+        raise KeyPlaneError(
+            pb.FAILURE_CODE_MALFORMED, f"{len(names)} vendors' domains on one way; at most {MAX_LINKS}"
+        )
+    return names
 
 
 def _peer_terms(guard: TransitGuard | None, peer: NodeName) -> tuple[float, float]:
