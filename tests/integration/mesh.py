@@ -138,6 +138,8 @@ class Mesh:
     guards: dict[str, Guard] = field(default_factory=dict)
     # Everything that the agents reported, by node, also before a restart.
     events: dict[str, list[agent_pb2.AgentEvent]] = field(default_factory=dict)
+    # By node, another driver that measures its links; the emulator's then only gives their key.
+    meters: dict[str, dict[str, Any]] = field(default_factory=dict)
     emulator: str = ""
     _made: dict[str, Agent] = field(default_factory=dict)
 
@@ -239,17 +241,18 @@ class Mesh:
                     "signing": self.signing_files(node),
                 },
                 "kme": {"listen": f"{HOST}:0", "tls": self.files(Identity(Plane.SAE, Role.KME, node))},
-                "drivers": [
-                    {
-                        "driver": "emulator",
-                        "settings": {"address": self.emulator, "tls": control.model_dump(mode="json")},
-                    }
-                ],
+                "drivers": self._drivers(node, control),
                 "guard": guards.write(self.guards[node], self.directory / node / "guard.yaml"),
                 "ready_file": ready,
                 "log_level": "error",
             }
         )
+
+    def _drivers(self, node: str, tls: TlsFiles) -> list[dict[str, Any]]:
+        settings = {"address": self.emulator, "tls": tls.model_dump(mode="json")}
+        if node not in self.meters:
+            return [{"driver": "emulator", "settings": settings}]
+        return [{"driver": "emulator", "only": "key", "settings": settings}, self.meters[node]]
 
     # ---- what a test looks at -----------------------------------------------------------------
 
@@ -356,6 +359,7 @@ async def running(
     skr_bps: int = 100_000,
     wired: tuple[tuple[str, str], ...] = (),
     guarded: Mapping[str, Guard] | None = None,
+    meters: Mapping[str, dict[str, Any]] | None = None,
 ) -> AsyncIterator[Mesh]:
     """A mesh whose links are named after their ends ("a-b"), all agents up.
 
@@ -370,6 +374,7 @@ async def running(
         signing = Authority.create(Plane.KEY, signing=True)
         recording = Recording(directory)
         mesh = Mesh(directory, links, streams, authorities, signing, ports, wires, recording)
+        mesh.meters = dict(meters or {})
         mesh.guards = {node: guards.open_guard(node, mesh.nodes) for node in mesh.nodes} | dict(guarded or {})
         stack.enter_context(mock.patch.object(app, "Agent", mesh.make_agent))
         for plane, authority in authorities.items():

@@ -293,12 +293,17 @@ def test_an_empty_frame_of_any_kind_is_refused_by_the_key_planes_own_error(kind:
 
 @pytest.mark.parametrize(
     ("link", "block_bytes", "field"),
-    [("../up", 64, "link"), ("a-b", 0, "block_bytes"), ("a-b", 63, "block_bytes")],
+    [
+        ("../up", 64, "link"),
+        ("a-b", 0, "block_bytes"),
+        ("a-b", -2, "block_bytes"),
+        ("a-b", 63, "block_bytes"),
+    ],
 )
 async def test_a_device_that_describes_nonsense_is_refused_by_the_name_of_the_field(
     tmp_path: Path, link: str, block_bytes: int, field: str
 ) -> None:
-    info = LinkEndInfo(LinkName(link), PEER, "model", emulated=True, block_bytes=block_bytes)
+    info = LinkEndInfo(LinkName(link), PEER, "model", True, block_bytes, measures=False)
     driver = mock.Mock(link_ends=mock.AsyncMock(return_value=(info,)))
     with pytest.raises(InvalidInputError, match=field):
         await plane("x").add_driver(driver, tmp_path)

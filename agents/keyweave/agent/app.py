@@ -9,8 +9,9 @@ import grpc
 from aiohttp import web
 
 from keyweave.agent import metrics
-from keyweave.agent.config import AgentConfig, DriverSection
+from keyweave.agent.config import AgentConfig
 from keyweave.agent.drivers import base
+from keyweave.agent.drivers.joined import JoinedDrivers, Part
 from keyweave.agent.etsi014 import face
 from keyweave.agent.etsi014.callers import SaeIdFrom
 from keyweave.agent.guard.guardian import Guardian
@@ -171,7 +172,7 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
     log.configure(process=f"agent-{config.node}", level=config.log_level)
     forbid_core_dumps()
     agent = Agent(config, observer or Observer())
-    drivers = [await _driver(agent, section, stop) for section in config.drivers]
+    driver = await _driver(agent, stop)
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=list(SERVER_OPTIONS))
     keyplane_pb2_grpc.add_KeyPlaneServiceServicer_to_server(
         KeyPlaneServicer(agent.plane.peers.get, agent.enrolment), server
@@ -220,34 +221,46 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
         await kme.cleanup()
         await server.stop(SERVER_GRACE_SECONDS)
         await scraped.cleanup()
-        for driver in drivers:
-            await driver.close()
+        await driver.close()
         agent.plane.close()
         agent.ledger.close()
 
 
-async def _driver(agent: Agent, section: DriverSection, stop: asyncio.Event) -> base.Driver:
-    """A driver whose device has told its link ends; a device that is not there yet is waited for."""
-    driver = base.load(section.driver)(section.settings, agent.node)
+async def _driver(agent: Agent, stop: asyncio.Event) -> base.Driver:
+    """All drivers, once their devices have told their link ends; what is not there yet is waited for."""
+    driver = JoinedDrivers(
+        [
+            Part(
+                f"drivers[{index}]",
+                section.driver,
+                base.load(section.driver)(section.settings, agent.node),
+                section.only,
+            )
+            for index, section in enumerate(agent.config.drivers)
+        ]
+    )
     failures = 0
     while not stop.is_set():
         try:
             await agent.plane.add_driver(driver, agent.config.state_dir)
         except base.DriverUnavailableError as error:
             failures += 1
-            log.get().warning("driver_unavailable", driver=section.driver, reason=str(error))
+            log.get().warning("driver_unavailable", reason=str(error))
             await asyncio.sleep(random.uniform(0, min(DRIVER_RETRY_CAP_SECONDS, 0.1 * 2**failures)))  # noqa: S311
         else:
             break
     for name, link in agent.plane.links.items():
-        if not any(end.link == name for end in agent.hello.link_ends):
-            agent.hello.link_ends.add(
-                link=name,
-                peer_node=link.peer_node,
-                model=link.info.model,
-                emulated=link.info.emulated,
-                vendor_domain=link.info.vendor_domain,
-            )
+        agent.hello.link_ends.add(
+            link=name,
+            peer_node=link.peer_node,
+            model=link.info.model,
+            emulated=link.info.emulated,
+            vendor_domain=link.info.vendor_domain,
+        )
+        if not link.info.gives_key:
+            log.get().warning("link_without_key", link=name)
+        if not link.info.measures:
+            log.get().warning("link_not_measured", link=name)
     return driver
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from keyweave.agent.drivers.joined import Only
 from keyweave.common.names import NAME_PATTERN
 from keyweave.common.tls import SigningFiles, TlsFiles
 
@@ -49,6 +50,8 @@ class DriverSection(_Section):
     """One driver and its own settings."""
 
     driver: str
+    # What of it is used, where another driver gives the rest of the same link.
+    only: Only | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -9,7 +9,8 @@ A plug-in is a distribution that registers a `DriverFactory` under the entry poi
 
 A driver only reports and fetches. It judges nothing (QBER limits are the agent's), retries nothing (the
 agent does, with full jitter) and remembers no key: what it hands over it forgets. It need not do both: its
-link ends say what they give. `keyweave driver test` holds a driver to all that is said here.
+link ends say what they give. docs/write-a-driver.md has an example, and `keyweave driver test` holds a driver
+to all that is said here.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -98,7 +99,10 @@ class Driver(Protocol):
         ...
 
     def take_blocks(self, link: LinkName, first_block: int) -> AsyncIterator[tuple[DeviceBlock, ...]]:
-        """Blocks from `first_block` on, in order, as they come; the device forgets what it gave."""
+        """Blocks from `first_block` on, in order, as they come; the device forgets what it gave.
+
+        Where nothing comes for long, an empty batch says that the device is there.
+        """
         ...
 
     async def close(self) -> None:

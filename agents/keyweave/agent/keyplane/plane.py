@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from keyweave.agent.drivers.base import DeviceReport, Driver, MeetsTwin
+from keyweave.agent.drivers.base import DeviceReport, Driver
+from keyweave.agent.drivers.joined import who_meets_twin
 from keyweave.agent.guard.checks import tightened, tightened_link
 from keyweave.agent.guard.model import Guard
 from keyweave.agent.keyplane.aftermath import Aftermath
@@ -127,19 +128,26 @@ class KeyPlane:
                 on_event=self._on_event,
                 on_supply=self._wake_streams,
             )
-            if isinstance(driver, MeetsTwin):
+            meeting = who_meets_twin(driver, link.name)
+            if meeting is not None:
                 link.twin.met()
-                driver.meet(link.name, link.twin)
+                meeting.meet(link.name, link.twin)
 
     async def run(self) -> None:
         """Own all tasks of the key plane until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             for link in self.links.values():
-                group.create_task(link.keep_open(), name=f"link-open-{link.name}")
-                group.create_task(link.keep_ahead(), name=f"link-journal-{link.name}")
-                group.create_task(follow(link.take_blocks, link), name=f"link-blocks-{link.name}")
-                group.create_task(follow(link.watch_device, link), name=f"link-watch-{link.name}")
+                if link.info.gives_key:
+                    group.create_task(link.keep_open(), name=f"link-open-{link.name}")
+                    group.create_task(link.keep_ahead(), name=f"link-journal-{link.name}")
+                    group.create_task(
+                        follow(link.take_blocks, link.key_lost), name=f"link-blocks-{link.name}"
+                    )
+                if link.info.measures:
+                    group.create_task(
+                        follow(link.watch_device, link.device_lost), name=f"link-watch-{link.name}"
+                    )
             group.create_task(self._expire_keys(), name="expire-keys")
             group.create_task(self.vouching.watch(), name="peer-certificates")
 

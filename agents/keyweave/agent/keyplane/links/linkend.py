@@ -89,6 +89,8 @@ class LinkEnd:
         self._truncated_from = 0
         self._suspected: Verdict | None = None
         self._peer_aborted = False
+        # Why no key comes, where it comes from a device that measures nothing, or from another one.
+        self._key_lost = ""
 
     @property
     def pool(self) -> Pool | None:
@@ -244,7 +246,8 @@ class LinkEnd:
 
     def _can_open(self) -> bool:
         return (
-            self._peer is not None
+            self.info.gives_key
+            and self._peer is not None
             and self._peer.connected
             and self.policy is not None
             and not self.policy.maintenance
@@ -257,6 +260,7 @@ class LinkEnd:
         """Follow the device's key blocks; returns or raises when the device goes away."""
         await self._needed()
         async for blocks in self._driver.take_blocks(self.name, self._journal.highest_block + 1):
+            self._key_back()
             # Durable first: a block that may be used must never be taken again after a crash.
             if not blocks:
                 continue
@@ -298,17 +302,30 @@ class LinkEnd:
             before = self.watch.verdict
             threshold = self.policy.abort_qber_ratio if self.policy else 0.11
             try:
-                after = self.watch.observe(report.samples, report.device_fault, threshold)
+                fault = report.device_fault or self._key_lost
+                after = self.watch.observe(report.samples, fault, threshold)
             except ValueError as error:
                 raise DriverUnavailableError(f"the device's measurements do not parse: {error}") from None
             if after.health is not before.health:
                 self._verdict_changed(before, after)
 
     def device_lost(self, reason: str) -> None:
-        """The device cannot be reached."""
+        """What measures the link cannot be reached. That ends no abort: only measurements can."""
         before = self.watch.verdict
-        if before.health is not LinkHealth.FAULT:
+        if before.health not in (LinkHealth.FAULT, LinkHealth.ABORTED):
             self.watch.verdict = Verdict(LinkHealth.FAULT, reason, time.time())
+            self._verdict_changed(before, self.watch.verdict)
+
+    def key_lost(self, reason: str) -> None:
+        """What gives the link's key cannot be reached; measurements may come all the same."""
+        self._key_lost = reason
+        self.device_lost(reason)
+
+    def _key_back(self) -> None:
+        lost, self._key_lost = self._key_lost, ""
+        if lost and not self.info.measures:
+            before = self.watch.verdict
+            self.watch.verdict = Verdict(LinkHealth.UNKNOWN, "key comes again", time.time())
             self._verdict_changed(before, self.watch.verdict)
 
     # ---- under attack -------------------------------------------------------------------------
