@@ -6,13 +6,14 @@ import json
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import structlog
 
 from keyweave.agent.drivers import base, conformance, conformance_reading
 from keyweave.agent.drivers.base import DeviceBlock, DeviceReport, DriverUnavailableError, LinkEndInfo
@@ -28,6 +29,14 @@ QUICK = Effort(reports=3, blocks=3, seconds=2.0)
 SETUP = Setup.model_validate(
     {"node": "a", "settings": {"peer_node": "b"}, "peer": {"node": "b", "settings": {"peer_node": "a"}}}
 )
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """The command logs to the stderr of its test, which is gone after it."""
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 def floats(*values: float) -> bytes:
