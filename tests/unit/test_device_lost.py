@@ -1,5 +1,6 @@
 """A link whose device goes away, whole or in part: told once, over when it is over, and never a way out."""
 
+import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -108,3 +109,25 @@ async def test_a_link_that_nothing_measures_is_well_again_when_key_comes(end: En
     await taken(end.link, Scripted())
     await taken(end.link, Scripted(blocks=(1,)))
     assert healths(end) == [LinkHealth.FAULT, LinkHealth.UNKNOWN, LinkHealth.FAULT]
+
+
+async def test_a_source_that_was_away_is_asked_again_though_its_pool_is_full(
+    end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = end.link
+    link.info = replace(link.info, keeps_blocks=True)
+    monkeypatch.setattr(type(link.pools), "run_low", property(lambda _pools: False))
+    link.key_lost("the key server is away")
+    link._driver = Scripted(blocks=(1,))  # type: ignore[assignment]
+    reading = asyncio.create_task(link.take_blocks())
+
+    async def taken_in() -> bool:
+        return link._journal.highest_block == 1
+
+    await eventually(taken_in, 20.0, "its block is taken")
+    # It is back, and not asked for more than is of use.
+    assert not reading.done()
+    reading.cancel()
+    await asyncio.wait({reading})
+    await watched(link, Scripted(qbers=(0.02,)))
+    assert healths(end)[:2] == [LinkHealth.FAULT, LinkHealth.OK]

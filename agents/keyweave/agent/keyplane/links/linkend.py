@@ -276,8 +276,11 @@ class LinkEnd:
             await self._needed()
 
     async def _needed(self) -> None:
-        """Return when more blocks are of use: what waits at its source is not taken to be burnt here."""
-        while self.info.keeps_blocks and not (self._can_open() and self.pools.run_low):
+        """Return when more blocks are of use: what waits at its source is not taken to be burnt here.
+
+        One that was away is asked at once: a link that is down for it would never come to need more.
+        """
+        while self.info.keeps_blocks and not (self._can_open() and (self.pools.run_low or self._key_lost)):
             await self.pools.change(NEED_RECHECK_SECONDS)
 
     def _not_before(self, blocks: Iterable[DeviceBlock], used: int) -> Iterator[DeviceBlock]:
