@@ -15,6 +15,7 @@ from keyweave.agent.keyplane.links.linkwatch import LinkHealth
 from keyweave.common.names import LinkName
 from keyweave.v1 import agent_pb2, types_pb2
 from tests.unit.link_pair import End, device_block
+from tests.waiting import eventually
 
 
 class Scripted:
