@@ -111,16 +111,11 @@ def _interception(track: LinkTrack) -> Diagnosis | None:
         return None
     worst = max(measuring, key=lambda end: end.fast.qber.ratio)
     explained = _explained_qber(track, worst)
-    more = (
-        f", {explained:.1%} of it at most by loss and dark counts"
-        if explained > worst.baseline.qber.ratio
-        else ""
-    )
-    reason = (
-        f"QBER jumped from {worst.baseline.qber.ratio:.1%} to {worst.fast.qber.ratio:.1%}"
-        + (f", more than the {explained:.1%} that loss and dark counts explain" if more else "")
-        + ("" if more else " while loss and detectors are unchanged")
-        + ": interception suspected"
+    moved = any(end.changes.loss.told or end.changes.dark_rise.told for end in track.ends)
+    reason = f"QBER jumped from {worst.baseline.qber.ratio:.1%} to {worst.fast.qber.ratio:.1%}" + (
+        f", more than the {explained:.1%} that loss and dark counts explain: interception suspected"
+        if moved
+        else " while loss and detectors are unchanged: interception suspected"
     )
     return _read(
         track, Cause.INTERCEPTION, Condition.SUSPECT, reason, "a sudden misalignment (polarisation, phase)"
@@ -178,20 +173,18 @@ def _attenuation(track: LinkTrack) -> Diagnosis | None:
 
 
 def _small_rise(track: LinkTrack) -> Diagnosis | None:
-    """QBER is up, and it is not enough to suspect anybody, or there is nothing to tell that by."""
-    for end in track.ends:
-        if end.changes.qber.told:
-            reason = (
-                f"QBER at '{end.node}' rose from {end.baseline.qber.ratio:.2%} to {end.fast.qber.ratio:.2%}"
-                + (
-                    f", by less than the {_SUSPECT_QBER:.1%} that are worth a suspicion"
-                    if _explains(track)
-                    else "; loss and detectors are not measured, so nobody can say why"
-                )
-            )
-            others = f"interception of less than {_SUSPECT_QBER / _INTERCEPT_ERROR:.0%} of the pulses"
-            return _read(track, Cause.QBER_RISE, Condition.DEGRADED, reason, others)
-    return None
+    """QBER is up at both ends, not enough to suspect anybody, or there is nothing to tell that by."""
+    measuring = _measuring(track)
+    if not measuring or not all(end.changes.qber.told for end in measuring):
+        return None
+    worst = max(measuring, key=lambda end: end.fast.qber.ratio)
+    reason = f"QBER rose from {worst.baseline.qber.ratio:.2%} to {worst.fast.qber.ratio:.2%}" + (
+        f", by less than the {_SUSPECT_QBER:.1%} that are worth a suspicion"
+        if _explains(track)
+        else "; loss and detectors are not measured, so nobody can say why"
+    )
+    others = f"interception of less than {_SUSPECT_QBER / _INTERCEPT_ERROR:.0%} of the pulses"
+    return _read(track, Cause.QBER_RISE, Condition.DEGRADED, reason, others)
 
 
 def _drift(track: LinkTrack) -> Diagnosis | None:
