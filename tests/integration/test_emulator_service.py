@@ -322,6 +322,16 @@ async def test_bad_faults_are_refused_with_the_field_or_the_links_there_are(emul
                 grpc.StatusCode.NOT_FOUND,
                 "nodes are a, b, c",
             ),
+            (
+                pb.Fault(node="a", kind=pb.FAULT_KIND_PARTITION),
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "--network-faults",
+            ),
+            (
+                pb.Fault(node="a", kind=pb.FAULT_KIND_NODE_LOSS, peer="b"),
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "has no peer",
+            ),
             (pb.Fault(kind=pb.FAULT_KIND_CUT), grpc.StatusCode.INVALID_ARGUMENT, "either a link or a node"),
             (
                 pb.Fault(link=AB, kind=pb.FAULT_KIND_NODE_LOSS),

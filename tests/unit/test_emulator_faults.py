@@ -69,7 +69,7 @@ def test_the_table_has_every_kind_of_the_protocol_by_its_own_word() -> None:
 def test_a_default_is_a_magnitude_that_its_kind_may_have_and_does_something() -> None:
     for kind in KINDS.values():
         assert kind.is_switch or kind.objection(kind.default) == ""
-        assert kind.adds(UNDISTURBED, kind.default) != UNDISTURBED
+        assert (kind.adds(UNDISTURBED, kind.default) != UNDISTURBED) != kind.is_of_network
         assert kind.is_switch or kind.adds(UNDISTURBED, kind.nothing) == UNDISTURBED
 
 
@@ -88,6 +88,9 @@ def test_a_default_is_a_magnitude_that_its_kind_may_have_and_does_something() ->
         (pb.FAULT_KIND_BLIND, Disturbance(blinded=True)),
         (pb.FAULT_KIND_CLOCK_LOSS, Disturbance(clock_lost=True)),
         (pb.FAULT_KIND_NODE_LOSS, Disturbance(cut=True)),
+        (pb.FAULT_KIND_NETWORK_DELAY, UNDISTURBED),
+        (pb.FAULT_KIND_NETWORK_LOSS, UNDISTURBED),
+        (pb.FAULT_KIND_PARTITION, UNDISTURBED),
     ],
 )
 def test_each_kind_disturbs_what_it_is_named_for(kind: pb.FaultKind, expected: Disturbance) -> None:

@@ -69,6 +69,7 @@ def test_surfnet_is_what_its_program_writes_with_50_nodes_and_68_links() -> None
 def test_the_storm_has_every_kind_of_fault_in_one_day() -> None:
     storm = load_scenario(FOLDER / "storm.yaml")
     assert {entry.kind for entry in storm.timeline} == set(KINDS)
+    assert any(entry.peer for entry in storm.timeline)
     faults = [entry.to_fault() for entry in storm.timeline]
     assert any(fault.ramp_seconds for fault in faults)
     assert max(fault.ends_seconds for fault in faults) <= 86_400

@@ -11,9 +11,10 @@ from keyweave.common.grpc_errors import ErrorInterceptor
 from keyweave.common.grpc_standing import StandingInterceptor
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
+from keyweave.emulator.classical import ClassicalNetwork
 from keyweave.emulator.config import EmulatorConfig
 from keyweave.emulator.links import OpticalPlane
-from keyweave.emulator.scenario import load_scenario
+from keyweave.emulator.scenario import Scenario, load_scenario
 from keyweave.emulator.service import EmulatorService
 from keyweave.v1 import emulator_pb2_grpc
 
@@ -30,11 +31,13 @@ async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
     files.on_change(trust.paths, trust.reload)
     interceptors = [ErrorInterceptor(), StandingInterceptor(trust)]
     server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
-    emulator_pb2_grpc.add_EmulatorServiceServicer_to_server(EmulatorService(plane), server)
+    service = EmulatorService(plane, has_network=config.network is not None)
+    emulator_pb2_grpc.add_EmulatorServiceServicer_to_server(service, server)
     address = _bind(server, config)
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(files.run(), name="file-watch")
         clock = tasks.create_task(plane.run(), name="optical-plane")
+        network = await _network(config, scenario, plane, tasks)
         await server.start()
         try:
             process.announce_ready(config.ready_file, {"emulator": address})
@@ -50,10 +53,24 @@ async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
         finally:
             # Listeners hear that it is over before their connections go.
             clock.cancel()
+            if network is not None:
+                network.cancel()
             watching.cancel()
             plane.close()
             await server.stop(GRACE_SECONDS)
     log.get().info("emulator_stopped")
+
+
+async def _network(
+    config: EmulatorConfig, scenario: Scenario, plane: OpticalPlane, tasks: asyncio.TaskGroup
+) -> asyncio.Task[None] | None:
+    """The task of the classical network once it listens, where agents dial through it."""
+    if config.network is None:
+        return None
+    network = ClassicalNetwork(config.network, plane.nodes, plane.ticked, seed=scenario.seed)
+    running = tasks.create_task(network.run(), name="classical-network")
+    await network.listening.wait()
+    return running
 
 
 def _bind(server: grpc.aio.Server, config: EmulatorConfig) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from keyweave.common.tls import TlsFiles
+from keyweave.emulator.classical import NetworkConfig
 
 
 class EmulatorConfig(BaseModel):
@@ -22,5 +23,7 @@ class EmulatorConfig(BaseModel):
     # How many times faster than the clock the scenario's time passes: its timeline, drift, ageing. Key is
     # made, and photons are counted, in real time.
     speed: Annotated[float, Field(ge=1, le=10_000)] = 1.0
+    # Proxies that agents dial through, for faults of the classical network; left out, there are none.
+    network: NetworkConfig | None = None
     ready_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

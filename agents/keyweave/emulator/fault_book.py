@@ -54,9 +54,11 @@ class FaultBook:
 
     def inject(self, fault: Fault, now_nanos: int) -> None:
         """An operator brings a fault about; it takes the place of an operator's older one of its kind."""
-        self._begun = [
-            begun for begun in self._begun if begun.fault.planned or begun.fault.kind != fault.kind
-        ]
+
+        def stays(older: Fault) -> bool:
+            return older.planned or (older.kind, older.peer) != (fault.kind, fault.peer)
+
+        self._begun = [begun for begun in self._begun if stays(begun.fault)]
         self._begun.append(Begun(fault, now_nanos))
         self._sum_up()
 

@@ -26,6 +26,8 @@ class Kind:
     nothing: float = 0.0
     needs_photon_counters: bool = False
     free_space_only: bool = False
+    # Of the classical network between processes, not of optics.
+    is_of_network: bool = False
 
     @property
     def is_switch(self) -> bool:
@@ -52,6 +54,7 @@ def _switch(
     adds: Callable[[Disturbance], Disturbance],
     *,
     needs_photon_counters: bool = False,
+    is_of_network: bool = False,
 ) -> Kind:
     return Kind(
         word,
@@ -62,6 +65,7 @@ def _switch(
         1.0,
         lambda present, _magnitude: adds(present),
         needs_photon_counters=needs_photon_counters,
+        is_of_network=is_of_network,
     )
 
 
@@ -78,7 +82,12 @@ def _cloudier(present: Disturbance, db: float) -> Disturbance:
     return replace(present, cloud_db=present.cloud_db + db)
 
 
-# Of a link, but the last, which is of a node: it cuts all links there.
+def _as_before(present: Disturbance, _magnitude: float = 0.0) -> Disturbance:
+    """Optics do not notice."""
+    return present
+
+
+# Of a link, but the last four, which are of a node: its loss cuts all links there.
 KINDS: Mapping[pb.FaultKind, Kind] = {
     pb.FAULT_KIND_CUT: _switch(
         "cut", "Cut the fibre: no signal, no keys.", lambda present: replace(present, cut=True)
@@ -164,8 +173,36 @@ KINDS: Mapping[pb.FaultKind, Kind] = {
         "Take the power from all devices of a node.",
         lambda present: replace(present, cut=True),
     ),
+    pb.FAULT_KIND_NETWORK_DELAY: Kind(
+        "network-delay",
+        "Delay what a node sends and gets over the classical network.",
+        "ms each way",
+        100.0,
+        0.0,
+        10_000.0,
+        _as_before,
+        is_of_network=True,
+    ),
+    pb.FAULT_KIND_NETWORK_LOSS: Kind(
+        "network-loss",
+        "Lose packets of a node on the classical network.",
+        "fraction of packets",
+        0.05,
+        0.0,
+        0.9,
+        _as_before,
+        is_of_network=True,
+    ),
+    pb.FAULT_KIND_PARTITION: _switch(
+        "partition",
+        "Let nothing of a node through on the classical network.",
+        _as_before,
+        is_of_network=True,
+    ),
 }
-OF_NODES = frozenset({pb.FAULT_KIND_NODE_LOSS})
+OF_NODES = frozenset(
+    {pb.FAULT_KIND_NODE_LOSS, *(number for number, kind in KINDS.items() if kind.is_of_network)}
+)
 BY_WORD: Mapping[str, pb.FaultKind] = {kind.word: number for number, kind in KINDS.items()}
 
 
@@ -181,6 +218,8 @@ class Fault:
     duration_seconds: float | None = None
     # The timeline has it, not an operator.
     planned: bool = False
+    # Of the classical network: between the node and this one, or the controller; empty for all.
+    peer: str = ""
 
     @property
     def ends_seconds(self) -> float:

@@ -286,6 +286,8 @@ class OpticalPlane:
         self._report_seconds = rows * interval * speed
         self._reports = 0
         passes = _passes(scenario, now=time.time())
+        # Given with every report.
+        self.ticked: Final = Signal()
         self.nodes: Final[Mapping[NodeName, FaultBook]] = {
             NodeName(node.name): FaultBook(
                 entry.to_fault() for entry in scenario.timeline if entry.node == node.name
@@ -332,10 +334,11 @@ class OpticalPlane:
         for name, node in self.nodes.items():
             changes = node.advance(self._reports * self._report_seconds, start_nanos)
             log_changes(changes, node=name)
-            if changes.began:
+            if any(fault.kind == emulator_pb2.FAULT_KIND_NODE_LOSS for fault in changes.began):
                 self.lose_power(name)
         for link in self.links.values():
             link.advance(start_nanos)
+        self.ticked.give()
 
     def lose_power(self, node: NodeName) -> None:
         """What devices of a node forget when they go dark."""

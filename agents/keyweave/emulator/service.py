@@ -17,6 +17,7 @@ from keyweave.common.validation import check
 from keyweave.emulator.fault_book import Begun, FaultBook
 from keyweave.emulator.faults import KINDS, OF_NODES, Fault
 from keyweave.emulator.links import EmulatedLink, OpticalPlane, check_powered
+from keyweave.emulator.timeline import CONTROLLER
 from keyweave.v1 import emulator_pb2 as pb
 from keyweave.v1 import emulator_pb2_grpc
 
@@ -29,7 +30,8 @@ else:
 class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
     """See emulator.proto. Errors are answered by `grpc_errors.ErrorInterceptor`."""
 
-    def __init__(self, plane: OpticalPlane) -> None:
+    def __init__(self, plane: OpticalPlane, *, has_network: bool = False) -> None:
+        self._has_network = has_network
         self._plane = plane
         self._links = plane.links
 
@@ -81,7 +83,7 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
         fault = _asked_for(request.fault, target.book)
         now = time.time_ns()
         target.book.inject(fault, now)
-        if target.node:
+        if target.node and fault.kind == pb.FAULT_KIND_NODE_LOSS:
             self._plane.lose_power(target.node)
         for link in target.links:
             link.alarm(now)
@@ -132,12 +134,31 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
             if fault.kind not in OF_NODES:
                 word = KINDS[fault.kind].word
                 raise InvalidInputError.of("fault.node", f"{word} is a fault of a link; name that instead")
-            return self._node(fault.node)
+            target = self._node(fault.node)
+            self._check_network(fault)
+            return target
         link = self._link(fault.link)
         why = link.spec.unfit(fault.kind)
         if why:
             raise PreconditionError(f"link '{link.name}' cannot have it: {why}")
         return _of_link(link)
+
+    def _check_network(self, fault: pb.Fault) -> None:
+        """See that a fault of the classical network can be, and has a peer that there is."""
+        known = KINDS[fault.kind]
+        if not known.is_of_network:
+            if fault.peer:
+                raise InvalidInputError.of("fault.peer", f"{known.word} has no peer; leave it out")
+            return
+        if not self._has_network:
+            raise PreconditionError(
+                "agents do not dial through this emulator, so it cannot disturb the classical network; "
+                "start with `keyweave up --network-faults`, or plan such a fault in the timeline"
+            )
+        if fault.peer == fault.node:
+            raise InvalidInputError.of("fault.peer", "is the node itself; name another, or none for all")
+        if fault.peer not in ("", CONTROLLER):
+            self._node(fault.peer)
 
     def _node(self, name: str) -> "_Target":
         node = NodeName(name)
@@ -197,6 +218,7 @@ class _Target:
             duration_seconds=fault.duration_seconds or 0.0,
             present_magnitude=fault.magnitude_at(self.book.elapsed_seconds),
             planned=fault.planned,
+            peer=fault.peer,
         )
 
 
@@ -220,6 +242,7 @@ def _asked_for(asked: pb.Fault, book: FaultBook) -> Fault:
         begins_seconds=book.elapsed_seconds,
         ramp_seconds=asked.ramp_seconds,
         duration_seconds=asked.duration_seconds or None,
+        peer=asked.peer,
     )
 
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from keyweave.emulator.faults import BY_WORD, KINDS, OF_NODES, Fault
 from keyweave.v1 import emulator_pb2 as pb
 
+# How the controller is called as the peer of a network fault.
+CONTROLLER = "controller"
 YEAR_SECONDS = 366 * 86_400
 
 
@@ -27,6 +29,8 @@ class TimelineEntry(BaseModel):
     # One of the two, as the fault is of a link or of a node.
     link: str | None = None
     node: str | None = None
+    # Of faults of the classical network: between the node and this one (or `controller`) only.
+    peer: str | None = None
     # Left out: the fault's default.
     magnitude: float | None = None
     ramp_seconds: Annotated[float, Field(ge=0, le=YEAR_SECONDS)] = 0.0
@@ -71,6 +75,7 @@ class TimelineEntry(BaseModel):
             ramp_seconds=self.ramp_seconds,
             duration_seconds=self.duration_seconds,
             planned=True,
+            peer=self.peer or "",
         )
 
 
@@ -105,6 +110,18 @@ def misfits(
             )
         elif wanted == "link" and (why := links_by_name[name].unfit(entry.kind)):
             yield ("timeline", index, "fault"), f"link '{name}' cannot have it: {why}"
+        if entry.peer is not None and (why := _unfit_peer(entry, node_names)):
+            yield ("timeline", index, "peer"), why
+
+
+def _unfit_peer(entry: TimelineEntry, nodes: Sequence[str]) -> str:
+    if not KINDS[entry.kind].is_of_network:
+        return f"{entry.fault} is not between two ends of the classical network; leave it out"
+    if entry.peer == entry.node:
+        return f"'{entry.peer}' is the node itself; name another, or leave it out for all"
+    if entry.peer not in (*nodes, CONTROLLER):
+        return f"there is no node '{entry.peer}'; nodes are {_listed(nodes)}, and {CONTROLLER}"
+    return ""
 
 
 def _listed(names: Iterable[str]) -> str:

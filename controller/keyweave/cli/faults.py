@@ -21,9 +21,13 @@ _OPTIONS: Mapping[str, str] = {
     "dB": "--db",
     "times the dark counts": "--factor",
     "probability of a flip": "--probability",
+    "ms each way": "--ms",
+    "fraction of packets": "--fraction",
 }
 _RAMP = typer.Option("--ramp", help="Grow to it over so many seconds of the scenario.", min=0)
 _DURATION = typer.Option("--duration", help="End by itself after so many seconds of the scenario.", min=0)
+
+_PEER = typer.Option("--peer", help="Only between the node and this one, or `controller`; else and all.")
 
 
 async def restore(
@@ -73,6 +77,7 @@ def _add(number: pb.FaultKind, kind: Kind) -> None:
             magnitude=given.get("magnitude", 0.0),
             ramp_seconds=given.get("ramp", 0.0),
             duration_seconds=given["duration"],
+            peer=given.get("peer") or "",
         )
         async with network.emulator() as emulator:
             answer = await emulator.InjectFault(
@@ -94,6 +99,8 @@ def _add(number: pb.FaultKind, kind: Kind) -> None:
             _parameter("magnitude", Annotated[float, magnitude], kind.default),
             _parameter("ramp", Annotated[float, _RAMP], 0.0),
         ]
+    if kind.is_of_network:
+        parameters.append(_parameter("peer", Annotated[str | None, _PEER], None))
     parameters.append(_parameter("duration", Annotated[float, _DURATION], 0.0))
     app.command(kind.word, help=kind.summary)(connected(inject, parameters))
 
@@ -104,7 +111,8 @@ def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empt
 
 def _describe(fault: pb.Fault) -> str:
     kind = KINDS[fault.kind]
-    return kind.word if kind.is_switch else f"{kind.word} {fault.magnitude:g}"
+    said = kind.word if kind.is_switch else f"{kind.word} {fault.magnitude:g}"
+    return f"{said} to and from {fault.peer}" if fault.peer else said
 
 
 for _number, _kind in KINDS.items():

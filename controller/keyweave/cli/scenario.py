@@ -178,7 +178,7 @@ def _timeline(scenario: "Scenario") -> Table:
         timeline.add_row(
             f"{entry.at_seconds:g}",
             entry.fault,
-            entry.link or f"node {entry.node}",
+            entry.link or f"node {entry.node}" + (f" - {entry.peer}" if entry.peer else ""),
             entry.magnitude_text,
             f"{entry.ramp_seconds:g}" if entry.ramp_seconds else "",
             lasts,

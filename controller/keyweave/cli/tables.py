@@ -238,7 +238,7 @@ def faults_table(faults: Sequence[emulator_pb2.Fault]) -> Table:
         word = enum_word(emulator_pb2.FaultKind.DESCRIPTOR, fault.kind)
         ends = f"after {fault.duration_seconds:g} s" if fault.duration_seconds else "when restored"
         table.add_row(
-            fault.link or f"node {fault.node}",
+            fault.link or f"node {fault.node}" + (f" - {fault.peer}" if fault.peer else ""),
             word,
             f"{fault.magnitude:g}",
             f"{fault.present_magnitude:g}",

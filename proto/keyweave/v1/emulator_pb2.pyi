@@ -24,6 +24,9 @@ class FaultKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAULT_KIND_CLOCK_LOSS: _ClassVar[FaultKind]
     FAULT_KIND_CLOUD: _ClassVar[FaultKind]
     FAULT_KIND_NODE_LOSS: _ClassVar[FaultKind]
+    FAULT_KIND_NETWORK_DELAY: _ClassVar[FaultKind]
+    FAULT_KIND_NETWORK_LOSS: _ClassVar[FaultKind]
+    FAULT_KIND_PARTITION: _ClassVar[FaultKind]
 FAULT_KIND_UNSPECIFIED: FaultKind
 FAULT_KIND_CUT: FaultKind
 FAULT_KIND_EAVESDROP: FaultKind
@@ -37,6 +40,9 @@ FAULT_KIND_LASER_DRIFT: FaultKind
 FAULT_KIND_CLOCK_LOSS: FaultKind
 FAULT_KIND_CLOUD: FaultKind
 FAULT_KIND_NODE_LOSS: FaultKind
+FAULT_KIND_NETWORK_DELAY: FaultKind
+FAULT_KIND_NETWORK_LOSS: FaultKind
+FAULT_KIND_PARTITION: FaultKind
 
 class ListLinkEndsRequest(_message.Message):
     __slots__ = ()
@@ -99,7 +105,7 @@ class KeyBlock(_message.Message):
     def __init__(self, number: _Optional[int] = ..., key: _Optional[bytes] = ..., produced_unix_nanos: _Optional[int] = ...) -> None: ...
 
 class Fault(_message.Message):
-    __slots__ = ("link", "kind", "magnitude", "since_unix_nanos", "node", "ramp_seconds", "duration_seconds", "present_magnitude", "planned")
+    __slots__ = ("link", "kind", "magnitude", "since_unix_nanos", "node", "ramp_seconds", "duration_seconds", "present_magnitude", "planned", "peer")
     LINK_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +115,7 @@ class Fault(_message.Message):
     DURATION_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PRESENT_MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     PLANNED_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
     link: str
     kind: FaultKind
     magnitude: float
@@ -118,7 +125,8 @@ class Fault(_message.Message):
     duration_seconds: float
     present_magnitude: float
     planned: bool
-    def __init__(self, link: _Optional[str] = ..., kind: _Optional[_Union[FaultKind, str]] = ..., magnitude: _Optional[float] = ..., since_unix_nanos: _Optional[int] = ..., node: _Optional[str] = ..., ramp_seconds: _Optional[float] = ..., duration_seconds: _Optional[float] = ..., present_magnitude: _Optional[float] = ..., planned: _Optional[bool] = ...) -> None: ...
+    peer: str
+    def __init__(self, link: _Optional[str] = ..., kind: _Optional[_Union[FaultKind, str]] = ..., magnitude: _Optional[float] = ..., since_unix_nanos: _Optional[int] = ..., node: _Optional[str] = ..., ramp_seconds: _Optional[float] = ..., duration_seconds: _Optional[float] = ..., present_magnitude: _Optional[float] = ..., planned: _Optional[bool] = ..., peer: _Optional[str] = ...) -> None: ...
 
 class InjectFaultRequest(_message.Message):
     __slots__ = ("fault",)

@@ -1,8 +1,9 @@
 """One process of a network: started, awaited, started again, stopped."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keyweave.common.errors import UnavailableError
@@ -16,11 +17,15 @@ _READY_INTERVAL_SECONDS = 0.05
 class Child:
     """A process with its log; `name` is what people call it."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, ready: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, ready: Path, environment: Mapping[str, str]
+    ) -> None:
         self.name = name
         self.log = log
         self._command = tuple(command)
         self._ready = ready
+        # Besides ours.
+        self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self._changing = asyncio.Lock()
         self._stopped = False
@@ -44,6 +49,7 @@ class Child:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env={**os.environ, **self._environment},
                     # Ctrl-C in a terminal is for the supervisor, which then stops its children in order.
                     start_new_session=True,
                 )

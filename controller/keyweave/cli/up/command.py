@@ -29,6 +29,14 @@ def command(
         bool, typer.Option("--restart/--no-restart", help="Start processes again that die.")
     ] = True,
     speed: Speed = None,
+    network_faults: Annotated[
+        bool,
+        typer.Option(
+            "--network-faults",
+            help="Let agents dial through the emulator, so that the classical network can be disturbed; "
+            "on by itself where the timeline has such faults.",
+        ),
+    ] = False,
 ) -> None:
     """Start emulator, controller and agents of a scenario; Ctrl-C stops them in order."""
     from keyweave.cli.up.live import show_network  # noqa: PLC0415  # other commands start faster without these
@@ -50,7 +58,9 @@ def command(
             else:
                 await stop.wait()
 
-        supervisor = Supervisor(scenario, root, speed=speed or 1.0, restart=restart, tell=tell)
+        supervisor = Supervisor(
+            scenario, root, speed=speed or 1.0, network_faults=network_faults, restart=restart, tell=tell
+        )
         await supervisor.run(stop, when_up)
         tell("stopped, nothing is left running")
 

@@ -14,6 +14,7 @@ from keyweave.common.errors import InvalidInputError, Violation
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.process import write_atomically
 from keyweave.common.tls import CredentialFiles
+from keyweave.emulator.faults import KINDS
 from keyweave.emulator.scenario import NodeSpec, Scenario
 
 CONTROLLER = "controller"
@@ -32,6 +33,8 @@ class Layout:
     scenario: Scenario
     state: StateDir
     ports: dict[str, int]
+    # Whether agents dial each other and the controller through the emulator.
+    network_faults: bool = False
     # Nodes whose guards somebody has edited: they are left as they are.
     edited_guards: tuple[str, ...] = ()
 
@@ -52,14 +55,24 @@ class Layout:
             kme={node: f"https://{self.address(f'{node} kme')}" for node in nodes},
         )
 
+    def environment(self, process: str) -> dict[str, str]:
+        """What a process finds in its environment besides ours."""
+        node = next((n.name for n in self.scenario.nodes if agent_process(n.name) == process), None)
+        if node is None or not self.network_faults:
+            return {}
+        return {"grpc_proxy": f"http://{self.address(f'{node} network')}", "no_grpc_proxy": ""}
+
     def address(self, use: str) -> str:
         """host:port of one use."""
         return f"{ports.HOST}:{self.ports[use]}"
 
 
-def lay_out(scenario: Scenario, scenario_file: Path, root: Path, *, speed: float = 1.0) -> Layout:
+def lay_out(
+    scenario: Scenario, scenario_file: Path, root: Path, *, speed: float = 1.0, network_faults: bool = False
+) -> Layout:
     """Choose ports, issue certificates and write every configuration file."""
     _check_saes(scenario)
+    network_faults = network_faults or any(KINDS[entry.kind].is_of_network for entry in scenario.timeline)
     root.mkdir(parents=True, exist_ok=True)
     state = StateDir(root.resolve())
     fixed: dict[str, int | None] = {
@@ -71,7 +84,9 @@ def lay_out(scenario: Scenario, scenario_file: Path, root: Path, *, speed: float
         fixed[f"{node.name} key_plane"] = node.ports.key_plane
         fixed[f"{node.name} kme"] = node.ports.kme
         fixed[f"{node.name} metrics"] = node.ports.metrics
-    layout = Layout(scenario, state, ports.choose(fixed, state.ports_file))
+        if network_faults:
+            fixed[f"{node.name} network"] = None
+    layout = Layout(scenario, state, ports.choose(fixed, state.ports_file), network_faults=network_faults)
     credentials = Credentials(state)
     credentials.operator()
     credentials.saes(sae for stream in scenario.streams for sae in (stream.source_sae, stream.target_sae))
@@ -109,7 +124,17 @@ def _controller_config(layout: Layout, credentials: Credentials) -> dict[str, An
 
 def _emulator_config(layout: Layout, credentials: Credentials, scenario_file: Path) -> dict[str, Any]:
     identity = Identity(Plane.CONTROL, Role.EMULATOR, "emulator")
+    network: dict[str, Any] = {}
+    if layout.network_faults:
+        nodes = [node.name for node in layout.scenario.nodes]
+        network["network"] = {
+            "proxies": {node: layout.address(f"{node} network") for node in nodes},
+            "key_planes": {node: layout.address(f"{node} key_plane") for node in nodes},
+            "controller": layout.address("admin"),
+            "emulator": layout.address("emulator"),
+        }
     return {
+        **network,
         "scenario": str(scenario_file),
         "listen": layout.address("emulator"),
         "tls": _tls(credentials.process(EMULATOR, "control", identity)),

@@ -39,6 +39,7 @@ class Supervisor:
         *,
         program: Sequence[str] = PROGRAM,
         speed: float = 1.0,
+        network_faults: bool = False,
         restart: bool = True,
         tell: Callable[[str], None] = print,
     ) -> None:
@@ -46,6 +47,7 @@ class Supervisor:
         self._root = root
         self._program = tuple(program)
         self._speed = speed
+        self._network_faults = network_faults
         self._restart = restart
         self._tell = tell
         self._stopping = asyncio.Event()
@@ -58,7 +60,13 @@ class Supervisor:
         """
         scenario = load_scenario(self._scenario_file)
         with _held(StateDir(self._root)):
-            layout = lay_out(scenario, self._scenario_file, self._root, speed=self._speed)
+            layout = lay_out(
+                scenario,
+                self._scenario_file,
+                self._root,
+                speed=self._speed,
+                network_faults=self._network_faults,
+            )
             layout.state.endpoints_file.unlink(missing_ok=True)
             for node in layout.edited_guards:
                 self._tell(
@@ -97,7 +105,7 @@ class Supervisor:
         state = layout.state
         verb = "agent" if name in layout.agents else name
         command = (*self._program, verb, "--config", str(state.config(name)), "--die-with-parent")
-        child = Child(name, command, state.log(name), state.ready(name))
+        child = Child(name, command, state.log(name), state.ready(name), layout.environment(name))
         self._children[name] = child
         if not await child.start():
             return
