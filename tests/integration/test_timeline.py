@@ -12,9 +12,9 @@ from keyweave.cli.up.supervisor import Supervisor
 from keyweave.v1 import admin_pb2, types_pb2
 
 SPEED = 20.0
-# Again and again, so that one comes after the network is up however long that takes: 8 s of every 40 s.
+# Again and again, so that one comes after the network is up however long that takes: 15 s of every 40 s.
 FAULTS = "\n".join(
-    f"  - {{at_seconds: {at}, fault: FAULT, duration_seconds: 160}}" for at in range(200, 6000, 800)
+    f"  - {{at_seconds: {at}, fault: FAULT, duration_seconds: 300}}" for at in range(200, 6000, 800)
 )
 SCENARIO = f"""
 name: pair

@@ -21,6 +21,8 @@ _KEEPALIVE_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
+    # Of a peer whose kernel still acknowledges, gRPC ends the connection after this: a minute unless told.
+    ("grpc.http2.ping_timeout_ms", 2 * KEEPALIVE_SECONDS * 1000),
 )
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *_KEEPALIVE_OPTIONS,
