@@ -140,6 +140,8 @@ class Mesh:
     events: dict[str, list[agent_pb2.AgentEvent]] = field(default_factory=dict)
     # By node, another driver that measures its links; the emulator's then only gives their key.
     meters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # By node, a driver of links that the emulator does not stand in for.
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     emulator: str = ""
     _made: dict[str, Agent] = field(default_factory=dict)
 
@@ -147,6 +149,12 @@ class Mesh:
     def nodes(self) -> list[str]:
         """All nodes."""
         return sorted({node for link in self.links for node in link.split("-")})
+
+    @property
+    def emulated(self) -> list[str]:
+        """The links that the emulator stands in for."""
+        others = {link for source in self.sources.values() for link in source["settings"]["links"]}
+        return [link for link in self.links if link not in others]
 
     # ---- certificates -------------------------------------------------------------------------
 
@@ -249,10 +257,13 @@ class Mesh:
         )
 
     def _drivers(self, node: str, tls: TlsFiles) -> list[dict[str, Any]]:
+        others = [self.sources[node]] if node in self.sources else []
+        if not any(node in link.split("-") for link in self.emulated):
+            return others
         settings = {"address": self.emulator, "tls": tls.model_dump(mode="json")}
         if node not in self.meters:
-            return [{"driver": "emulator", "settings": settings}]
-        return [{"driver": "emulator", "only": "key", "settings": settings}, self.meters[node]]
+            return [{"driver": "emulator", "settings": settings}, *others]
+        return [{"driver": "emulator", "only": "key", "settings": settings}, self.meters[node], *others]
 
     # ---- what a test looks at -----------------------------------------------------------------
 
@@ -360,6 +371,7 @@ async def running(
     wired: tuple[tuple[str, str], ...] = (),
     guarded: Mapping[str, Guard] | None = None,
     meters: Mapping[str, dict[str, Any]] | None = None,
+    sources: Mapping[str, dict[str, Any]] | None = None,
 ) -> AsyncIterator[Mesh]:
     """A mesh whose links are named after their ends ("a-b"), all agents up.
 
@@ -374,7 +386,7 @@ async def running(
         signing = Authority.create(Plane.KEY, signing=True)
         recording = Recording(directory)
         mesh = Mesh(directory, links, streams, authorities, signing, ports, wires, recording)
-        mesh.meters = dict(meters or {})
+        mesh.meters, mesh.sources = dict(meters or {}), dict(sources or {})
         mesh.guards = {node: guards.open_guard(node, mesh.nodes) for node in mesh.nodes} | dict(guarded or {})
         stack.enter_context(mock.patch.object(app, "Agent", mesh.make_agent))
         for plane, authority in authorities.items():
@@ -382,7 +394,8 @@ async def running(
             mesh.revoke(plane)
         mesh.trust_anchor(SIGNING).write_bytes(signing.credential.certificate)
         mesh.revoke(SIGNING)
-        mesh.emulator = await stack.enter_async_context(_emulator(mesh, skr_bps))
+        if mesh.emulated:
+            mesh.emulator = await stack.enter_async_context(_emulator(mesh, skr_bps))
         for node in mesh.nodes:
             await mesh.write_policy(node)
         stack.push_async_callback(_stop_all, mesh)
@@ -412,7 +425,7 @@ async def _emulator(mesh: Mesh, skr_bps: int) -> AsyncIterator[str]:
                 "qber_ratio": 0.02,
                 "skr_bps": skr_bps,
             }
-            for link in mesh.links
+            for link in mesh.emulated
         ],
     }
     path, ready, stop = mesh.directory / "mesh.yaml", mesh.directory / "emulator.json", asyncio.Event()

@@ -25,7 +25,9 @@ from keyweave.agent.drivers.base import (
 from keyweave.agent.drivers.conformance_reading import (
     Read,
     closed,
+    introduce,
     left_over,
+    needs_twin,
     open_sockets,
     overwrite,
     read_into,
@@ -85,10 +87,18 @@ class _Link:
     """What was seen of one link end."""
 
     info: LinkEndInfo
+    # Whether its key needs the twin at the other end, which the file does not tell of.
+    lacks_twin: bool = False
     reports: Read[DeviceReport] = field(default_factory=Read)
     batches: Read[tuple[DeviceBlock, ...]] = field(default_factory=Read)
     later: Read[tuple[DeviceBlock, ...]] = field(default_factory=Read)
     theirs: Read[tuple[DeviceBlock, ...]] = field(default_factory=Read)
+    theirs_later: Read[tuple[DeviceBlock, ...]] = field(default_factory=Read)
+
+    @property
+    def gives_key(self) -> bool:
+        """Whether its key blocks can be read here."""
+        return self.info.gives_key and not self.lacks_twin
 
     @property
     def blocks(self) -> list[DeviceBlock]:
@@ -126,7 +136,8 @@ async def _checks(factory: DriverFactory, setup: Setup, effort: Effort) -> Async
         yield _finding("link-ends", wrong, ", ".join(end.link for end in ends))
         wrong = [] if ends == again else ["link_ends answered something else the second time"]
         yield _finding("link-ends-stable", wrong, "the same twice")
-        links = [_Link(end) for end in ends]
+        met = introduce(driver, peer, ends, theirs)
+        links = [_Link(end, needs_twin(driver) and end.link not in met) for end in ends]
         await asyncio.gather(*(_read_link(driver, peer, link, effort) for link in links))
         for finding in (*_of_measurements(links, effort), *_of_blocks(links, effort)):
             yield finding
@@ -147,7 +158,7 @@ async def _read_link(driver: Driver, peer: Driver | None, link: _Link, effort: E
     reading = []
     if info.measures:
         reading.append(read_into(link.reports, driver.watch(info.link), effort.reports, effort.seconds))
-    if info.gives_key:
+    if link.gives_key:
         reading.append(
             read_into(link.batches, driver.take_blocks(info.link, 1), effort.blocks, effort.seconds)
         )
@@ -157,7 +168,12 @@ async def _read_link(driver: Driver, peer: Driver | None, link: _Link, effort: E
     await asyncio.gather(*reading)
     if link.blocks:
         following = driver.take_blocks(info.link, _highest(link) + 1)
-        await read_into(link.later, following, 1, effort.seconds)
+        reading = [read_into(link.later, following, 1, effort.seconds)]
+        if needs_twin(peer) and peer is not None:
+            # Neither end gives any without the other.
+            theirs = peer.take_blocks(info.link, max(block.number for block in _flat(link.theirs)) + 1)
+            reading.append(read_into(link.theirs_later, theirs, 1, effort.seconds))
+        await asyncio.gather(*reading)
 
 
 def _flat(read: Read[tuple[DeviceBlock, ...]]) -> list[DeviceBlock]:
@@ -169,7 +185,7 @@ def _highest(link: _Link) -> int:
 
 
 def _wipe(link: _Link) -> None:
-    for read in (link.batches, link.later, link.theirs):
+    for read in (link.batches, link.later, link.theirs, link.theirs_later):
         overwrite(_flat(read))
 
 
@@ -235,10 +251,13 @@ def _quantities(link: _Link) -> str:
 
 
 def _of_blocks(links: Sequence[_Link], effort: Effort) -> Iterator[Finding]:
-    giving = [link for link in links if link.info.gives_key]
+    giving = [link for link in links if link.gives_key]
     if not giving:
         for check in ("block-numbers", "block-size", "block-times", "first-block"):
-            yield Finding(check, Outcome.NOT_APPLICABLE, "the link ends say block_bytes 0: no key comes here")
+            reason = "the link ends say block_bytes 0: no key comes here"
+            if any(link.lacks_twin for link in links):
+                reason = "key comes only where both ends take part: give the other end's settings as `peer`"
+            yield Finding(check, Outcome.NOT_APPLICABLE, reason)
         return
     wrong = [
         f"{link.info.link}: {words}"
@@ -304,7 +323,7 @@ async def _ended_tasks(driver: Driver, links: Sequence[_Link], effort: Effort) -
         before = asyncio.all_tasks()
         if link.info.measures:
             await read_into(Read(), driver.watch(link.info.link), 1, effort.seconds)
-        elif link.info.gives_key:
+        elif link.gives_key:
             again: Read[tuple[DeviceBlock, ...]] = Read()
             await read_into(
                 again, driver.take_blocks(link.info.link, _highest_seen(link) + 1), 1, effort.seconds

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from keyweave.agent import memory
-from keyweave.agent.drivers.base import DeviceBlock, Driver, DriverUnavailableError
+from keyweave.agent.drivers.base import (
+    MAX_TWIN_MESSAGE_BYTES,
+    DeviceBlock,
+    Driver,
+    DriverUnavailableError,
+    LinkEndInfo,
+    MeetsTwin,
+)
+from keyweave.common.names import LinkName
 
 Item = TypeVar("Item")
 
@@ -61,6 +69,48 @@ async def read_into(read: Read[Item], iterator: AsyncIterator[Item], count: int,
         read.ended = "it ended without an error"
     else:
         read.ended = f"it ended by {type(error).__name__}: {error}"
+
+
+class _Way:
+    """A Twin within this process: what one end sends, the other receives."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[bytes] = asyncio.Queue()
+        self.other: _Way | None = None
+
+    def send(self, message: bytes) -> bool:
+        """See Twin."""
+        if len(message) > MAX_TWIN_MESSAGE_BYTES:
+            raise ValueError(f"{len(message)} bytes; a twin takes {MAX_TWIN_MESSAGE_BYTES}")
+        if self.other is not None:
+            self.other.messages.put_nowait(message)
+        return self.other is not None
+
+    async def receive(self) -> bytes:
+        """See Twin."""
+        return await self.messages.get()
+
+
+def needs_twin(driver: object) -> bool:
+    """Whether a driver gives blocks only together with its twin."""
+    return isinstance(driver, MeetsTwin)
+
+
+def introduce(
+    driver: object, peer: object, ends: Iterable[LinkEndInfo], theirs: Iterable[LinkEndInfo]
+) -> set[LinkName]:
+    """Have the drivers meet at each link where they want to; the links where they could."""
+    there = {end.link for end in theirs}
+    shared: set[LinkName] = set()
+    for end in ends:
+        here, far = _Way(), _Way()
+        if isinstance(peer, MeetsTwin) and end.link in there:
+            here.other, far.other = far, here
+            peer.meet(end.link, far)
+            shared.add(end.link)
+        if isinstance(driver, MeetsTwin):
+            driver.meet(end.link, here)
+    return shared
 
 
 async def closed(drivers: Iterable[Driver]) -> list[str]:
