@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,6 +176,18 @@ def test_two_line_elements_make_a_link(tmp_path: Path) -> None:
     sky = "{starts_at: 2000-06-28T00:00:00Z, first_contact_after_seconds: 20}"
     scenario = load(tmp_path, text(satellite=f"{TLE}, other_loss_db: 0", sky=sky))
     assert scenario.links[0].least_km == pytest.approx(654, abs=5)
+
+
+def test_nothing_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        pytest.fail("satellites need no network")
+
+    for function in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, function, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    for satellite in (ORBIT, TLE):
+        content = text(satellite=satellite, sky="{}")
+        assert next(reports(plane(tmp_path, content=content), 1)).rows
 
 
 def test_the_first_contact_begins_when_the_scenario_says(tmp_path: Path) -> None:
