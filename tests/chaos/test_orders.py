@@ -87,3 +87,19 @@ async def test_a_zeroized_node_lost_its_keys_once_goes_on_and_its_ledger_says_wh
     }
     assert delivered == {triangle.streams["anyhow"].source_node, triangle.streams["anyhow"].target_node}
     assert any(e.node == "a" and e.outcome == types_pb2.LEDGER_OUTCOME_DESTROYED for e in lines)
+
+
+async def test_a_link_is_calibrated_by_order_and_comes_back(triangle: Live) -> None:
+    await triangle.wait_ready()
+    order = (await triangle.admin.CalibrateLink(admin_pb2.CalibrateLinkRequest(name="bc"))).order
+
+    async def has(condition: types_pb2.LinkCondition) -> bool:
+        (state,) = [each for each in (await triangle.status()).links if each.link.name == "bc"]
+        return state.condition == condition
+
+    await eventually(lambda: has(types_pb2.LINK_CONDITION_DEGRADED), 20, "the link calibrates")
+    await eventually(lambda: has(types_pb2.LINK_CONDITION_OK), 20, "the link is back")
+    await over(triangle, order.order_id)
+    asked = await triangle.events("calibration_asked")
+    assert {(event.node, event.link) for event in asked} == {("b", "bc"), ("c", "bc")}
+    assert all("the device was asked" in event.message for event in asked)

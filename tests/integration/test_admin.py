@@ -55,6 +55,7 @@ WRITES: dict[str, Any] = {
     "DeleteStream": pb.DeleteStreamRequest(name="s"),
     "ClearLink": pb.ClearLinkRequest(name="ab"),
     "DestroyLink": pb.DestroyLinkRequest(name="ab"),
+    "CalibrateLink": pb.CalibrateLinkRequest(name="ab"),
     "ZeroizeNode": pb.ZeroizeNodeRequest(name="a"),
 }
 

@@ -199,6 +199,18 @@ async def test_an_operator_cuts_a_link_and_restores_it(emulator: Emulator) -> No
     await driver.close()
 
 
+async def test_a_link_calibrates_when_an_end_asks_for_it(emulator: Emulator) -> None:
+    driver = emulator.driver("a")
+    async with asyncio.timeout(30):
+        reports = driver.watch(AB)
+        await anext(reports)
+        await driver.calibrate(AB)
+        async for report in reports:
+            if report.samples.status == types_pb2.LINK_STATUS_PENDING:
+                break
+    await driver.close()
+
+
 async def test_an_eavesdropper_drives_the_error_of_both_ends_to_a_quarter(emulator: Emulator) -> None:
     async with asyncio.timeout(30), emulator.operator() as channel:
         stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
@@ -269,6 +281,8 @@ async def test_another_nodes_link_end_is_refused(emulator: Emulator) -> None:
         await anext(driver.take_blocks(AB, 1))
     with pytest.raises(DriverUnavailableError, match=r"PERMISSION_DENIED.*does not end at 'c'"):
         await anext(driver.watch(AB))
+    with pytest.raises(DriverUnavailableError, match=r"PERMISSION_DENIED.*does not end at 'c'"):
+        await driver.calibrate(AB)
     with pytest.raises(DriverUnavailableError, match=r"NOT_FOUND.*no link 'z'; links at 'c' are b-c"):
         await anext(driver.watch(LinkName("z")))
     await driver.close()
@@ -290,6 +304,7 @@ async def test_nobody_but_an_agent_gets_measurements_or_keys(emulator: Emulator,
         for call in (
             stub.ListLinkEnds(pb.ListLinkEndsRequest()),
             anext(aiter(stub.WatchLinkEnd(pb.WatchLinkEndRequest(link=AB)))),
+            stub.CalibrateLinkEnd(pb.CalibrateLinkEndRequest(link=AB)),
             anext(aiter(stub.TakeBlocks(pb.TakeBlocksRequest(link=AB, first_block=1)))),
         ):
             assert (await refusal(call)).code() is grpc.StatusCode.PERMISSION_DENIED

@@ -29,6 +29,11 @@ ORDERS: dict[str, tuple[Any, OrderKind, "types_pb2.OrderKind"]] = {
         OrderKind.LINK_DESTROY,
         types_pb2.ORDER_KIND_LINK_DESTROY,
     ),
+    "CalibrateLink": (
+        pb.CalibrateLinkRequest(name="ab"),
+        OrderKind.LINK_CALIBRATE,
+        types_pb2.ORDER_KIND_LINK_CALIBRATE,
+    ),
     "ZeroizeNode": (
         pb.ZeroizeNodeRequest(name="a"),
         OrderKind.NODE_ZEROIZE,

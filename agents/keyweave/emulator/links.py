@@ -105,6 +105,10 @@ class EmulatedLink:
         """0 for end a, 1 for end b, None where the link does not end at `node`."""
         return self.spec.ends.index(node) if node in self.spec.ends else None
 
+    def calibrate(self) -> None:
+        """Have its devices calibrate from the next measurement on."""
+        self._model.calibrate()
+
     def warm_up(self, seconds: float, now_nanos: int) -> None:
         """Hold the key of some seconds already, so that pools fill quickly. A satellite's is yet to come."""
         if self._passes is not None:

@@ -74,6 +74,16 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
             async for response in responses:
                 yield response
 
+    async def CalibrateLinkEnd(  # noqa: N802
+        self, request: pb.CalibrateLinkEndRequest, context: _Context
+    ) -> pb.CalibrateLinkEndResponse:
+        """Have a link calibrate."""
+        node = _agent_node(request, context)
+        link, _ = self._own_end(node, request.link)
+        link.calibrate()
+        log.get().info("calibration_asked", link=link.name, node=node)
+        return pb.CalibrateLinkEndResponse()
+
     async def InjectFault(  # noqa: N802
         self, request: pb.InjectFaultRequest, context: _Context
     ) -> pb.InjectFaultResponse:

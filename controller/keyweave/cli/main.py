@@ -46,6 +46,7 @@ _OF_ONE_KIND: Mapping[str, Mapping[str, Callable[..., Awaitable[None]]]] = {
         "enable": orders.enable,
         "clear": orders.clear,
         "destroy": orders.destroy,
+        "calibrate": orders.calibrate,
     },
     "stream": {"explain": network.explain},
 }

@@ -1,4 +1,4 @@
-"""`keyweave link clear|destroy|disable|enable`, `keyweave node zeroize|drain|undrain`."""
+"""`keyweave link clear|destroy|calibrate|disable|enable`, `keyweave node zeroize|drain|undrain`."""
 
 from typing import Annotated
 
@@ -34,6 +34,14 @@ async def destroy(
     async with network.admin() as admin:
         request = admin_pb2.DestroyLinkRequest(name=name)
         answer = await admin.DestroyLink(request, timeout=CALL_TIMEOUT_SECONDS)
+    _show(answer.order, output)
+
+
+async def calibrate(network: Network, name: Link, output: OutputOption = Output.TABLE) -> None:
+    """Have the devices of this link calibrate; it makes no key meanwhile, its pools go on."""
+    async with network.admin() as admin:
+        request = admin_pb2.CalibrateLinkRequest(name=name)
+        answer = await admin.CalibrateLink(request, timeout=CALL_TIMEOUT_SECONDS)
     _show(answer.order, output)
 
 

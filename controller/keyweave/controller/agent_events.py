@@ -31,6 +31,7 @@ _KINDS: dict[agent_pb2.AgentEventKind, tuple[str, Severity]] = {
     agent_pb2.AGENT_EVENT_KIND_SIGNATURE_FAILED: ("signature_failed", Severity.MAJOR),
     agent_pb2.AGENT_EVENT_KIND_PEER_REVOKED: ("peer_revoked", Severity.MAJOR),
     agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED: ("guard_refused", Severity.MAJOR),
+    agent_pb2.AGENT_EVENT_KIND_CALIBRATION_ASKED: ("calibration_asked", Severity.INFO),
 }
 _END_EVENTS: dict[agent_pb2.AgentEventKind, EndEvent] = {
     agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: EndEvent.LOSS_OF_SIGNAL,

@@ -25,11 +25,13 @@ class OrderKind(StrEnum):
     LINK_CLEAR = "link_clear"
     LINK_DESTROY = "link_destroy"
     NODE_ZEROIZE = "node_zeroize"
+    LINK_CALIBRATE = "link_calibrate"
 
 
 _DONE = {
     OrderKind.LINK_CLEAR: "release what is held of link '{}'",
     OrderKind.LINK_DESTROY: "destroy what link '{}' gave",
+    OrderKind.LINK_CALIBRATE: "calibrate link '{}'",
     OrderKind.NODE_ZEROIZE: "destroy all key material of node '{}'",
 }
 

@@ -27,6 +27,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     },
     "ClearLink": _WRITERS,
     "DestroyLink": _WRITERS,
+    "CalibrateLink": _WRITERS,
     "ZeroizeNode": _WRITERS,
     # A read, but it tells which application got which key when.
     "ShowLedger": _WRITERS,

@@ -140,6 +140,11 @@ class AdminServiceStub:
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.DestroyLinkRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.DestroyLinkResponse.FromString,
                 _registered_method=True)
+        self.CalibrateLink = channel.unary_unary(
+                '/keyweave.v1.AdminService/CalibrateLink',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.CalibrateLinkRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.CalibrateLinkResponse.FromString,
+                _registered_method=True)
         self.ZeroizeNode = channel.unary_unary(
                 '/keyweave.v1.AdminService/ZeroizeNode',
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeRequest.SerializeToString,
@@ -292,6 +297,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CalibrateLink(self, request, context):
+        """Have the devices at both ends calibrate; one that is asked again while it does so changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ZeroizeNode(self, request, context):
         """Destroy all key material of a node, now.
         """
@@ -413,6 +425,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DestroyLink,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.DestroyLinkRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.DestroyLinkResponse.SerializeToString,
+            ),
+            'CalibrateLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CalibrateLink,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.CalibrateLinkRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.CalibrateLinkResponse.SerializeToString,
             ),
             'ZeroizeNode': grpc.unary_unary_rpc_method_handler(
                     servicer.ZeroizeNode,
@@ -993,6 +1010,33 @@ class AdminService:
             '/keyweave.v1.AdminService/DestroyLink',
             keyweave_dot_v1_dot_admin__pb2.DestroyLinkRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.DestroyLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CalibrateLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/CalibrateLink',
+            keyweave_dot_v1_dot_admin__pb2.CalibrateLinkRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.CalibrateLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -364,6 +364,22 @@ _AdminServiceDestroyLinkType = typing_extensions.TypeVar(
     ],
 )
 
+_AdminServiceCalibrateLinkType = typing_extensions.TypeVar(
+    '_AdminServiceCalibrateLinkType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CalibrateLinkRequest,
+        keyweave.v1.admin_pb2.CalibrateLinkResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CalibrateLinkRequest,
+        keyweave.v1.admin_pb2.CalibrateLinkResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CalibrateLinkRequest,
+        keyweave.v1.admin_pb2.CalibrateLinkResponse,
+    ],
+)
+
 _AdminServiceZeroizeNodeType = typing_extensions.TypeVar(
     '_AdminServiceZeroizeNodeType',
     grpc.UnaryUnaryMultiCallable[
@@ -396,7 +412,7 @@ _AdminServiceShowLedgerType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceZeroizeNodeType, _AdminServiceShowLedgerType]):
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceShowLedgerType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -484,6 +500,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.DestroyLinkRequest,
             keyweave.v1.admin_pb2.DestroyLinkResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.CalibrateLinkRequest,
+            keyweave.v1.admin_pb2.CalibrateLinkResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.ZeroizeNodeRequest,
@@ -582,6 +602,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.DestroyLinkResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.CalibrateLinkRequest,
+            keyweave.v1.admin_pb2.CalibrateLinkResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.ZeroizeNodeRequest,
             keyweave.v1.admin_pb2.ZeroizeNodeResponse,
         ],
@@ -643,6 +667,9 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
 
     DestroyLink: _AdminServiceDestroyLinkType
     """Both ends destroy what they hold in quarantine, the link's pools, and undelivered keys built on them."""
+
+    CalibrateLink: _AdminServiceCalibrateLinkType
+    """Have the devices at both ends calibrate; one that is asked again while it does so changes nothing."""
 
     ZeroizeNode: _AdminServiceZeroizeNodeType
     """Destroy all key material of a node, now."""
@@ -734,6 +761,10 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.DestroyLinkRequest,
         keyweave.v1.admin_pb2.DestroyLinkResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CalibrateLinkRequest,
+        keyweave.v1.admin_pb2.CalibrateLinkResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.ZeroizeNodeRequest,
@@ -905,6 +936,14 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.DestroyLinkResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.DestroyLinkResponse]]:
         """Both ends destroy what they hold in quarantine, the link's pools, and undelivered keys built on them."""
+
+    @abc.abstractmethod
+    def CalibrateLink(
+        self,
+        request: keyweave.v1.admin_pb2.CalibrateLinkRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.CalibrateLinkResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.CalibrateLinkResponse]]:
+        """Have the devices at both ends calibrate; one that is asked again while it does so changes nothing."""
 
     @abc.abstractmethod
     def ZeroizeNode(

@@ -34,6 +34,7 @@ class AgentEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AGENT_EVENT_KIND_SIGNATURE_FAILED: _ClassVar[AgentEventKind]
     AGENT_EVENT_KIND_PEER_REVOKED: _ClassVar[AgentEventKind]
     AGENT_EVENT_KIND_GUARD_REFUSED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_CALIBRATION_ASKED: _ClassVar[AgentEventKind]
 AGENT_EVENT_KIND_UNSPECIFIED: AgentEventKind
 AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: AgentEventKind
 AGENT_EVENT_KIND_LINK_DEVICE_FAULT: AgentEventKind
@@ -56,6 +57,7 @@ AGENT_EVENT_KIND_QUARANTINE_DESTROYED: AgentEventKind
 AGENT_EVENT_KIND_SIGNATURE_FAILED: AgentEventKind
 AGENT_EVENT_KIND_PEER_REVOKED: AgentEventKind
 AGENT_EVENT_KIND_GUARD_REFUSED: AgentEventKind
+AGENT_EVENT_KIND_CALIBRATION_ASKED: AgentEventKind
 
 class TelemetryRequest(_message.Message):
     __slots__ = ("sequence", "hello", "batch", "event")

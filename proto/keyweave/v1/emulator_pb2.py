@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from keyweave.v1 import agent_pb2 as keyweave_dot_v1_dot_agent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akeyweave/v1/emulator.proto\x12\x0bkeyweave.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17keyweave/v1/agent.proto\"\x15\n\x13ListLinkEndsRequest\"G\n\x14ListLinkEndsResponse\x12/\n\tlink_ends\x18\x01 \x03(\x0b\x32\x1c.keyweave.v1.EmulatedLinkEnd\"V\n\x0f\x45mulatedLinkEnd\x12\x0c\n\x04link\x18\x01 \x01(\t\x12\x11\n\tpeer_node\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x62lock_bytes\x18\x04 \x01(\r\"E\n\x13WatchLinkEndRequest\x12.\n\x04link\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\"W\n\x14WatchLinkEndResponse\x12)\n\x07samples\x18\x01 \x01(\x0b\x32\x18.keyweave.v1.LinkSamples\x12\x14\n\x0c\x64\x65vice_fault\x18\x02 \x01(\t\"X\n\x11TakeBlocksRequest\x12.\n\x04link\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\";\n\x12TakeBlocksResponse\x12%\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x15.keyweave.v1.KeyBlock\"D\n\x08KeyBlock\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\x1b\n\x13produced_unix_nanos\x18\x03 \x01(\x03\"\x91\x03\n\x05\x46\x61ult\x12\x31\n\x04link\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\x16.keyweave.v1.FaultKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12#\n\tmagnitude\x18\x03 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x18\n\x10since_unix_nanos\x18\x04 \x01(\x03\x12\x31\n\x04node\x18\x05 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12&\n\x0cramp_seconds\x18\x06 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12*\n\x10\x64uration_seconds\x18\x07 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x19\n\x11present_magnitude\x18\x08 \x01(\x01\x12\x0f\n\x07planned\x18\t \x01(\x08\x12\x31\n\x04peer\x18\n \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\"?\n\x12InjectFaultRequest\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x12.keyweave.v1.FaultB\x06\xbaH\x03\xc8\x01\x01\"8\n\x13InjectFaultResponse\x12!\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x12.keyweave.v1.Fault\"D\n\x12RestoreLinkRequest\x12.\n\x04link\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\"Q\n\x13RestoreLinkResponse\x12!\n\x05\x65nded\x18\x01 \x03(\x0b\x32\x12.keyweave.v1.Fault\x12\x17\n\x0ftime_unix_nanos\x18\x02 \x01(\x03\"D\n\x12RestoreNodeRequest\x12.\n\x04node\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\"Q\n\x13RestoreNodeResponse\x12!\n\x05\x65nded\x18\x01 \x03(\x0b\x32\x12.keyweave.v1.Fault\x12\x17\n\x0ftime_unix_nanos\x18\x02 \x01(\x03\"\x13\n\x11ListFaultsRequest\"8\n\x12ListFaultsResponse\x12\"\n\x06\x66\x61ults\x18\x01 \x03(\x0b\x32\x12.keyweave.v1.Fault*\x9e\x03\n\tFaultKind\x12\x1a\n\x16\x46\x41ULT_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41ULT_KIND_CUT\x10\x01\x12\x18\n\x14\x46\x41ULT_KIND_EAVESDROP\x10\x02\x12\x18\n\x14\x46\x41ULT_KIND_ATTENUATE\x10\x03\x12\x17\n\x13\x46\x41ULT_KIND_DETECTOR\x10\x04\x12\x13\n\x0f\x46\x41ULT_KIND_BEND\x10\x05\x12\x12\n\x0e\x46\x41ULT_KIND_TAP\x10\x06\x12\x14\n\x10\x46\x41ULT_KIND_BLIND\x10\x07\x12\x19\n\x15\x46\x41ULT_KIND_DARK_BURST\x10\x08\x12\x1a\n\x16\x46\x41ULT_KIND_LASER_DRIFT\x10\t\x12\x19\n\x15\x46\x41ULT_KIND_CLOCK_LOSS\x10\n\x12\x14\n\x10\x46\x41ULT_KIND_CLOUD\x10\x0b\x12\x18\n\x14\x46\x41ULT_KIND_NODE_LOSS\x10\x0c\x12\x1c\n\x18\x46\x41ULT_KIND_NETWORK_DELAY\x10\r\x12\x1b\n\x17\x46\x41ULT_KIND_NETWORK_LOSS\x10\x0e\x12\x18\n\x14\x46\x41ULT_KIND_PARTITION\x10\x0f\x32\xd3\x04\n\x0f\x45mulatorService\x12S\n\x0cListLinkEnds\x12 .keyweave.v1.ListLinkEndsRequest\x1a!.keyweave.v1.ListLinkEndsResponse\x12U\n\x0cWatchLinkEnd\x12 .keyweave.v1.WatchLinkEndRequest\x1a!.keyweave.v1.WatchLinkEndResponse0\x01\x12O\n\nTakeBlocks\x12\x1e.keyweave.v1.TakeBlocksRequest\x1a\x1f.keyweave.v1.TakeBlocksResponse0\x01\x12P\n\x0bInjectFault\x12\x1f.keyweave.v1.InjectFaultRequest\x1a .keyweave.v1.InjectFaultResponse\x12P\n\x0bRestoreLink\x12\x1f.keyweave.v1.RestoreLinkRequest\x1a .keyweave.v1.RestoreLinkResponse\x12P\n\x0bRestoreNode\x12\x1f.keyweave.v1.RestoreNodeRequest\x1a .keyweave.v1.RestoreNodeResponse\x12M\n\nListFaults\x12\x1e.keyweave.v1.ListFaultsRequest\x1a\x1f.keyweave.v1.ListFaultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akeyweave/v1/emulator.proto\x12\x0bkeyweave.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17keyweave/v1/agent.proto\"\x15\n\x13ListLinkEndsRequest\"G\n\x14ListLinkEndsResponse\x12/\n\tlink_ends\x18\x01 \x03(\x0b\x32\x1c.keyweave.v1.EmulatedLinkEnd\"V\n\x0f\x45mulatedLinkEnd\x12\x0c\n\x04link\x18\x01 \x01(\t\x12\x11\n\tpeer_node\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x62lock_bytes\x18\x04 \x01(\r\"E\n\x13WatchLinkEndRequest\x12.\n\x04link\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\"W\n\x14WatchLinkEndResponse\x12)\n\x07samples\x18\x01 \x01(\x0b\x32\x18.keyweave.v1.LinkSamples\x12\x14\n\x0c\x64\x65vice_fault\x18\x02 \x01(\t\"I\n\x17\x43\x61librateLinkEndRequest\x12.\n\x04link\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\"\x1a\n\x18\x43\x61librateLinkEndResponse\"X\n\x11TakeBlocksRequest\x12.\n\x04link\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\";\n\x12TakeBlocksResponse\x12%\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x15.keyweave.v1.KeyBlock\"D\n\x08KeyBlock\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\x1b\n\x13produced_unix_nanos\x18\x03 \x01(\x03\"\x91\x03\n\x05\x46\x61ult\x12\x31\n\x04link\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\x16.keyweave.v1.FaultKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12#\n\tmagnitude\x18\x03 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x18\n\x10since_unix_nanos\x18\x04 \x01(\x03\x12\x31\n\x04node\x18\x05 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12&\n\x0cramp_seconds\x18\x06 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12*\n\x10\x64uration_seconds\x18\x07 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x19\n\x11present_magnitude\x18\x08 \x01(\x01\x12\x0f\n\x07planned\x18\t \x01(\x08\x12\x31\n\x04peer\x18\n \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\"?\n\x12InjectFaultRequest\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x12.keyweave.v1.FaultB\x06\xbaH\x03\xc8\x01\x01\"8\n\x13InjectFaultResponse\x12!\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x12.keyweave.v1.Fault\"D\n\x12RestoreLinkRequest\x12.\n\x04link\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\"Q\n\x13RestoreLinkResponse\x12!\n\x05\x65nded\x18\x01 \x03(\x0b\x32\x12.keyweave.v1.Fault\x12\x17\n\x0ftime_unix_nanos\x18\x02 \x01(\x03\"D\n\x12RestoreNodeRequest\x12.\n\x04node\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\"Q\n\x13RestoreNodeResponse\x12!\n\x05\x65nded\x18\x01 \x03(\x0b\x32\x12.keyweave.v1.Fault\x12\x17\n\x0ftime_unix_nanos\x18\x02 \x01(\x03\"\x13\n\x11ListFaultsRequest\"8\n\x12ListFaultsResponse\x12\"\n\x06\x66\x61ults\x18\x01 \x03(\x0b\x32\x12.keyweave.v1.Fault*\x9e\x03\n\tFaultKind\x12\x1a\n\x16\x46\x41ULT_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41ULT_KIND_CUT\x10\x01\x12\x18\n\x14\x46\x41ULT_KIND_EAVESDROP\x10\x02\x12\x18\n\x14\x46\x41ULT_KIND_ATTENUATE\x10\x03\x12\x17\n\x13\x46\x41ULT_KIND_DETECTOR\x10\x04\x12\x13\n\x0f\x46\x41ULT_KIND_BEND\x10\x05\x12\x12\n\x0e\x46\x41ULT_KIND_TAP\x10\x06\x12\x14\n\x10\x46\x41ULT_KIND_BLIND\x10\x07\x12\x19\n\x15\x46\x41ULT_KIND_DARK_BURST\x10\x08\x12\x1a\n\x16\x46\x41ULT_KIND_LASER_DRIFT\x10\t\x12\x19\n\x15\x46\x41ULT_KIND_CLOCK_LOSS\x10\n\x12\x14\n\x10\x46\x41ULT_KIND_CLOUD\x10\x0b\x12\x18\n\x14\x46\x41ULT_KIND_NODE_LOSS\x10\x0c\x12\x1c\n\x18\x46\x41ULT_KIND_NETWORK_DELAY\x10\r\x12\x1b\n\x17\x46\x41ULT_KIND_NETWORK_LOSS\x10\x0e\x12\x18\n\x14\x46\x41ULT_KIND_PARTITION\x10\x0f\x32\xb4\x05\n\x0f\x45mulatorService\x12S\n\x0cListLinkEnds\x12 .keyweave.v1.ListLinkEndsRequest\x1a!.keyweave.v1.ListLinkEndsResponse\x12U\n\x0cWatchLinkEnd\x12 .keyweave.v1.WatchLinkEndRequest\x1a!.keyweave.v1.WatchLinkEndResponse0\x01\x12O\n\nTakeBlocks\x12\x1e.keyweave.v1.TakeBlocksRequest\x1a\x1f.keyweave.v1.TakeBlocksResponse0\x01\x12_\n\x10\x43\x61librateLinkEnd\x12$.keyweave.v1.CalibrateLinkEndRequest\x1a%.keyweave.v1.CalibrateLinkEndResponse\x12P\n\x0bInjectFault\x12\x1f.keyweave.v1.InjectFaultRequest\x1a .keyweave.v1.InjectFaultResponse\x12P\n\x0bRestoreLink\x12\x1f.keyweave.v1.RestoreLinkRequest\x1a .keyweave.v1.RestoreLinkResponse\x12P\n\x0bRestoreNode\x12\x1f.keyweave.v1.RestoreNodeRequest\x1a .keyweave.v1.RestoreNodeResponse\x12M\n\nListFaults\x12\x1e.keyweave.v1.ListFaultsRequest\x1a\x1f.keyweave.v1.ListFaultsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WATCHLINKENDREQUEST'].fields_by_name['link']._loaded_options = None
   _globals['_WATCHLINKENDREQUEST'].fields_by_name['link']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CALIBRATELINKENDREQUEST'].fields_by_name['link']._loaded_options = None
+  _globals['_CALIBRATELINKENDREQUEST'].fields_by_name['link']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_TAKEBLOCKSREQUEST'].fields_by_name['link']._loaded_options = None
   _globals['_TAKEBLOCKSREQUEST'].fields_by_name['link']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_FAULT'].fields_by_name['link']._loaded_options = None
@@ -57,8 +59,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESTORELINKREQUEST'].fields_by_name['link']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_RESTORENODEREQUEST'].fields_by_name['node']._loaded_options = None
   _globals['_RESTORENODEREQUEST'].fields_by_name['node']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
-  _globals['_FAULTKIND']._serialized_start=1575
-  _globals['_FAULTKIND']._serialized_end=1989
+  _globals['_FAULTKIND']._serialized_start=1678
+  _globals['_FAULTKIND']._serialized_end=2092
   _globals['_LISTLINKENDSREQUEST']._serialized_start=97
   _globals['_LISTLINKENDSREQUEST']._serialized_end=118
   _globals['_LISTLINKENDSRESPONSE']._serialized_start=120
@@ -69,30 +71,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHLINKENDREQUEST']._serialized_end=350
   _globals['_WATCHLINKENDRESPONSE']._serialized_start=352
   _globals['_WATCHLINKENDRESPONSE']._serialized_end=439
-  _globals['_TAKEBLOCKSREQUEST']._serialized_start=441
-  _globals['_TAKEBLOCKSREQUEST']._serialized_end=529
-  _globals['_TAKEBLOCKSRESPONSE']._serialized_start=531
-  _globals['_TAKEBLOCKSRESPONSE']._serialized_end=590
-  _globals['_KEYBLOCK']._serialized_start=592
-  _globals['_KEYBLOCK']._serialized_end=660
-  _globals['_FAULT']._serialized_start=663
-  _globals['_FAULT']._serialized_end=1064
-  _globals['_INJECTFAULTREQUEST']._serialized_start=1066
-  _globals['_INJECTFAULTREQUEST']._serialized_end=1129
-  _globals['_INJECTFAULTRESPONSE']._serialized_start=1131
-  _globals['_INJECTFAULTRESPONSE']._serialized_end=1187
-  _globals['_RESTORELINKREQUEST']._serialized_start=1189
-  _globals['_RESTORELINKREQUEST']._serialized_end=1257
-  _globals['_RESTORELINKRESPONSE']._serialized_start=1259
-  _globals['_RESTORELINKRESPONSE']._serialized_end=1340
-  _globals['_RESTORENODEREQUEST']._serialized_start=1342
-  _globals['_RESTORENODEREQUEST']._serialized_end=1410
-  _globals['_RESTORENODERESPONSE']._serialized_start=1412
-  _globals['_RESTORENODERESPONSE']._serialized_end=1493
-  _globals['_LISTFAULTSREQUEST']._serialized_start=1495
-  _globals['_LISTFAULTSREQUEST']._serialized_end=1514
-  _globals['_LISTFAULTSRESPONSE']._serialized_start=1516
-  _globals['_LISTFAULTSRESPONSE']._serialized_end=1572
-  _globals['_EMULATORSERVICE']._serialized_start=1992
-  _globals['_EMULATORSERVICE']._serialized_end=2587
+  _globals['_CALIBRATELINKENDREQUEST']._serialized_start=441
+  _globals['_CALIBRATELINKENDREQUEST']._serialized_end=514
+  _globals['_CALIBRATELINKENDRESPONSE']._serialized_start=516
+  _globals['_CALIBRATELINKENDRESPONSE']._serialized_end=542
+  _globals['_TAKEBLOCKSREQUEST']._serialized_start=544
+  _globals['_TAKEBLOCKSREQUEST']._serialized_end=632
+  _globals['_TAKEBLOCKSRESPONSE']._serialized_start=634
+  _globals['_TAKEBLOCKSRESPONSE']._serialized_end=693
+  _globals['_KEYBLOCK']._serialized_start=695
+  _globals['_KEYBLOCK']._serialized_end=763
+  _globals['_FAULT']._serialized_start=766
+  _globals['_FAULT']._serialized_end=1167
+  _globals['_INJECTFAULTREQUEST']._serialized_start=1169
+  _globals['_INJECTFAULTREQUEST']._serialized_end=1232
+  _globals['_INJECTFAULTRESPONSE']._serialized_start=1234
+  _globals['_INJECTFAULTRESPONSE']._serialized_end=1290
+  _globals['_RESTORELINKREQUEST']._serialized_start=1292
+  _globals['_RESTORELINKREQUEST']._serialized_end=1360
+  _globals['_RESTORELINKRESPONSE']._serialized_start=1362
+  _globals['_RESTORELINKRESPONSE']._serialized_end=1443
+  _globals['_RESTORENODEREQUEST']._serialized_start=1445
+  _globals['_RESTORENODEREQUEST']._serialized_end=1513
+  _globals['_RESTORENODERESPONSE']._serialized_start=1515
+  _globals['_RESTORENODERESPONSE']._serialized_end=1596
+  _globals['_LISTFAULTSREQUEST']._serialized_start=1598
+  _globals['_LISTFAULTSREQUEST']._serialized_end=1617
+  _globals['_LISTFAULTSRESPONSE']._serialized_start=1619
+  _globals['_LISTFAULTSRESPONSE']._serialized_end=1675
+  _globals['_EMULATORSERVICE']._serialized_start=2095
+  _globals['_EMULATORSERVICE']._serialized_end=2787
 # @@protoc_insertion_point(module_scope)

@@ -80,6 +80,16 @@ class WatchLinkEndResponse(_message.Message):
     device_fault: str
     def __init__(self, samples: _Optional[_Union[_agent_pb2.LinkSamples, _Mapping]] = ..., device_fault: _Optional[str] = ...) -> None: ...
 
+class CalibrateLinkEndRequest(_message.Message):
+    __slots__ = ("link",)
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    link: str
+    def __init__(self, link: _Optional[str] = ...) -> None: ...
+
+class CalibrateLinkEndResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class TakeBlocksRequest(_message.Message):
     __slots__ = ("link", "first_block")
     LINK_FIELD_NUMBER: _ClassVar[int]

@@ -49,6 +49,11 @@ class EmulatorServiceStub:
                 request_serializer=keyweave_dot_v1_dot_emulator__pb2.TakeBlocksRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_emulator__pb2.TakeBlocksResponse.FromString,
                 _registered_method=True)
+        self.CalibrateLinkEnd = channel.unary_unary(
+                '/keyweave.v1.EmulatorService/CalibrateLinkEnd',
+                request_serializer=keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndResponse.FromString,
+                _registered_method=True)
         self.InjectFault = channel.unary_unary(
                 '/keyweave.v1.EmulatorService/InjectFault',
                 request_serializer=keyweave_dot_v1_dot_emulator__pb2.InjectFaultRequest.SerializeToString,
@@ -90,6 +95,13 @@ class EmulatorServiceServicer:
 
     def TakeBlocks(self, request, context):
         """Key blocks of one link end from a number on, in order; each block once per end. Only for its node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CalibrateLinkEnd(self, request, context):
+        """Have the link calibrate; its ends report PENDING meanwhile. Only for a node at one of its ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +149,11 @@ def add_EmulatorServiceServicer_to_server(servicer, server):
                     servicer.TakeBlocks,
                     request_deserializer=keyweave_dot_v1_dot_emulator__pb2.TakeBlocksRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_emulator__pb2.TakeBlocksResponse.SerializeToString,
+            ),
+            'CalibrateLinkEnd': grpc.unary_unary_rpc_method_handler(
+                    servicer.CalibrateLinkEnd,
+                    request_deserializer=keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndResponse.SerializeToString,
             ),
             'InjectFault': grpc.unary_unary_rpc_method_handler(
                     servicer.InjectFault,
@@ -240,6 +257,33 @@ class EmulatorService:
             '/keyweave.v1.EmulatorService/TakeBlocks',
             keyweave_dot_v1_dot_emulator__pb2.TakeBlocksRequest.SerializeToString,
             keyweave_dot_v1_dot_emulator__pb2.TakeBlocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CalibrateLinkEnd(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.EmulatorService/CalibrateLinkEnd',
+            keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndRequest.SerializeToString,
+            keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndResponse.FromString,
             options,
             channel_credentials,
             insecure,

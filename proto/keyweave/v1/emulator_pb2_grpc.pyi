@@ -75,6 +75,22 @@ _EmulatorServiceTakeBlocksType = typing_extensions.TypeVar(
     ],
 )
 
+_EmulatorServiceCalibrateLinkEndType = typing_extensions.TypeVar(
+    '_EmulatorServiceCalibrateLinkEndType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
+        keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
+        keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
+        keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
+    ],
+)
+
 _EmulatorServiceInjectFaultType = typing_extensions.TypeVar(
     '_EmulatorServiceInjectFaultType',
     grpc.UnaryUnaryMultiCallable[
@@ -139,7 +155,7 @@ _EmulatorServiceListFaultsType = typing_extensions.TypeVar(
     ],
 )
 
-class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _EmulatorServiceWatchLinkEndType, _EmulatorServiceTakeBlocksType, _EmulatorServiceInjectFaultType, _EmulatorServiceRestoreLinkType, _EmulatorServiceRestoreNodeType, _EmulatorServiceListFaultsType]):
+class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _EmulatorServiceWatchLinkEndType, _EmulatorServiceTakeBlocksType, _EmulatorServiceCalibrateLinkEndType, _EmulatorServiceInjectFaultType, _EmulatorServiceRestoreLinkType, _EmulatorServiceRestoreNodeType, _EmulatorServiceListFaultsType]):
     @typing.overload
     def __init__(self: EmulatorServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -153,6 +169,10 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
         grpc.UnaryStreamMultiCallable[
             keyweave.v1.emulator_pb2.TakeBlocksRequest,
             keyweave.v1.emulator_pb2.TakeBlocksResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
+            keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.emulator_pb2.InjectFaultRequest,
@@ -187,6 +207,10 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
             keyweave.v1.emulator_pb2.TakeBlocksResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
+            keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             keyweave.v1.emulator_pb2.InjectFaultRequest,
             keyweave.v1.emulator_pb2.InjectFaultResponse,
         ],
@@ -213,6 +237,9 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
     TakeBlocks: _EmulatorServiceTakeBlocksType
     """Key blocks of one link end from a number on, in order; each block once per end. Only for its node."""
 
+    CalibrateLinkEnd: _EmulatorServiceCalibrateLinkEndType
+    """Have the link calibrate; its ends report PENDING meanwhile. Only for a node at one of its ends."""
+
     InjectFault: _EmulatorServiceInjectFaultType
     """For operators (role `operator`)."""
 
@@ -234,6 +261,10 @@ EmulatorServiceAsyncStub: typing_extensions.TypeAlias = EmulatorServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         keyweave.v1.emulator_pb2.TakeBlocksRequest,
         keyweave.v1.emulator_pb2.TakeBlocksResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
+        keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.emulator_pb2.InjectFaultRequest,
@@ -277,6 +308,14 @@ class EmulatorServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[keyweave.v1.emulator_pb2.TakeBlocksResponse], collections.abc.AsyncIterator[keyweave.v1.emulator_pb2.TakeBlocksResponse]]:
         """Key blocks of one link end from a number on, in order; each block once per end. Only for its node."""
+
+    @abc.abstractmethod
+    def CalibrateLinkEnd(
+        self,
+        request: keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.emulator_pb2.CalibrateLinkEndResponse, collections.abc.Awaitable[keyweave.v1.emulator_pb2.CalibrateLinkEndResponse]]:
+        """Have the link calibrate; its ends report PENDING meanwhile. Only for a node at one of its ends."""
 
     @abc.abstractmethod
     def InjectFault(

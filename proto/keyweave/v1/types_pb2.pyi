@@ -63,6 +63,7 @@ class OrderKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORDER_KIND_LINK_CLEAR: _ClassVar[OrderKind]
     ORDER_KIND_LINK_DESTROY: _ClassVar[OrderKind]
     ORDER_KIND_NODE_ZEROIZE: _ClassVar[OrderKind]
+    ORDER_KIND_LINK_CALIBRATE: _ClassVar[OrderKind]
 LINK_STATUS_UNSPECIFIED: LinkStatus
 LINK_STATUS_ACTIVE: LinkStatus
 LINK_STATUS_PASSIVE: LinkStatus
@@ -98,6 +99,7 @@ ORDER_KIND_UNSPECIFIED: OrderKind
 ORDER_KIND_LINK_CLEAR: OrderKind
 ORDER_KIND_LINK_DESTROY: OrderKind
 ORDER_KIND_NODE_ZEROIZE: OrderKind
+ORDER_KIND_LINK_CALIBRATE: OrderKind
 
 class Node(_message.Message):
     __slots__ = ("name", "owner", "trust_domain", "location", "latitude_degrees", "longitude_degrees", "key_plane_address", "maintenance", "revision")

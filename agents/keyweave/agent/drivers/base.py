@@ -146,6 +146,18 @@ async def nothing(why: str) -> AsyncIterator[Any]:
     raise DriverUnavailableError(why)
 
 
+@runtime_checkable
+class Calibrates(Protocol):
+    """A driver whose devices calibrate when they are asked to; one need not be able to."""
+
+    async def calibrate(self, link: LinkName) -> None:
+        """Ask for it: it returns once the device has been asked, and reports tell how it goes (PENDING).
+
+        A device that is at it already, because its other end was asked, goes on. DriverUnavailableError.
+        """
+        ...
+
+
 class DriverFactory(Protocol):
     """What the entry point names, most often the driver's class."""
 

@@ -109,6 +109,13 @@ class EmulatorDriver:
                 again = dialled.outdated()
         raise DriverUnavailableError(f"{self._who} ended the key blocks of link '{link}'")
 
+    async def calibrate(self, link: LinkName) -> None:
+        """See Calibrates."""
+        with self._reaching():
+            async with self._using() as dialled:
+                request = emulator_pb2.CalibrateLinkEndRequest(link=link)
+                await dialled.stub.CalibrateLinkEnd(request, timeout=ANSWER_SECONDS)
+
     async def close(self) -> None:
         """See Driver."""
         await self._dialled.channel.close(None)

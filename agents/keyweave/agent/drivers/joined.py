@@ -9,7 +9,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from keyweave.agent.drivers.base import DeviceBlock, DeviceReport, Driver, LinkEndInfo, MeetsTwin, nothing
+from keyweave.agent.drivers.base import (
+    Calibrates,
+    DeviceBlock,
+    DeviceReport,
+    Driver,
+    DriverUnavailableError,
+    LinkEndInfo,
+    MeetsTwin,
+    nothing,
+)
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName
 
@@ -71,6 +80,15 @@ class JoinedDrivers:
     def key_source(self, link: LinkName) -> Driver | None:
         """Which driver gives the key of a link, once `link_ends` has been asked."""
         return self._key.get(link)
+
+    async def calibrate(self, link: LinkName) -> None:
+        """See Calibrates: whoever measures a link, or else gives its key, is asked."""
+        for drivers in (self._measuring, self._key):
+            driver: object = drivers.get(link)
+            if isinstance(driver, Calibrates):
+                await driver.calibrate(link)
+                return
+        raise DriverUnavailableError(f"no driver of this node can have link '{link}' calibrate")
 
     async def close(self) -> None:
         """See Driver."""

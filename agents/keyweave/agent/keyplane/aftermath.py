@@ -143,6 +143,8 @@ class Aftermath:
                 peer_node=link.peer_node,
                 count=link.release_held(),
             )
+        elif order.kind == types_pb2.ORDER_KIND_LINK_CALIBRATE:
+            link.calibration.ask(by)
         elif order.kind == types_pb2.ORDER_KIND_LINK_DESTROY:
             self._event(
                 agent_pb2.AGENT_EVENT_KIND_QUARANTINE_DESTROYED,

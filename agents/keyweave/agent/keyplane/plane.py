@@ -144,6 +144,7 @@ class KeyPlane:
                     group.create_task(
                         follow(link.take_blocks, link.key_lost), name=f"link-blocks-{link.name}"
                     )
+                group.create_task(link.calibration.serve(), name=f"link-calibration-{link.name}")
                 if link.info.measures:
                     group.create_task(
                         follow(link.watch_device, link.device_lost), name=f"link-watch-{link.name}"

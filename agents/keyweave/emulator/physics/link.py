@@ -83,6 +83,9 @@ class ProtocolLink:
         aborted = expected.counts_errors and seen >= self._devices.abort_qber_ratio
         producing = not aborted and not fault
         secret_ratio = expected.secret_ratio(seen) if producing else 0.0
+        if not expected.counts_errors and not secret_ratio and not fault:
+            # No QBER tells it; a continuous-variable device says so itself.
+            fault = "excess noise leaves no secret key"
 
         sifted = int(self._errors.poisson(bits))
         qber = math.nan

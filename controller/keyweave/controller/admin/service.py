@@ -287,6 +287,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         order = await self._order(OrderKind.LINK_DESTROY, request.name, caller)
         return admin_pb2.DestroyLinkResponse(order=order)
 
+    async def CalibrateLink(
+        self, request: admin_pb2.CalibrateLinkRequest, context: Context
+    ) -> admin_pb2.CalibrateLinkResponse:
+        """Have the devices at both ends calibrate."""
+        caller = _enter("CalibrateLink", request, context)
+        order = await self._order(OrderKind.LINK_CALIBRATE, request.name, caller)
+        return admin_pb2.CalibrateLinkResponse(order=order)
+
     async def ZeroizeNode(
         self, request: admin_pb2.ZeroizeNodeRequest, context: Context
     ) -> admin_pb2.ZeroizeNodeResponse:

@@ -103,9 +103,9 @@ def _interception(track: LinkTrack) -> Diagnosis | None:
     measuring = _measuring(track)
     suspected = track.cause is Cause.INTERCEPTION and track.recovering_since is None
     if not measuring or not all(
+        # Now, too: where what explained a rise goes, the mean since it began outlasts the explanation.
         _rise(track, end, since_onset=False) > _SUSPECT_QBER / 2
-        if suspected
-        else end.changes.qber.told and _rise(track, end, since_onset=True) > _SUSPECT_QBER
+        and (suspected or (end.changes.qber.told and _rise(track, end, since_onset=True) > _SUSPECT_QBER))
         for end in measuring
     ):
         return None

@@ -17,6 +17,7 @@ from keyweave.agent.drivers.base import (
     DriverUnavailableError,
     LinkEndInfo,
 )
+from keyweave.agent.keyplane.links.calibration import Calibration
 from keyweave.agent.keyplane.links.intake import Intake
 from keyweave.agent.keyplane.links.journal import Journal
 from keyweave.agent.keyplane.links.linkpools import LinkPools
@@ -79,6 +80,7 @@ class LinkEnd:
         self._on_report = on_report
         self._on_verdict = on_verdict
         self._on_event = on_event
+        self.calibration = Calibration(info.link, info.peer_node, driver, on_event)
         self._peer: Peer | None = None
         self._intake = Intake(journal.highest_block + 1, self.pools)
         self.hold = self._intake.hold
