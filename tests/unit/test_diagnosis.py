@@ -86,6 +86,14 @@ def test_what_has_changed_harmlessly_for_long_is_usual_then() -> None:
     assert (link.estimate.condition, link.estimate.cause) == (OK, None)
 
 
+def test_the_end_of_what_explained_a_qber_is_no_interception() -> None:
+    link = metro(length_km=75.0)
+    link.run(30.0, lambda _s: Disturbance(dark_count_burst_factor=300.0))
+    assert link.reading() is Cause.DARK_COUNTS
+    link.run(30.0)
+    assert {said.cause for _, said in link.told} <= {Cause.DARK_COUNTS, Cause.QBER, None}
+
+
 def test_what_is_over_is_no_longer_told() -> None:
     link = metro()
     link.run(60.0, lambda _s: Disturbance(dark_count_burst_factor=10.0))

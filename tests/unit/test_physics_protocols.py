@@ -192,3 +192,5 @@ def test_homodyne_devices_report_no_qber_and_stop_by_their_excess_noise() -> Non
     ]
     assert tapped[-1].key_bits == 0
     assert tapped[-1].status == types_pb2.LINK_STATUS_PASSIVE
+    assert tapped[-1].device_fault == "excess noise leaves no secret key"
+    assert not quiet[-1].device_fault

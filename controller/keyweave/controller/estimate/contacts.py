@@ -6,8 +6,8 @@ Between contacts such a link makes no key, which is no fault: what its pools hol
 from keyweave.controller.estimate.track import LinkTrack
 from keyweave.controller.samples import Contact
 
-# A device may find its satellite a little late, and lose it a little early.
-_SLACK_SECONDS = 30.0
+# A device may find its satellite a little late and lose it a little early: by so much, or this share of a pass.
+_SLACK_SECONDS, _SLACK_RATIO = 30.0, 0.1
 # Until when stock must last where no further window is known.
 _UNKNOWN_SECONDS = 86_400.0
 # A stock is not spent faster than over this, however soon the next window: it may be cloudy.
@@ -25,7 +25,10 @@ def waits_for_contact(track: LinkTrack, now: float) -> bool:
     if not any(end.contacts for end in track.ends):
         return False
     window = next_contact(track, now)
-    return window is None or not window.start + _SLACK_SECONDS <= now < window.end - _SLACK_SECONDS
+    if window is None:
+        return True
+    slack = min(_SLACK_SECONDS, _SLACK_RATIO * (window.end - window.start))
+    return not window.start + slack <= now < window.end - slack
 
 
 def rate_of_stock(pool_bits: int, track: LinkTrack, now: float) -> float:
