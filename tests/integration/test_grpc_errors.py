@@ -8,6 +8,7 @@ import grpc
 import pytest
 import structlog
 from google.rpc import error_details_pb2
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpc_status import rpc_status
 
 from keyweave.common.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
@@ -25,6 +26,9 @@ async def _unary(request: bytes, _context: Any) -> bytes:
                 tasks.create_task(_missing())
         case b"unforeseen":
             raise ValueError(SECRET)
+        case b"stopped":
+            # What reading a stream raises then; a session reads in a task group.
+            raise ExceptionGroup("", [cygrpc._ServerStoppedError("Server already stopped.")])
         case b"own abort":
             await _context.abort(grpc.StatusCode.OUT_OF_RANGE, "said by the handler itself")
     return b"fine"
@@ -132,3 +136,9 @@ async def test_a_bidirectional_stream_fails_with_its_status(channel: Any) -> Non
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()
     assert caught.value.code() is grpc.StatusCode.ABORTED
+
+
+async def test_a_handler_whose_server_stops_under_it_logs_no_failure(channel: Any) -> None:
+    with structlog.testing.capture_logs() as logged:
+        await answer(channel, b"stopped")
+    assert not logged

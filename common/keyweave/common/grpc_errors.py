@@ -102,11 +102,24 @@ async def _answered(context: Context, method: str) -> AsyncIterator[None]:
         # The caller's failure, in the middle of a stream; before one, gRPC itself answers it.
         await abort(context, InvalidInputError.of("message", "the bytes are not a message of this call"))
     except Exception as error:  # noqa: BLE001  # the last line of defence: logged and answered
+        if (stop := _server_stop(error)) is not None:
+            raise stop from None  # an ordered shutdown: gRPC knows it, nobody is left to answer
         ours = _first_of_ours(error)
         if ours is not None:
             await abort(context, ours)
         log.get().exception("grpc_handler_failed", method=method)
         await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log has the cause")
+
+
+def _server_stop(error: Exception) -> Exception | None:
+    """What gRPC raises where a server has stopped, if that is all that a handler brought up.
+
+    gRPC keeps that type to itself; a session's TaskGroup wraps it.
+    """
+    if isinstance(error, ExceptionGroup):
+        stops = [_server_stop(each) for each in error.exceptions if isinstance(each, Exception)]
+        return stops[0] if stops and len(stops) == len(error.exceptions) and all(stops) else None
+    return error if type(error).__name__ == "_ServerStoppedError" else None
 
 
 def _first_of_ours(error: Exception) -> KeyweaveError | None:

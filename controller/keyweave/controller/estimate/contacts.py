@@ -6,7 +6,7 @@ Between contacts such a link makes no key, which is no fault: what its pools hol
 from keyweave.controller.estimate.track import LinkTrack
 from keyweave.controller.samples import Contact
 
-# A device may find its satellite a little late and lose it a little early: by so much, or this share of a pass.
+# A device may find its satellite a little late and lose it early: by so much, or this share of a pass.
 _SLACK_SECONDS, _SLACK_RATIO = 30.0, 0.1
 # Until when stock must last where no further window is known.
 _UNKNOWN_SECONDS = 86_400.0
