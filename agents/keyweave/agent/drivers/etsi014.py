@@ -103,7 +103,7 @@ class Etsi014Driver:
         while True:
             await asyncio.sleep(end.settings.interval_seconds)
             end.status = await self._kme.status(end.settings)
-            yield DeviceReport(end.supply.row(end.status, end.key_bits), end.trouble)
+            yield DeviceReport(end.supply.rows(end.status, end.key_bits), end.trouble)
 
     async def take_blocks(self, link: LinkName, first_block: int) -> AsyncIterator[tuple[DeviceBlock, ...]]:
         """See Driver."""

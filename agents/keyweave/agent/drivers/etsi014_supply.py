@@ -9,12 +9,13 @@ import struct
 import time
 
 from keyweave.agent.drivers.etsi014_kme import KmeStatus
-from keyweave.agent.drivers.mapping import NANOS
 from keyweave.common.names import LinkName
 from keyweave.v1 import agent_pb2, types_pb2
 
 # Whoever waited for keys for all of an interval but so much of it got all that there was.
 _MOST_IDLE_RATIO = 0.1
+# From a single row nobody knows how sure a rate is; the least that the domain can do does not scatter.
+_ROWS_OF_A_BOUND = 5
 
 
 class Supply:
@@ -52,42 +53,47 @@ class Supply:
             self._idle_seconds += time.monotonic() - self._idle_since
             self._idle_since = None
 
-    def row(self, status: KmeStatus, key_bits: int) -> agent_pb2.LinkSamples:
-        """One row over the time since the last one. QBER and loss are not measured: the KME tells none.
+    def rows(self, status: KmeStatus, key_bits: int) -> agent_pb2.LinkSamples:
+        """The time since the last rows. QBER and loss are not measured: the KME tells none.
 
-        It is PASSIVE where nothing is known of the rate, as nobody wanted key.
+        It is PASSIVE where nothing is learnt of the rate, as nobody wanted key.
         """
         now = time.monotonic()
-        was_idle = self._idle_since is not None
-        self.busy()
-        seconds, idle_seconds = max(now - self._began, 1e-6), self._idle_seconds
-        if was_idle:
-            self.idle()
-        rate = self._rate(status, key_bits, seconds, saturated=idle_seconds <= _MOST_IDLE_RATIO * seconds)
+        idle_seconds = self._idle_seconds
+        if self._idle_since is not None:
+            idle_seconds += now - self._idle_since
+            self._idle_since = now
+        seconds = max(now - self._began, 1e-3)
+        rate, count = self._rate(status, key_bits, seconds, idle_seconds)
         self._bits, self._idle_seconds, self._began = 0, 0.0, now
         self._stored = status.stored_key_count
+        micros = max(1, round(seconds * 1e6 / count))
         # Rows must not overlap, whatever became of the clock since.
-        start = max(time.time_ns() - round(seconds * NANOS), self._reported_until)
-        self._reported_until = start + round(seconds * NANOS)
+        start = max(time.time_ns() - micros * count * 1000, self._reported_until)
+        self._reported_until = start + micros * count * 1000
         return agent_pb2.LinkSamples(
             link=self._link,
             start_unix_nanos=start,
-            interval_micros=max(1, round(seconds * 1e6)),
-            rows=1,
+            interval_micros=micros,
+            rows=count,
             status=types_pb2.LINK_STATUS_PASSIVE if rate is None else types_pb2.LINK_STATUS_ACTIVE,
-            skr_bps=struct.pack("<f", math.nan if rate is None else rate) if self._draws else b"",
+            skr_bps=struct.pack(f"<{count}f", *[math.nan if rate is None else rate] * count)
+            if self._draws
+            else b"",
         )
 
-    def _rate(self, status: KmeStatus, key_bits: int, seconds: float, *, saturated: bool) -> float | None:
-        """Of the interval; None where it tells none."""
+    def _rate(
+        self, status: KmeStatus, key_bits: int, seconds: float, idle_seconds: float
+    ) -> tuple[float | None, int]:
+        """What is learnt of the rate, None for nothing, and in how many rows it is told."""
         if not self._draws:
-            return None
-        if saturated:
+            return None, 1
+        if idle_seconds <= _MOST_IDLE_RATIO * seconds:
             # What the KME had in store before is no rate of the domain.
             emptied = max(0, (self._stored or 0) - status.stored_key_count) * key_bits
             self._best_bps = max(0.0, self._bits - emptied) / seconds
-            return self._best_bps
+            return self._best_bps, 1
         if self._bits / seconds > self._best_bps:
             self._best_bps = self._bits / seconds
-            return self._best_bps
-        return None
+            return self._best_bps, _ROWS_OF_A_BOUND
+        return None, 1
