@@ -55,7 +55,7 @@ docs: $(VENV)/.installed ## The README's picture, from a network that really run
 	$(BIN)/keyweave scenario plot scenarios/surfnet.yaml -o docs/images/surfnet-map.svg
 	test ! -f bench-heal.json || $(BIN)/python docs/plots.py
 
-tools: .tools/bin/grpcurl ## Outside peers that tests talk with
+tools: .tools/bin/grpcurl .tools/sequence/.installed ## Outside peers that tests talk with
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -72,6 +72,12 @@ $(BUF):
 
 .tools/bin/grpcurl:
 	GOBIN=$(CURDIR)/.tools/bin GOFLAGS=-mod=mod go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+
+# An environment of its own: it comes with JupyterLab and Dash.
+.tools/sequence/.installed: pyproject.toml constraints.txt
+	test -x .tools/sequence/bin/python || $(PYTHON) -m venv .tools/sequence
+	.tools/sequence/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sequence]'
+	@touch $@
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
