@@ -154,6 +154,7 @@ def _frames() -> list[pb.Frame]:
         {"pool_grant": pb.PoolGrant(link=link, pool_id=POOL, start_offset=256, end_offset=512)},
         {"pool_destroy": pb.PoolDestroy(link=link, pool_id=POOL, reason="why not")},
         {"pool_truncate": pb.PoolTruncate(link=link, pool_id=POOL, from_block=5, reason="heard")},
+        {"driver_message": pb.DriverMessage(link=link, body=b'{"kind":"ask"}')},
         {"pool_burn": pb.PoolBurn(link=link, pool_id=POOL, below_offset=300)},
         {"quarantine": pb.Quarantine(link=link, streams=["s", "t", "u"], since_unix_nanos=1, reason="x")},
         {"withdraw": pb.Withdraw(stream="s", key_ids=KEY_IDS, reason="x")},

@@ -104,3 +104,15 @@ def test_a_policy_is_shown_as_applied_only_where_the_agent_has_what_is_desired()
         with console.capture() as capture:
             console.print(tables.nodes_table([node], 100))
         assert shown in capture.get()
+
+
+def test_a_key_and_a_link_that_go_through_a_vendors_domain_say_so() -> None:
+    entry = types_pb2.LedgerEntry(path_ids=["s:1"], vendor_domains=["acme-metro"])
+    assert "via s:1 and vendor domain acme-metro (hops unknown)" in tables.ledger_line(entry)
+    entry.ClearField("vendor_domains")
+    assert "vendor" not in tables.ledger_line(entry)
+    answer = status(links=2)
+    answer.links[1].vendor_domain = "acme-metro"
+    console = Console(width=120, record=True)
+    console.print(tables.links_table(answer.links, 120))
+    assert [line.count("through acme-metro") for line in console.export_text().splitlines()].count(1) == 1

@@ -146,6 +146,8 @@ def links_table(links: Iterable[admin_pb2.LinkState], width: int) -> Table:
             judged.append(f", {state.diagnosis.replace('_', ' ')}")
         if state.HasField("next_contact"):
             judged.append(f", contact {clock(state.next_contact.start_unix_nanos)}", style="cyan")
+        if state.vendor_domain:
+            judged.append(f", through {state.vendor_domain}", style="default")
         if state.link.disabled:
             judged.append(", disabled", style="yellow")
         table.add_row(*row, judged, *cells)
@@ -222,12 +224,13 @@ def ledger_line(entry: types_pb2.LedgerEntry) -> str:
     """A line of a ledger: when, where, which key, what became of it, what protected it, for whom."""
     when = dt.datetime.fromtimestamp(entry.time_unix_nanos / 1e9).astimezone()
     said = f"  {entry.reason}" if entry.reason else ""
+    domains = [f" and vendor domain {name} (hops unknown)" for name in entry.vendor_domains]
     return (
         f"{when.isoformat(timespec='milliseconds')}  {entry.node}  {entry.key_id}"
         f"  {enum_word(types_pb2.LedgerOutcome.DESCRIPTOR, entry.outcome)}"
         f"  {enum_word(types_pb2.Protection.DESCRIPTOR, entry.protection)}"
         f"  {entry.master_sae} -> {entry.slave_sae}"
-        f"  via {','.join(entry.path_ids) or _UNKNOWN}{said}"
+        f"  via {','.join(entry.path_ids) or _UNKNOWN}{''.join(domains)}{said}"
     )
 
 
