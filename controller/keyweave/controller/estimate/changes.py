@@ -87,6 +87,12 @@ class Changes(NamedTuple):
         """Whether something has changed."""
         return self.qber.told or self.loss.told or self.dark_rise.told or self.dark_fall.told
 
+    def tells_more_than(self, before: "Changes") -> bool:
+        """Whether something has changed of which `before` did not tell."""
+        return self.any_told and any(
+            now.told and not then.told for now, then in zip(self.tests, before.tests, strict=True)
+        )
+
     @property
     def told_since(self) -> float | None:
         """When the first of what has changed did so; None where nothing has."""

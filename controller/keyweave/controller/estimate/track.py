@@ -254,7 +254,7 @@ def _measured(
             baseline = rows.fold(baseline, _BASELINE, fades[_BASELINE], Kept.BASELINE)
     # After a step the past says nothing. All fast windows begin together, so that what moved with the
     # QBER is seen as freshly as the QBER itself.
-    news = changes.qber.told and not end.changes.qber.told
+    news = changes.tells_more_than(end.changes)
     if news or qber_changed(fast.qber, slow.qber):
         anew = rows.fold(NOTHING_MEASURED, _FAST, 0.0)
         fast = anew if news or anew.qber.effective_bits >= LEAST_BITS else fast
