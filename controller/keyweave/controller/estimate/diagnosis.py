@@ -31,6 +31,8 @@ _HARDLY_SIFTED = 0.2
 _WARMING_KELVIN = 0.1
 # A blinded detector still clicks, when its master wants it to: at this share of its usual rate or more.
 _STILL_CLICKS = 0.5
+# A rise that is less than this by now is none.
+_STILL_RISEN = 0.005
 # A drift is worth a word from here on, and is over at half of it.
 _DRIFT_QBER = 0.005
 
@@ -178,6 +180,8 @@ def _small_rise(track: LinkTrack) -> Diagnosis | None:
     if not measuring or not all(end.changes.qber.told for end in measuring):
         return None
     worst = max(measuring, key=lambda end: end.fast.qber.ratio)
+    if worst.fast.qber.ratio < worst.baseline.qber.ratio + _STILL_RISEN:
+        return None  # it is over; the evidence of it takes a while to fade
     reason = f"QBER rose from {worst.baseline.qber.ratio:.2%} to {worst.fast.qber.ratio:.2%}" + (
         f", by less than the {_SUSPECT_QBER:.1%} that are worth a suspicion"
         if _explains(track)
