@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from keyweave.agent.config import DriverSection
 from keyweave.agent.drivers.conformance import Effort, Outcome, Setup, run
+from keyweave.agent.drivers.emulator import EmulatorSettings
+from keyweave.agent.drivers.etsi014_settings import Etsi014Settings
 from keyweave.agent.drivers.mapping import Refusals
 from keyweave.agent.drivers.mqtt_rows import Arrived, LinkRows
 from keyweave.agent.drivers.mqtt_settings import KeySettings, MqttSettings
+from keyweave.agent.drivers.sequence import SequenceSettings
 from keyweave.agent.drivers.snmp_settings import SnmpSettings
 from keyweave.common.names import LinkName
 from keyweave.common.quantities import DETECTOR_RANGES, LINK_RANGES
@@ -45,9 +49,16 @@ def sections() -> dict[str, DriverSection]:
 
 def test_the_settings_of_the_owner_s_page_are_settings() -> None:
     found = sections()
-    assert set(found) == {"vendor-x", "mqtt", "snmp"}
-    MqttSettings.model_validate(found["mqtt"].settings)
-    SnmpSettings.model_validate(found["snmp"].settings)
+    models: dict[str, type[BaseModel]] = {
+        "emulator": EmulatorSettings,
+        "etsi014": Etsi014Settings,
+        "mqtt": MqttSettings,
+        "sequence": SequenceSettings,
+        "snmp": SnmpSettings,
+    }
+    assert found.keys() - {"vendor-x"} == models.keys(), "every driver has an example"
+    for name, model in models.items():
+        model.model_validate(found[name].settings)
     (key,) = [yaml.safe_load(text) for text in examples(OWNER, "yaml") if text.startswith("key:")]
     KeySettings.model_validate(key["key"])
 
