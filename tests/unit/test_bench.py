@@ -72,7 +72,7 @@ def test_a_quantile_is_one_of_the_values() -> None:
 def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         SystemExit,
-        match="no part speed; the parts are batch, diagnosis, etsi014, heal, ingest, planning, relay, repair, start",
+        match="no part speed; the parts are batch, diagnosis, etsi014, heal, ingest, planning, relay",
     ):
         bench.main(["speed"])
 
