@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from keyweave.common.names import LinkName, NodeName
+from keyweave.common.names import NodeName
 from keyweave.controller.estimate import estimate
 from keyweave.controller.estimate.estimate import LinkLimits
 from keyweave.controller.samples import DetectorColumns, EndSamples
 from keyweave.controller.topology import Condition, Status
+from tests.bench.diagnosis.simulated import EMPTY, LINK, A, B, column
 
-LINK, A, B = LinkName("a-b"), NodeName("a"), NodeName("b")
 # A look a second: a link-month of full telemetry would take an hour.
 SECONDS = 1.0
 # The QBER wanders about its mean by this much, over this time: an Ornstein-Uhlenbeck process. Assumed.
@@ -58,13 +58,8 @@ def _samples(
     dark_hz: float,
     receives: bool,
 ) -> EndSamples:
-    empty = _column([])
-    detector = DetectorColumns("d1", _column([counts_hz]), _column([dark_hz]), empty, empty, empty)
+    detector = DetectorColumns("d1", column([counts_hz]), column([dark_hz]), EMPTY, EMPTY, EMPTY)
     return EndSamples(
-        LINK, node, start, SECONDS, 1, _column(qber), empty, _column(sifted), _column([loss_db]), empty,
+        LINK, node, start, SECONDS, 1, column(qber), EMPTY, column(sifted), column([loss_db]), EMPTY,
         (detector,) if receives else (), Status.ACTIVE,
     )  # fmt: skip
-
-
-def _column(values: list[float]) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
-    return np.array(values, dtype=np.float32)

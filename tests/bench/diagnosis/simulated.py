@@ -19,13 +19,7 @@ from keyweave.v1 import types_pb2
 LINK, A, B = LinkName("a-b"), NodeName("a"), NodeName("b")
 # What an agent sends at once: the fastest device's rows of a fifth of a second.
 ROWS, INTERVAL = 2, 0.1
-_STATUSES = {
-    types_pb2.LINK_STATUS_ACTIVE: Status.ACTIVE,
-    types_pb2.LINK_STATUS_PASSIVE: Status.PASSIVE,
-    types_pb2.LINK_STATUS_PENDING: Status.PENDING,
-    types_pb2.LINK_STATUS_OFF: Status.OFF,
-}
-_EMPTY: Column = np.array([], dtype=np.float32)
+EMPTY: Column = np.array([], dtype=np.float32)
 
 
 def operating_point(length_km: float, pulse_rate_hz: float, qber_ratio: float) -> OperatingPoint:
@@ -116,7 +110,7 @@ class Simulated:
         return None
 
     def _samples(self, measured: list[Measurement], end: int, node: NodeName, start: float) -> EndSamples:
-        qber = _column([m.qber_ratio for m in measured])
+        qber = column([m.qber_ratio for m in measured])
         if node == B and self.b_adds_qber:
             qber = np.minimum(qber + np.float32(self.b_adds_qber), np.float32(0.5))
         return EndSamples(
@@ -126,22 +120,22 @@ class Simulated:
             interval_seconds=self.interval,
             rows=len(measured),
             qber_ratio=qber,
-            skr_bps=_column([m.skr_bps for m in measured]),
-            sifted_rate_bps=_column([m.sifted_rate_bps for m in measured]),
-            loss_db=_column([m.ends[end].loss_db for m in measured]),
-            visibility_ratio=_column([m.visibility_ratio for m in measured]),
+            skr_bps=column([m.skr_bps for m in measured]),
+            sifted_rate_bps=column([m.sifted_rate_bps for m in measured]),
+            loss_db=column([m.ends[end].loss_db for m in measured]),
+            visibility_ratio=column([m.visibility_ratio for m in measured]),
             detectors=tuple(
                 DetectorColumns(
                     detector=readings[0].name,
-                    count_rate_hz=_column([r.count_rate_hz for r in readings]),
-                    dark_count_rate_hz=_column([r.dark_count_rate_hz for r in readings]),
-                    efficiency_ratio=_EMPTY,
-                    temperature_celsius=_column([r.temperature_celsius for r in readings]),
-                    bias_volts=_EMPTY,
+                    count_rate_hz=column([r.count_rate_hz for r in readings]),
+                    dark_count_rate_hz=column([r.dark_count_rate_hz for r in readings]),
+                    efficiency_ratio=EMPTY,
+                    temperature_celsius=column([r.temperature_celsius for r in readings]),
+                    bias_volts=EMPTY,
                 )
                 for readings in zip(*(m.ends[end].detectors for m in measured), strict=True)
             ),
-            status=_STATUSES[measured[-1].status],
+            status=Status[types_pb2.LinkStatus.Name(measured[-1].status).removeprefix("LINK_STATUS_")],
         )
 
     def reading(self) -> Cause | None:
@@ -152,5 +146,6 @@ class Simulated:
         return self.estimate.cause
 
 
-def _column(values: list[float]) -> Column:
+def column(values: list[float]) -> Column:
+    """As it comes from an agent."""
     return np.array(values, dtype=np.float32)
