@@ -71,6 +71,7 @@ def test_a_plain_stream_and_link_fit() -> None:
         ({"require_qkd": False}, "stream.accept_strongest_available", "choose what a key needs"),
         ({"accept_strongest_available": True}, "stream.accept_strongest_available", "contradicts"),
         ({"on_exhaustion": types_pb2.ON_EXHAUSTION_PQC}, "stream.on_exhaustion", "contradicts require_qkd"),
+        ({"pqc_only": True}, "stream.pqc_only", "contradicts require_qkd"),
     ],
 )
 def test_a_stream_that_does_not_fit_is_refused_by_field(
@@ -100,6 +101,31 @@ def test_a_key_plane_address_that_cannot_be_dialled_is_refused(address: str) -> 
 @pytest.mark.parametrize("address", ["", "host:1", "10.0.0.1:65535", "[::1]:7000"])
 def test_a_key_plane_address_that_can_be_dialled_fits(address: str) -> None:
     check(network(), types_pb2.Node(name="d", key_plane_address=address))
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"accept_strongest_available": True}, "accept_strongest_available"),
+        ({"on_exhaustion": types_pb2.ON_EXHAUSTION_WAIT}, "on_exhaustion"),
+        ({"on_exhaustion": types_pb2.ON_EXHAUSTION_REFUSE}, "on_exhaustion"),
+        ({"k": 2}, "k"),
+        ({"max_hops": 3}, "max_hops"),
+        ({"max_trusted_nodes": 0}, "max_trusted_nodes"),
+        ({"avoid_nodes": ["c"]}, "avoid_nodes"),
+        ({"allowed_trust_domains": ["state"]}, "allowed_trust_domains"),
+    ],
+)
+def test_what_makes_no_sense_for_ml_kem_alone_is_refused(fields: dict[str, object], field: str) -> None:
+    assert set(violations(stream(require_qkd=False, pqc_only=True, **fields))) == {f"stream.{field}"}
+
+
+@pytest.mark.parametrize("require_pqc", [False, True])
+def test_ml_kem_alone_is_a_choice_by_itself_and_requires_it(require_pqc: bool) -> None:
+    spec = stream(require_qkd=False, require_pqc=require_pqc, pqc_only=True)
+    check(network(), spec)
+    known = stream_of(spec)
+    assert (known.pqc_only, known.require_pqc, known.on_exhaustion) == (True, True, OnExhaustion.PQC)
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

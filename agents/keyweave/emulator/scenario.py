@@ -236,6 +236,7 @@ class StreamSpec(Part):
     key_ttl_seconds: Annotated[int, Field(ge=0, le=604_800)] = 0
     on_exhaustion: Literal["wait", "pqc", "refuse"] | None = None
     buffer_keys: Annotated[int, Field(ge=0, le=100_000)] = 0
+    pqc_only: bool = False
 
     def to_proto(self) -> types_pb2.Stream:
         """The stream as an operator creates it."""

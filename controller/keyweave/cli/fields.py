@@ -36,6 +36,7 @@ _HELP: Mapping[str, str] = {
     "min_k": "Fewest paths that still count; 0 takes k.",
     "min_rate_bps": "Planned for before any stream of lower priority gets anything, bit/s.",
     "on_exhaustion": "What happens once no quantum path is left.",
+    "pqc_only": "ML-KEM alone: no quantum path is planned, as for the shadow of another stream.",
     "priority": "Higher goes first.",
     "refresh_seconds": "Fresh ML-KEM encapsulation at the latest after this; 0 takes 60.",
     "require_pqc": "Deliver keys only with ML-KEM mixed in.",

@@ -167,6 +167,8 @@ def _streams(scenario: "Scenario") -> Table:
 
 def _required(stream: "StreamSpec") -> str:
     needed = [word for word, on in (("QKD", stream.require_qkd), ("ML-KEM", stream.require_pqc)) if on]
+    if stream.pqc_only:
+        return "ML-KEM alone"
     return " and ".join(needed) or "strongest available"
 
 

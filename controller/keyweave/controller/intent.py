@@ -145,7 +145,7 @@ def stream_of(spec: types_pb2.Stream) -> Stream:
         k=k,
         min_k=spec.min_k or k,
         require_qkd=spec.require_qkd,
-        require_pqc=spec.require_pqc,
+        require_pqc=spec.require_pqc or spec.pqc_only,
         max_hops=spec.max_hops or None,
         max_trusted_nodes=spec.max_trusted_nodes if spec.HasField("max_trusted_nodes") else None,
         avoid_nodes=frozenset(NodeName(name) for name in spec.avoid_nodes),
@@ -154,6 +154,7 @@ def stream_of(spec: types_pb2.Stream) -> Stream:
         key_ttl_seconds=spec.key_ttl_seconds or DEFAULT_KEY_TTL_SECONDS,
         on_exhaustion=_ON_EXHAUSTION.get(spec.on_exhaustion, default),
         buffer_keys=spec.buffer_keys or DEFAULT_BUFFER_KEYS,
+        pqc_only=spec.pqc_only,
         revision=spec.revision,
     )
 
@@ -255,12 +256,15 @@ def _stream_ends(intent: Intent, stream: types_pb2.Stream) -> Iterable[Violation
 
 
 def _protection(stream: types_pb2.Stream) -> Iterable[Violation]:
+    if stream.pqc_only:
+        yield from _contradictions_of_pqc_only(stream)
+        return
     requires = stream.require_qkd or stream.require_pqc
     if not requires and not stream.accept_strongest_available:
         yield Violation(
             "accept_strongest_available",
             "choose what a key needs: require_qkd, require_pqc, both, or accept_strongest_available, with "
-            "which an attacker who cuts a fibre downgrades the stream to ML-KEM",
+            "which an attacker who cuts a fibre downgrades the stream to ML-KEM; pqc_only never uses QKD",
         )
     if requires and stream.accept_strongest_available:
         yield Violation(
@@ -270,6 +274,28 @@ def _protection(stream: types_pb2.Stream) -> Iterable[Violation]:
         yield Violation(
             "on_exhaustion", "going on with ML-KEM alone contradicts require_qkd; choose wait or refuse"
         )
+
+
+def _contradictions_of_pqc_only(stream: types_pb2.Stream) -> Iterable[Violation]:
+    """What makes no sense without quantum paths; silently ignoring it would be a promise not kept."""
+    if stream.require_qkd:
+        yield Violation("pqc_only", "contradicts require_qkd: no quantum path is planned; set one of the two")
+    if stream.accept_strongest_available:
+        yield Violation(
+            "accept_strongest_available",
+            "contradicts pqc_only, which is a choice by itself; set one of the two",
+        )
+    if stream.on_exhaustion not in {types_pb2.ON_EXHAUSTION_UNSPECIFIED, types_pb2.ON_EXHAUSTION_PQC}:
+        yield Violation("on_exhaustion", "with pqc_only there is no path to run out of; leave it out, or pqc")
+    about_paths = {
+        "k": stream.k > 1,
+        "max_hops": bool(stream.max_hops),
+        "max_trusted_nodes": stream.HasField("max_trusted_nodes"),
+        "avoid_nodes": bool(stream.avoid_nodes),
+        "allowed_trust_domains": bool(stream.allowed_trust_domains),
+    }
+    for name in (name for name, is_set in about_paths.items() if is_set):
+        yield Violation(name, "is about quantum paths, of which pqc_only has none; leave it out")
 
 
 def _unknown_nodes(intent: Intent, field_name: str, name: str) -> Iterable[Violation]:

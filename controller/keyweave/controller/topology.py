@@ -99,6 +99,8 @@ class Stream:
     key_ttl_seconds: int = 3600
     on_exhaustion: OnExhaustion = OnExhaustion.PQC
     buffer_keys: int = 64
+    # Made with ML-KEM alone: planning gives it no path.
+    pqc_only: bool = False
     revision: int = 1
 
     @property

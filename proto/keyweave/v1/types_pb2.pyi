@@ -150,7 +150,7 @@ class Link(_message.Message):
     def __init__(self, name: _Optional[str] = ..., a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., technology: _Optional[_Union[LinkTechnology, str]] = ..., length_km: _Optional[float] = ..., risk_groups: _Optional[_Iterable[str]] = ..., abort_qber_ratio: _Optional[float] = ..., degraded_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., disabled: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class Stream(_message.Message):
-    __slots__ = ("name", "source_node", "target_node", "source_sae", "target_sae", "min_rate_bps", "max_rate_bps", "priority", "key_size_bits", "k", "min_k", "require_qkd", "require_pqc", "accept_strongest_available", "max_hops", "max_trusted_nodes", "avoid_nodes", "allowed_trust_domains", "tenant", "application_class", "refresh_seconds", "key_ttl_seconds", "on_exhaustion", "buffer_keys", "revision")
+    __slots__ = ("name", "source_node", "target_node", "source_sae", "target_sae", "min_rate_bps", "max_rate_bps", "priority", "key_size_bits", "k", "min_k", "require_qkd", "require_pqc", "accept_strongest_available", "max_hops", "max_trusted_nodes", "avoid_nodes", "allowed_trust_domains", "tenant", "application_class", "refresh_seconds", "key_ttl_seconds", "on_exhaustion", "buffer_keys", "pqc_only", "revision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
     TARGET_NODE_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +175,7 @@ class Stream(_message.Message):
     KEY_TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ON_EXHAUSTION_FIELD_NUMBER: _ClassVar[int]
     BUFFER_KEYS_FIELD_NUMBER: _ClassVar[int]
+    PQC_ONLY_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     name: str
     source_node: str
@@ -200,8 +201,9 @@ class Stream(_message.Message):
     key_ttl_seconds: int
     on_exhaustion: OnExhaustion
     buffer_keys: int
+    pqc_only: bool
     revision: int
-    def __init__(self, name: _Optional[str] = ..., source_node: _Optional[str] = ..., target_node: _Optional[str] = ..., source_sae: _Optional[str] = ..., target_sae: _Optional[str] = ..., min_rate_bps: _Optional[int] = ..., max_rate_bps: _Optional[int] = ..., priority: _Optional[int] = ..., key_size_bits: _Optional[int] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., accept_strongest_available: _Optional[bool] = ..., max_hops: _Optional[int] = ..., max_trusted_nodes: _Optional[int] = ..., avoid_nodes: _Optional[_Iterable[str]] = ..., allowed_trust_domains: _Optional[_Iterable[str]] = ..., tenant: _Optional[str] = ..., application_class: _Optional[str] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., on_exhaustion: _Optional[_Union[OnExhaustion, str]] = ..., buffer_keys: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., source_node: _Optional[str] = ..., target_node: _Optional[str] = ..., source_sae: _Optional[str] = ..., target_sae: _Optional[str] = ..., min_rate_bps: _Optional[int] = ..., max_rate_bps: _Optional[int] = ..., priority: _Optional[int] = ..., key_size_bits: _Optional[int] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., accept_strongest_available: _Optional[bool] = ..., max_hops: _Optional[int] = ..., max_trusted_nodes: _Optional[int] = ..., avoid_nodes: _Optional[_Iterable[str]] = ..., allowed_trust_domains: _Optional[_Iterable[str]] = ..., tenant: _Optional[str] = ..., application_class: _Optional[str] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., on_exhaustion: _Optional[_Union[OnExhaustion, str]] = ..., buffer_keys: _Optional[int] = ..., pqc_only: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class Hop(_message.Message):
     __slots__ = ("link", "from_node", "to_node")

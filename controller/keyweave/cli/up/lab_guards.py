@@ -92,7 +92,7 @@ def _sharing(stream: StreamSpec, peer_sae: str, peer_node: str) -> dict[str, Any
         "peer_sae": peer_sae,
         "peer_node": peer_node,
         "require_qkd": stream.require_qkd,
-        "require_pqc": stream.require_pqc,
+        "require_pqc": stream.require_pqc or stream.pqc_only,
         "min_k": stream.min_k or stream.k or 1,
         "min_key_size_bits": stream.key_size_bits or DEFAULT_KEY_SIZE_BITS,
     }

@@ -65,7 +65,8 @@ def permits(snapshot: Snapshot) -> MayUse:
         return stream is not None and (
             path_set is None
             or (
-                len(path_set.paths) >= stream.min_k
+                not stream.pqc_only
+                and len(path_set.paths) >= stream.min_k
                 and all(_may_use(stream, path, snapshot) for path in path_set.paths)
             )
         )

@@ -41,6 +41,12 @@ def explain(
         lines += _runners_up(snapshot, plan, intent, in_use)
     if planned.unmet and planned.unmet != planned.reason:
         lines.append(f"unmet: {planned.unmet}")
+    if intent.pqc_only:
+        return (
+            *lines,
+            "seen by nobody but the ends: no node relays its keys",
+            "if any link fails: nothing changes",
+        )
     if not in_use:
         return (*lines, f"now: {_without_quantum(intent)}")
     return (*lines, *_failures(planned.path_sets, intent))

@@ -9,6 +9,7 @@ from itertools import groupby
 from math import inf
 
 from keyweave.common.names import LinkName, StreamName
+from keyweave.controller.routing import reasons
 from keyweave.controller.routing.allocate import share as share_exactly
 from keyweave.controller.routing.disjoint import Finder
 from keyweave.controller.routing.grants import (
@@ -35,6 +36,8 @@ KEEP_RATIO = 0.8
 LEAST_MOVERS = 20
 MOVERS_RATIO = 0.1
 _MAX_KEEPING_PASSES = 8
+# Keys a second for a stream of ML-KEM alone that names no rate: as agents top buffers up with.
+FLOOR_KEYS_PER_SECOND = 8
 # Classes of up to so many streams are shared exactly.
 EXACT_STREAMS = 1000
 # What the link with the least left costs on top of its hop: on no route do these add up to a hop.
@@ -49,7 +52,8 @@ def plan_streams(snapshot: Snapshot, previous: Plan | None, version: int) -> Pla
     left = dict(ground.capacity)
     found: list[Grant] = []
     known: dict[StreamName, tuple[Candidate, ...]] = {}
-    ordered = sorted(snapshot.streams.values(), key=lambda stream: (-stream.priority, stream.name))
+    routed = [stream for stream in snapshot.streams.values() if not stream.pqc_only]
+    ordered = sorted(routed, key=lambda stream: (-stream.priority, stream.name))
     for _, members in groupby(ordered, key=lambda stream: stream.priority):
         requests = _requests(snapshot, ground, trees, members, earlier, left)
         served = _serve_class(ground, trees, requests, left, known)
@@ -63,7 +67,15 @@ def plan_streams(snapshot: Snapshot, previous: Plan | None, version: int) -> Pla
         )
         for grant in found
     }
+    plans |= {stream.name: without_paths(stream) for stream in snapshot.streams.values() if stream.pqc_only}
     return Plan(version, snapshot.version, {name: plans[name] for name in sorted(plans)})
+
+
+def without_paths(stream: Stream) -> StreamPlan:
+    """The plan of a stream of ML-KEM alone: what it asks for, which takes nothing of any link."""
+    least = max(stream.min_rate_bps, float(FLOOR_KEYS_PER_SECOND * stream.key_size_bits))
+    rate = least if stream.max_rate_bps == inf else stream.max_rate_bps
+    return StreamPlan(stream.name, rate, (), f"ML-KEM alone at {reasons.bps(rate)}, as pqc_only asks")
 
 
 def _backups(

@@ -18,6 +18,8 @@ def warnings_for(snapshot: Snapshot, stream: Stream) -> tuple[str, ...]:
 
     `stream` need not be among the snapshot's streams. Other streams are left out of account.
     """
+    if stream.pqc_only:
+        return ()
     built = _as_built(snapshot, stream)
     ground = terrain(built)
     limits = scope(ground, stream)
