@@ -30,6 +30,7 @@ from keyweave.agent.uplink import Uplink, new_incarnation
 from keyweave.common import log, metrics_http
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.health import Health
 from keyweave.common.names import NodeName, SaeId
 from keyweave.common.process import announce_ready, forbid_core_dumps
 from keyweave.common.revocation import Trust
@@ -171,7 +172,12 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
     """Run an agent until `stop` is set: SAEs first lose the face, then peers the key plane, keys last."""
     log.configure(process=f"agent-{config.node}", level=config.log_level)
     forbid_core_dumps()
-    agent = Agent(config, observer or Observer())
+    async with Health.served(config.health_listen) as standing:
+        await _serve(config, stop, observer or Observer(), standing)
+
+
+async def _serve(config: AgentConfig, stop: asyncio.Event, observer: Observer, standing: Health) -> None:
+    agent = Agent(config, observer)
     driver = await _driver(agent, stop)
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=list(SERVER_OPTIONS))
     keyplane_pb2_grpc.add_KeyPlaneServiceServicer_to_server(
@@ -212,8 +218,11 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
             log.get().info(
                 "agent_started", node=agent.node, key_plane=agent.hello.key_plane_address, kme=kme_url
             )
+            # Without the controller too: its last policy and what its guard allows are what it serves by.
+            await standing.ready(True)
             await stop.wait()
             log.get().info("agent_stopping")
+            await standing.ready(False)
             await kme.cleanup()
             for task in running:
                 task.cancel()

@@ -65,6 +65,8 @@ class AgentConfig(_Section):
     key_plane: KeyPlaneSection
     kme: KmeSection
     metrics_listen: HostPort = "127.0.0.1:0"
+    # gRPC health checking in plain text, for probes; none unless said.
+    health_listen: HostPort | None = None
     # What this node's owner allows; policy can only tighten it. See docs/operations.md.
     guard: Path
     drivers: Annotated[tuple[DriverSection, ...], Field(min_length=1)]

@@ -9,6 +9,7 @@ from keyweave.common.errors import InvalidInputError
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
 from keyweave.common.grpc_standing import StandingInterceptor
+from keyweave.common.health import Health
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.emulator.classical import ClassicalNetwork
@@ -25,6 +26,11 @@ async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
     """Run the emulator until `stop` is set."""
     log.configure(process="emulator", level=config.log_level)
     process.forbid_core_dumps()
+    async with Health.served(config.health_listen) as standing:
+        await _serve(config, stop, standing)
+
+
+async def _serve(config: EmulatorConfig, stop: asyncio.Event, standing: Health) -> None:
     scenario = load_scenario(config.scenario)
     plane = OpticalPlane(scenario, warm_blocks_seconds=config.warm_blocks_seconds, speed=config.speed)
     files, trust = FileWatch(), Trust("control", config.tls)
@@ -49,7 +55,9 @@ async def serve(config: EmulatorConfig, stop: asyncio.Event) -> None:
                 speed=config.speed,
                 planned_faults=len(scenario.timeline),
             )
+            await standing.ready(True)
             await stop.wait()
+            await standing.ready(False)
         finally:
             # Listeners hear that it is over before their connections go.
             clock.cancel()

@@ -18,6 +18,12 @@ class EmulatorConfig(BaseModel):
     # Port 0 takes a free one; the ready file says which.
     listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$", description="host:port")]
     tls: Annotated[TlsFiles, Field(description="keyweave://control/emulator/emulator on the control plane")]
+    health_listen: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$", description="host:port of gRPC health checking"
+        ),
+    ] = None
     # Key that every link holds at the start, so that pools fill quickly; at most 64 KiB a link.
     warm_blocks_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
     # How many times faster than the clock the scenario's time passes: its timeline, drift, ageing. Key is

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from keyweave.common import log
+from keyweave.common import log, service_manager
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -23,10 +23,19 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await main(stop)
+            loop.add_signal_handler(number, _told_to_stop, stop)
+        telling = asyncio.create_task(service_manager.keep_telling(), name="watchdog")
+        try:
+            await main(stop)
+        finally:
+            telling.cancel()
 
     asyncio.run(with_signals())
+
+
+def _told_to_stop(stop: asyncio.Event) -> None:
+    service_manager.notify("STOPPING=1")
+    stop.set()
 
 
 def _settle_collector() -> None:
@@ -76,5 +85,6 @@ def write_atomically(path: Path, text: str) -> None:
 
 def announce_ready(path: Path | None, addresses: Mapping[str, str]) -> None:
     """Tell whoever started this process where it listens, once all its ports are bound."""
+    service_manager.notify("READY=1")
     if path is not None:
         write_atomically(path, json.dumps({"pid": os.getpid(), **addresses}, indent=2) + "\n")

@@ -10,6 +10,7 @@ import typer
 from keyweave.cli import drivers, faults, guards, ledger, network, objects, orders, pki, processes, scenario
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
+from keyweave.cli.health import health
 from keyweave.cli.status import status
 from keyweave.cli.up import command as up
 from keyweave.common.errors import KeyweaveError
@@ -36,6 +37,7 @@ app.command("status")(connected(status))
 app.add_typer(processes.controller_app, name="controller")
 app.command("agent")(processes.agent)
 app.command("emulator")(processes.emulator)
+app.command("health")(health)
 app.add_typer(drivers.driver_app, name="driver")
 app.add_typer(guards.guard_app, name="guard")
 app.add_typer(pki.app, name="pki")

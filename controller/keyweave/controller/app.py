@@ -23,6 +23,7 @@ from keyweave.common.errors import FencedError, UnavailableError
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
 from keyweave.common.grpc_standing import StandingInterceptor
+from keyweave.common.health import Health
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.common.process import announce_ready
 from keyweave.common.revocation import Trust
@@ -333,6 +334,11 @@ def _log_fields(event: Event) -> dict[str, str]:
 
 async def serve(config: ControllerConfig, stop: asyncio.Event) -> None:
     """Run a controller until `stop` is set."""
+    async with Health.served(config.health_listen) as standing:
+        await _lead(config, standing, stop)
+
+
+async def _lead(config: ControllerConfig, standing: Health, stop: asyncio.Event) -> None:
     store = await Store.open(config.store_url)
     try:
         epoch = await store.claim_epoch(f"{socket.gethostname()}:{os.getpid()}")
@@ -343,7 +349,7 @@ async def serve(config: ControllerConfig, stop: asyncio.Event) -> None:
         )
         controller = Controller(config, store, stored, await store.last_event_id(), await store.behind())
         await controller.start(intent, await store.load_orders())
-        await _serve(config, controller, AdminService(store, intent, controller), stop)
+        await _serve(config, controller, AdminService(store, intent, controller), standing, stop)
     except ExceptionGroup as failures:
         fenced = failures.subgroup(FencedError)
         if fenced is None:
@@ -356,7 +362,11 @@ async def serve(config: ControllerConfig, stop: asyncio.Event) -> None:
 
 
 async def _serve(
-    config: ControllerConfig, controller: Controller, admin: AdminService, stop: asyncio.Event
+    config: ControllerConfig,
+    controller: Controller,
+    admin: AdminService,
+    standing: Health,
+    stop: asyncio.Event,
 ) -> None:
     files, trust = FileWatch(), Trust("control", config.tls)
     files.on_change(trust.paths, trust.reload)
@@ -394,7 +404,9 @@ async def _serve(
             address = f"{host}:{port}"
             log.get().info("controller_ready", address=address, metrics=metrics_url)
             announce_ready(config.ready_file, {"admin": address, "metrics": metrics_url})
+            await standing.ready(True)
             await stop.wait()
+            await standing.ready(False)
             await health_servicer.enter_graceful_shutdown()
             controller.intake.stop()
             controller.pusher.stop()

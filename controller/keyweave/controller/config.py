@@ -28,6 +28,8 @@ class ControllerConfig(BaseModel):
     # Agents and operators dial the same port; their certificates decide what they may do.
     listen: Address = "127.0.0.1:0"
     metrics_listen: Address = "127.0.0.1:0"
+    # gRPC health checking in plain text, for probes; none unless said.
+    health_listen: Address | None = None
     state_dir: Path
     # A SQLAlchemy URL; empty takes SQLite at <state_dir>/controller.db.
     database_url: str = ""
