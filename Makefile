@@ -49,7 +49,8 @@ proto-check: $(PROTO)/.installed $(BUF) ## Generated code is fresh; the protocol
 proto-baseline: $(BUF) ## Freeze the protocol of a release, which later ones must not break
 	cd proto && ../$(BUF) build -o baseline.binpb
 
-docs: $(VENV)/.installed ## The README's picture, from a network that really runs; maps; plots of the last bench
+docs: $(VENV)/.installed ## The README's picture, from a network that really runs; maps; plots of the last bench; events
+	$(BIN)/python -m docs.events_page
 	$(BIN)/python docs/picture.py
 	$(BIN)/keyweave scenario plot scenarios/tokyo.yaml -o docs/images/tokyo-map.svg
 	$(BIN)/keyweave scenario plot scenarios/surfnet.yaml -o docs/images/surfnet-map.svg

@@ -438,7 +438,7 @@ async def test_explain_names_the_trusted_nodes(server: AdminServer) -> None:
 
 
 def happened(server: AdminServer, message: str) -> Event:
-    event = Event("plan_changed", Severity.MAJOR, message, 2.0, fields={"k": "v"})
+    event = Event("epoch_behind", Severity.MAJOR, message, 2.0, fields={"epoch": "7"})
     numbered = server.controller.events.number(event)
     server.controller.events.publish(numbered)
     return numbered
@@ -460,7 +460,7 @@ async def test_past_events_come_from_the_store_and_this_process_and_live_ones_fo
         assert (seen[0].kind, seen[0].severity) == ("controller_started", pb.EVENT_SEVERITY_INFO)
         happened(server, "4")
         live = (await call.read()).event
-        assert (live.id, live.severity, dict(live.fields)) == (4, pb.EVENT_SEVERITY_MAJOR, {"k": "v"})
+        assert (live.id, live.severity, dict(live.fields)) == (4, pb.EVENT_SEVERITY_MAJOR, {"epoch": "7"})
         call.cancel()
 
 

@@ -68,12 +68,12 @@ def rollout(version: int = 1) -> RolloutChange:
 
 def event(number: int) -> Event:
     return Event(
-        "plan_changed",
+        "link_condition_changed",
         Severity.MINOR,
         f"event {number}",
         1.5,
         link=LinkName("ab"),
-        fields={"k": "v"},
+        fields={"old": "ok"},
         id=number,
     )
 

@@ -145,14 +145,20 @@ def test_a_silent_link_keeps_its_paths(running: Run) -> None:
     assert running.first_path() == (A, P, B)
 
 
-def test_a_stream_without_any_path_is_told_of_once(running: Run) -> None:
+def test_a_stream_without_any_path_is_told_of_once_and_once_when_it_has_one_again(running: Run) -> None:
     out: list[Instruction] = []
     for link in ("a-p", "a-q"):
         out += running.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL, link=link))
     out += running.measure(10.0, RATES, without=("a-p", "a-q"))
     assert running.first_path() == ()
     (unmet,) = events(out, "stream_unmet")
-    assert unmet.stream == "s"
+    assert (unmet.stream, unmet.clears) == ("s", False)
+    assert not events(out, "stream_met")
+    back = running.handle(reported(A, agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED, link="a-q"))
+    back += running.measure(20.0, RATES, without=("a-p",))
+    (met,) = events(back, "stream_met")
+    assert (met.stream, met.alarm, met.clears) == ("s", unmet.alarm, True)
+    assert not events(running.measure(5.0, RATES, without=("a-p",)), "stream_met")
 
 
 def test_a_deleted_stream_is_gone_from_plan_and_policies(running: Run) -> None:

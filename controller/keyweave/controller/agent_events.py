@@ -2,36 +2,37 @@
 
 from keyweave.common.names import NodeName
 from keyweave.controller.estimate.estimate import EndEvent
-from keyweave.controller.events import Event, Severity
+from keyweave.controller.event_kinds import KINDS, KindName
+from keyweave.controller.events import Event
 from keyweave.v1 import agent_pb2, types_pb2
 
 NANOS = 1_000_000_000
 # Longest list of paths that an event's field spells out.
 _PATHS_SHOWN = 8
 
-_KINDS: dict[agent_pb2.AgentEventKind, tuple[str, Severity]] = {
-    agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: ("link_loss_of_signal", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_LINK_DEVICE_FAULT: ("link_device_fault", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT: ("link_qber_abort", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED: ("link_restored", Severity.INFO),
-    agent_pb2.AGENT_EVENT_KIND_POOL_DESTROYED: ("pool_destroyed", Severity.MINOR),
-    agent_pb2.AGENT_EVENT_KIND_QUARANTINED: ("quarantined", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_KEYS_DESTROYED: ("keys_destroyed", Severity.MINOR),
-    agent_pb2.AGENT_EVENT_KIND_FAILOVER: ("stream_failover", Severity.MINOR),
-    agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED: ("relay_tag_failed", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED: ("confirmation_failed", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_LEASE_EXPIRED: ("lease_expired", Severity.MINOR),
-    agent_pb2.AGENT_EVENT_KIND_POLICY_REFUSED: ("policy_refused", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_STREAM_STARVED: ("stream_starved", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_STREAM_SUPPLIED: ("stream_supplied", Severity.INFO),
-    agent_pb2.AGENT_EVENT_KIND_KEYS_RECALLED: ("keys_recalled", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_ZEROIZED: ("zeroized", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_QUARANTINE_CLEARED: ("quarantine_cleared", Severity.MINOR),
-    agent_pb2.AGENT_EVENT_KIND_QUARANTINE_DESTROYED: ("quarantine_destroyed", Severity.MINOR),
-    agent_pb2.AGENT_EVENT_KIND_SIGNATURE_FAILED: ("signature_failed", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_PEER_REVOKED: ("peer_revoked", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED: ("guard_refused", Severity.MAJOR),
-    agent_pb2.AGENT_EVENT_KIND_CALIBRATION_ASKED: ("calibration_asked", Severity.INFO),
+_KINDS: dict[agent_pb2.AgentEventKind, KindName] = {
+    agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: "link_loss_of_signal",
+    agent_pb2.AGENT_EVENT_KIND_LINK_DEVICE_FAULT: "link_device_fault",
+    agent_pb2.AGENT_EVENT_KIND_LINK_QBER_ABORT: "link_qber_abort",
+    agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED: "link_restored",
+    agent_pb2.AGENT_EVENT_KIND_POOL_DESTROYED: "pool_destroyed",
+    agent_pb2.AGENT_EVENT_KIND_QUARANTINED: "quarantined",
+    agent_pb2.AGENT_EVENT_KIND_KEYS_DESTROYED: "keys_destroyed",
+    agent_pb2.AGENT_EVENT_KIND_FAILOVER: "stream_failover",
+    agent_pb2.AGENT_EVENT_KIND_RELAY_TAG_FAILED: "relay_tag_failed",
+    agent_pb2.AGENT_EVENT_KIND_CONFIRMATION_FAILED: "confirmation_failed",
+    agent_pb2.AGENT_EVENT_KIND_LEASE_EXPIRED: "lease_expired",
+    agent_pb2.AGENT_EVENT_KIND_POLICY_REFUSED: "policy_refused",
+    agent_pb2.AGENT_EVENT_KIND_STREAM_STARVED: "stream_starved",
+    agent_pb2.AGENT_EVENT_KIND_STREAM_SUPPLIED: "stream_supplied",
+    agent_pb2.AGENT_EVENT_KIND_KEYS_RECALLED: "keys_recalled",
+    agent_pb2.AGENT_EVENT_KIND_ZEROIZED: "zeroized",
+    agent_pb2.AGENT_EVENT_KIND_QUARANTINE_CLEARED: "quarantine_cleared",
+    agent_pb2.AGENT_EVENT_KIND_QUARANTINE_DESTROYED: "quarantine_destroyed",
+    agent_pb2.AGENT_EVENT_KIND_SIGNATURE_FAILED: "signature_failed",
+    agent_pb2.AGENT_EVENT_KIND_PEER_REVOKED: "peer_revoked",
+    agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED: "guard_refused",
+    agent_pb2.AGENT_EVENT_KIND_CALIBRATION_ASKED: "calibration_asked",
 }
 _END_EVENTS: dict[agent_pb2.AgentEventKind, EndEvent] = {
     agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: EndEvent.LOSS_OF_SIGNAL,
@@ -50,7 +51,8 @@ def event_of(node: NodeName, report: agent_pb2.AgentEvent, now: float) -> Event 
     """The event for a report; None for a kind that this controller does not know."""
     if report.kind not in _KINDS:
         return None
-    kind, severity = _KINDS[report.kind]
+    kind = _KINDS[report.kind]
+    (severity,) = KINDS[kind].severities
     return Event(
         kind=kind,
         severity=severity,

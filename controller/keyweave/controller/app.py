@@ -34,7 +34,7 @@ from keyweave.controller.admin.service import AdminService
 from keyweave.controller.agent_service import AgentService
 from keyweave.controller.config import ControllerConfig
 from keyweave.controller.estimate.estimate import LinkLimits
-from keyweave.controller.events import Event
+from keyweave.controller.events import Event, Severity
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
 from keyweave.controller.instructions import (
@@ -217,6 +217,9 @@ class Controller:
 
     async def start(self, intent: Intent, orders: Sequence[Order] = ()) -> None:
         """Take up where the store left off."""
+        message = f"this controller leads under epoch {self.epoch}"
+        fields = {"epoch": str(self.epoch)}
+        await self._record([Event("controller_started", Severity.INFO, message, self._now(), fields=fields)])
         instructions = self._core.start(
             {name: node_of(spec) for name, spec in intent.nodes.items()},
             {name: link_of(spec) for name, spec in intent.links.items()},

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from keyweave.common.names import LinkName, NodeName, OrderId
+from keyweave.controller.event_kinds import KindName
 from keyweave.controller.events import Event, Severity
 
 # An order that not all have acknowledged by then is given up: a destruction that comes weeks later would
@@ -162,7 +163,7 @@ class OrderBook:
         return None
 
 
-def order_event(order: Order, kind: str, severity: Severity, said: str, now: float) -> Event:
+def order_event(order: Order, kind: KindName, severity: Severity, said: str, now: float) -> Event:
     """What those who watch are told of an order."""
     return Event(
         kind=kind,

@@ -15,6 +15,7 @@ from keyweave.common.errors import describe_status
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.agent_events import end_event, event_of
 from keyweave.controller.estimate.link_book import LinkBook, LinkChange
+from keyweave.controller.event_kinds import KindName
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.instructions import Emit, FallSilent, ForgetOrder, Instruction, WakeAt
 from keyweave.controller.orders import Order, OrderBook, order_event
@@ -440,7 +441,7 @@ class Core:
 
     def _emit(
         self,
-        kind: str,
+        kind: KindName,
         severity: Severity,
         message: str,
         now: float,

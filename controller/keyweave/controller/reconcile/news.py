@@ -55,11 +55,12 @@ def plan_news(plan: Plan, moved: Sequence[StreamName], now: float) -> Event:
 
 
 class Unmet:
-    """Streams that cannot have what they require; each is told of once."""
+    """Streams that cannot have what they require; each is told of once, and once when it is over."""
 
     def __init__(self) -> None:
         self._unmet: dict[StreamName, str] = {}
         self._told: set[StreamName] = set()
+        self._over: set[StreamName] = set()
 
     def planned(self, plan: Plan, names: Iterable[StreamName]) -> None:
         """These streams have another plan, or none any more."""
@@ -67,12 +68,22 @@ class Unmet:
             planned = plan.streams.get(name)
             if planned is not None and planned.unmet:
                 self._unmet[name] = planned.unmet
+                self._over.discard(name)
             else:
                 self._unmet.pop(name, None)
-                self._told.discard(name)
+                if name in self._told and planned is not None:
+                    self._over.add(name)
+                else:
+                    self._told.discard(name)
+                    self._over.discard(name)
 
     def news(self, now: float) -> Iterator[Event]:
-        """Those not told of yet."""
+        """What has not been told yet."""
+        for name in sorted(self._over):
+            message = f"stream '{name}' is planned what it requires again"
+            yield Event("stream_met", Severity.INFO, message, now, stream=name)
+        self._told -= self._over
+        self._over.clear()
         for name in sorted(self._unmet.keys() - self._told):
             self._told.add(name)
             message = f"stream '{name}' cannot have what it requires: {self._unmet[name]}"
