@@ -73,7 +73,7 @@ def _kind(report: agent_pb2.AgentEvent) -> KindName:
 
 
 def test_every_alarm_can_end_and_begin() -> None:
-    ways = {}
+    ways: dict[str, set[Severity]] = {}
     for kind in KINDS.values():
         if kind.alarm:
             ways.setdefault(kind.alarm, set()).update(kind.severities)
