@@ -28,6 +28,7 @@ from keyweave.agent.observer import Observer
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.uplink import Uplink, new_incarnation
 from keyweave.common import log, metrics_http
+from keyweave.common.certificate_expiry import CertificateExpiry
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
 from keyweave.common.health import Health
@@ -196,6 +197,12 @@ async def _serve(config: AgentConfig, stop: asyncio.Event, observer: Observer, s
         agent.recalls,
         agent.trusts,
         agent.guardian,
+        {
+            "control": CertificateExpiry(config.control_tls),
+            "key": CertificateExpiry(config.key_plane.tls),
+            "key signing": CertificateExpiry(config.key_plane.signing),
+            "sae": CertificateExpiry(config.kme.tls),
+        },
     )
     scraped, metrics_url = await _serve_metrics(collector, config.metrics_listen)
     agent.hello.key_plane_address = f"{host}:{port}"

@@ -4,11 +4,11 @@ Labels are bounded by what policy names: links and streams of this node, three p
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -22,6 +22,7 @@ from keyweave.agent.keyplane.streams.near import BATCH_SECONDS
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.ring import Ring
+from keyweave.common.certificate_expiry import CertificateExpiry
 from keyweave.common.revocation import Trust
 
 Families = Iterable[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily]
@@ -49,6 +50,7 @@ class AgentCollector(Collector):
         recalls: LedgerRecalls,
         trusts: Sequence[Trust],
         guardian: Guardian,
+        certificates: Mapping[str, CertificateExpiry],
     ) -> None:
         self._plane = plane
         self._served = served
@@ -58,6 +60,7 @@ class AgentCollector(Collector):
         self._recalls = recalls
         self._trusts = trusts
         self._guardian = guardian
+        self._certificates = certificates
 
     def collect(self) -> Families:
         """All families."""
@@ -86,6 +89,13 @@ class AgentCollector(Collector):
         )
         for trust in self._trusts:
             current.add_metric([trust.name], float(trust.current(time.time())))
+        expiry = GaugeMetricFamily(
+            "keyweave_agent_certificate_expiry_timestamp_seconds",
+            "When the agent's own certificate of a plane ends, Unix time.",
+            labels=["plane"],
+        )
+        for plane, certificate in self._certificates.items():
+            expiry.add_metric([plane], certificate.not_after())
         failures = CounterMetricFamily(
             "keyweave_agent_signature_failures",
             "ML-DSA signatures and signing certificates of a peer that were refused.",
@@ -93,7 +103,7 @@ class AgentCollector(Collector):
         )
         for node, count in self._plane.vouching.signature_failures.items():
             failures.add_metric([node], count)
-        yield from (current, failures)
+        yield from (current, expiry, failures)
 
     def _links(self) -> Families:
         send = GaugeMetricFamily(
@@ -227,4 +237,5 @@ def registry(collector: Collector) -> CollectorRegistry:
     """A registry of its own: no global state between agents in one test process."""
     result = CollectorRegistry()
     result.register(collector)
+    ProcessCollector(registry=result)
     return result

@@ -23,6 +23,11 @@ ErrorRatio = Annotated[float, Field(ge=0, lt=0.5)]
 ReconciliationLeak = Annotated[float, Field(ge=1, le=2)]
 
 
+# How far an emulated detector may be from its own figures before operators are told (assumed: no data sheet).
+_WARM_KELVIN = 5.0
+_BIAS_MARGIN = 0.1
+
+
 class Part(BaseModel):
     """A part of a scenario file."""
 
@@ -76,6 +81,16 @@ class DetectorSpec(Part):
             jitter_seconds=self.jitter_seconds,
             bias_ratio=self.bias_ratio,
         )
+
+    def limits(self) -> dict[str, float]:
+        """What operators of an emulated link hold its detectors against: fields of a `keyweave.v1.Link`."""
+        return {
+            "max_detector_dark_count_rate_hz": 2 * self.dark_count_rate_hz,
+            "min_detector_efficiency_ratio": self.efficiency_ratio / 2,
+            "max_detector_temperature_celsius": self.temperature_celsius + _WARM_KELVIN,
+            "min_detector_bias_volts": self.bias_volts * (1 - _BIAS_MARGIN),
+            "max_detector_bias_volts": self.bias_volts * (1 + _BIAS_MARGIN),
+        }
 
     def receiver(self) -> Receiver:
         """The detectors with their clock and optics."""

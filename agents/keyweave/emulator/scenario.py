@@ -198,7 +198,7 @@ class LinkSpec(Part):
 
     def to_proto(self) -> types_pb2.Link:
         """The link as an operator creates it."""
-        return types_pb2.Link(
+        link = types_pb2.Link(
             name=self.name,
             a_node=self.a,
             b_node=self.b,
@@ -207,6 +207,10 @@ class LinkSpec(Part):
             risk_groups=self.risk_groups,
             abort_qber_ratio=self.abort_qber_ratio or 0.0,
         )
+        if self.technology != "CV-QKD":
+            for field, limit in self.detector.limits().items():
+                setattr(link, field, limit)
+        return link
 
 
 class StreamSpec(Part):

@@ -5,7 +5,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from keyweave.cli.exits import UnreachableError
 from keyweave.common.process import write_atomically
@@ -46,6 +47,11 @@ class StateDir:
     def endpoints_file(self) -> Path:
         """Written once everything listens, removed when it stops."""
         return self.root / "endpoints.json"
+
+    @property
+    def targets_file(self) -> Path:
+        """What Prometheus finds this network's pages by (file_sd); it stays: what stops shows as down."""
+        return self.root / "prometheus-targets.json"
 
     @property
     def processes_file(self) -> Path:
@@ -96,6 +102,7 @@ class StateDir:
 
     def write_endpoints(self, endpoints: Endpoints) -> None:
         """Announce that everything listens."""
+        write_atomically(self.targets_file, json.dumps(scrape_targets(endpoints), indent=2) + "\n")
         write_atomically(self.endpoints_file, json.dumps(asdict(endpoints), indent=2) + "\n")
 
     def read_endpoints(self) -> Endpoints:
@@ -109,6 +116,19 @@ class StateDir:
             ) from None
         except (OSError, ValueError, TypeError) as error:
             raise UnreachableError(f"{self.endpoints_file} cannot be read: {error}") from None
+
+
+def scrape_targets(endpoints: Endpoints) -> list[dict[str, Any]]:
+    """Prometheus's file_sd: where each page is, and the job and node that its series are labelled with."""
+    pages = {"keyweave-controller": {"": endpoints.metrics}, "keyweave-agent": endpoints.agent_metrics}
+    return [
+        {
+            "targets": [urlsplit(url).netloc],
+            "labels": {"job": job} | ({"node": node} if node else {}),
+        }
+        for job, urls in pages.items()
+        for node, url in sorted(urls.items())
+    ]
 
 
 def _file_name(sae_id: str) -> str:

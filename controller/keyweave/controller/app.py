@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from keyweave.common import log, metrics_http
+from keyweave.common.certificate_expiry import CertificateExpiry
 from keyweave.common.errors import FencedError, UnavailableError
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
@@ -373,6 +374,7 @@ async def _serve(
 ) -> None:
     files, trust = FileWatch(), Trust("control", config.tls)
     files.on_change(trust.paths, trust.reload)
+    controller.metrics.certificate_expiry.set_function(CertificateExpiry(config.tls).not_after)
     controller.metrics.trust_current.set_function(lambda: float(trust.current(time.time())))
     interceptors = (ErrorInterceptor(), StandingInterceptor(trust))
     server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)

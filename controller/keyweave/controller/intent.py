@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from keyweave.common.errors import InvalidInputError, NotFoundError, PreconditionError, Violation
 from keyweave.common.names import LinkName, NodeName, SaeId, StreamName
-from keyweave.controller.topology import Link, Node, OnExhaustion, Stream
+from keyweave.controller.topology import DetectorLimits, Link, Node, OnExhaustion, Stream
 from keyweave.v1 import types_pb2
 
 Spec = types_pb2.Node | types_pb2.Link | types_pb2.Stream
@@ -108,6 +108,8 @@ def node_of(spec: types_pb2.Node) -> Node:
         trust_domain=spec.trust_domain,
         key_plane_address=spec.key_plane_address,
         maintenance=spec.maintenance,
+        latitude_degrees=spec.latitude_degrees,
+        longitude_degrees=spec.longitude_degrees,
     )
 
 
@@ -125,6 +127,21 @@ def link_of(spec: types_pb2.Link) -> Link:
         degraded_qber_ratio=spec.degraded_qber_ratio or DEGRADED_SHARE * abort,
         maintenance=spec.maintenance,
         disabled=spec.disabled,
+        detector_limits=_detector_limits(spec),
+    )
+
+
+def _detector_limits(spec: types_pb2.Link) -> DetectorLimits:
+    def said(field: str) -> float | None:
+        return float(getattr(spec, field)) if spec.HasField(field) else None
+
+    return DetectorLimits(
+        max_count_rate_hz=said("max_detector_count_rate_hz"),
+        max_dark_count_rate_hz=said("max_detector_dark_count_rate_hz"),
+        min_efficiency_ratio=said("min_detector_efficiency_ratio"),
+        max_temperature_celsius=said("max_detector_temperature_celsius"),
+        min_bias_volts=said("min_detector_bias_volts"),
+        max_bias_volts=said("max_detector_bias_volts"),
     )
 
 
@@ -211,6 +228,13 @@ def _link_violations(intent: Intent, link: types_pb2.Link) -> Iterable[Violation
             f"{link.degraded_qber_ratio:g} is above the abort threshold of {abort:g}; "
             "lower it or raise abort_qber_ratio",
         )
+    if link.HasField("min_detector_bias_volts") and link.HasField("max_detector_bias_volts"):
+        lowest, highest = link.min_detector_bias_volts, link.max_detector_bias_volts
+        if lowest > highest:
+            yield Violation(
+                "min_detector_bias_volts",
+                f"{lowest:g} exceeds max_detector_bias_volts, {highest:g}; lower it or raise the other",
+            )
 
 
 def _stream_violations(intent: Intent, stream: types_pb2.Stream) -> Iterable[Violation]:

@@ -7,11 +7,13 @@ or address is ever a label.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from keyweave.controller.agent_events import protection_word
+from keyweave.controller.described_metrics import DescribedMetrics
+from keyweave.controller.device_metrics import DeviceMetrics
 from keyweave.controller.events import Event
 from keyweave.controller.ingest import IngestCounters
 from keyweave.controller.orders import OrderKind
@@ -51,6 +53,11 @@ class ControllerMetrics:
         self.trust_current = Gauge(
             "keyweave_controller_trust_current",
             "1 while the trust anchors and revocation lists on disk are in force, 0 if they were not taken",
+            registry=self.registry,
+        )
+        self.certificate_expiry = Gauge(
+            "keyweave_controller_certificate_expiry_timestamp_seconds",
+            "When the controller's own certificate ends, Unix time",
             registry=self.registry,
         )
         self._failover_duration_seconds = Histogram(
@@ -96,6 +103,9 @@ class ControllerMetrics:
     ) -> None:
         """Show the state of these whenever Prometheus asks."""
         self.registry.register(_State(core, push, ingest, queues, now))
+        self.registry.register(DescribedMetrics(core))
+        self.registry.register(DeviceMetrics(core, now))
+        ProcessCollector(registry=self.registry)
 
     def observe(self, event: Event) -> None:
         """Count an event, and what it measured."""
@@ -229,6 +239,12 @@ class _State(Collector):
             "How long the agent has had the desired policy; 0 if it has not",
             "node",
         )
+        lag = _gauge(
+            "keyweave_agent_policy_lag_seconds",
+            "How long the agent has not had the desired policy; 0 if it has",
+            "node",
+        )
+        info = _gauge("keyweave_agent_info", "1; the label tells the agent's version", "node", "version")
         nacked = _gauge(
             "keyweave_agent_policy_nacked", "1 while a refusal of the desired policy stands", "node"
         )
@@ -239,7 +255,10 @@ class _State(Collector):
             version.add_metric((name,), view.applied.version if view.applied else 0)
             age.add_metric((name,), self._now() - view.in_sync_since if view.in_sync_since else 0.0)
             nacked.add_metric((name,), bool(view.nacked_rules))
-        yield from (connected, dropped, version, age, nacked)
+            lag.add_metric((name,), self._now() - view.behind_since if view.behind_since else 0.0)
+            if view.software_version:
+                info.add_metric((name, view.software_version), 1)
+        yield from (connected, dropped, version, age, lag, nacked, info)
 
     def _controller(self) -> Iterator[Metric]:
         core = self._core
@@ -279,6 +298,7 @@ class _State(Collector):
             depth.add_metric((name,), items)
         yield from (epoch, read_only, warming_up, plan, retiring, orders, pushes, answers)
         yield from (telemetry, samples, refused, depth)
+        yield from self._push.round_trips.collect()
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

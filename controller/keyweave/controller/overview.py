@@ -30,6 +30,7 @@ class Overview:
             applied=self._ref(sync.applied),
             in_sync=sync.connected and sync.in_sync,
             in_sync_since=report.in_sync_since,
+            behind_since=report.behind_since,
             nacked_rules=sync.nacked_rules,
             dropped_samples_total=report.dropped_samples_total,
             guard_digest=report.guard_digest,

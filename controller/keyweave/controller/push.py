@@ -7,10 +7,11 @@ goes to the core as a stimulus.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import grpc
+from prometheus_client import Histogram
 
 from keyweave.common import log
 from keyweave.common.errors import (
@@ -38,6 +39,17 @@ else:
     Context = grpc.aio.ServicerContext
 
 HEARTBEATS_PER_LEASE = 3
+_ROUND_TRIP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+def _round_trips() -> Histogram:
+    return Histogram(
+        "keyweave_policy_push_duration_seconds",
+        "From sending a policy to the agent's acknowledgement that it is applied and on disk",
+        buckets=_ROUND_TRIP_BUCKETS,
+        registry=None,
+    )
+
 
 Submit = Callable[[PolicyStimulus], Awaitable[None]]
 
@@ -51,6 +63,7 @@ class PushCounters:
     acks_total: int = 0
     nacks_total: int = 0
     stale_answers_total: int = 0
+    round_trips: Histogram = field(default_factory=_round_trips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,8 @@ class _Outstanding:
     nonce: int
     version: int
     digest: bytes
+    # By the event loop's clock.
+    sent_at: float
 
 
 class PolicySession:
@@ -130,7 +145,9 @@ class PolicySession:
     def _pushed(self, push: Push) -> agent_pb2.PolicyResponse:
         self._nonce += 1
         target = push.target
-        self._outstanding = _Outstanding(self._nonce, target.version, target.policy.digest)
+        self._outstanding = _Outstanding(
+            self._nonce, target.version, target.policy.digest, asyncio.get_running_loop().time()
+        )
         response = agent_pb2.PolicyResponse(
             nonce=self._nonce,
             version=self._version(target.version, target.policy.digest),
@@ -273,6 +290,7 @@ class PolicyPusher:
             return
         if isinstance(answer, agent_pb2.PolicyAck):
             self.counters.acks_total += 1
+            self.counters.round_trips.observe(asyncio.get_running_loop().time() - outstanding.sent_at)
             session.applied(outstanding)
             await self._submit(PolicyAcked(session.node, outstanding.digest))
         else:

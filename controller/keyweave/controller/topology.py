@@ -51,6 +51,24 @@ class Node:
     trust_domain: str = ""
     key_plane_address: str = ""
     maintenance: bool = False
+    # Both 0 where the operator has not said where it is.
+    latitude_degrees: float = 0.0
+    longitude_degrees: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorLimits:
+    """Between what a link's detectors are in order; None where the operator has said nothing."""
+
+    max_count_rate_hz: float | None = None
+    max_dark_count_rate_hz: float | None = None
+    min_efficiency_ratio: float | None = None
+    max_temperature_celsius: float | None = None
+    min_bias_volts: float | None = None
+    max_bias_volts: float | None = None
+
+
+NO_LIMITS = DetectorLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,8 @@ class Link:
     maintenance: bool = False
     # Out of use until further notice: no path may cross it, and both ends destroy its pools.
     disabled: bool = False
+    # What detectors are held against by alert rules; planning does not look at it.
+    detector_limits: DetectorLimits = NO_LIMITS
 
     def other(self, node: NodeName) -> NodeName:
         """The far end, seen from `node`."""

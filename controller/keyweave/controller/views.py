@@ -32,6 +32,8 @@ class NodeView:
     # When the agent was last known to have what is desired of it, and whether it has it now.
     in_sync: bool = False
     in_sync_since: float = 0.0
+    # Since when it has not had it; 0 while it has.
+    behind_since: float = 0.0
     nacked_rules: tuple[agent_pb2.RuleStatus, ...] = ()
     dropped_samples_total: int = 0
     # SHA-256 of the guard that the node's owner wrote, as its agent reports it.

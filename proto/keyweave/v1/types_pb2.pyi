@@ -124,7 +124,7 @@ class Node(_message.Message):
     def __init__(self, name: _Optional[str] = ..., owner: _Optional[str] = ..., trust_domain: _Optional[str] = ..., location: _Optional[str] = ..., latitude_degrees: _Optional[float] = ..., longitude_degrees: _Optional[float] = ..., key_plane_address: _Optional[str] = ..., maintenance: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class Link(_message.Message):
-    __slots__ = ("name", "a_node", "b_node", "technology", "length_km", "risk_groups", "abort_qber_ratio", "degraded_qber_ratio", "maintenance", "disabled", "revision")
+    __slots__ = ("name", "a_node", "b_node", "technology", "length_km", "risk_groups", "abort_qber_ratio", "degraded_qber_ratio", "maintenance", "disabled", "revision", "max_detector_count_rate_hz", "max_detector_dark_count_rate_hz", "min_detector_efficiency_ratio", "max_detector_temperature_celsius", "min_detector_bias_volts", "max_detector_bias_volts")
     NAME_FIELD_NUMBER: _ClassVar[int]
     A_NODE_FIELD_NUMBER: _ClassVar[int]
     B_NODE_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +136,12 @@ class Link(_message.Message):
     MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
     DISABLED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    MAX_DETECTOR_COUNT_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    MAX_DETECTOR_DARK_COUNT_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    MIN_DETECTOR_EFFICIENCY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    MAX_DETECTOR_TEMPERATURE_CELSIUS_FIELD_NUMBER: _ClassVar[int]
+    MIN_DETECTOR_BIAS_VOLTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_DETECTOR_BIAS_VOLTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     a_node: str
     b_node: str
@@ -147,7 +153,13 @@ class Link(_message.Message):
     maintenance: bool
     disabled: bool
     revision: int
-    def __init__(self, name: _Optional[str] = ..., a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., technology: _Optional[_Union[LinkTechnology, str]] = ..., length_km: _Optional[float] = ..., risk_groups: _Optional[_Iterable[str]] = ..., abort_qber_ratio: _Optional[float] = ..., degraded_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., disabled: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
+    max_detector_count_rate_hz: float
+    max_detector_dark_count_rate_hz: float
+    min_detector_efficiency_ratio: float
+    max_detector_temperature_celsius: float
+    min_detector_bias_volts: float
+    max_detector_bias_volts: float
+    def __init__(self, name: _Optional[str] = ..., a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., technology: _Optional[_Union[LinkTechnology, str]] = ..., length_km: _Optional[float] = ..., risk_groups: _Optional[_Iterable[str]] = ..., abort_qber_ratio: _Optional[float] = ..., degraded_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., disabled: _Optional[bool] = ..., revision: _Optional[int] = ..., max_detector_count_rate_hz: _Optional[float] = ..., max_detector_dark_count_rate_hz: _Optional[float] = ..., min_detector_efficiency_ratio: _Optional[float] = ..., max_detector_temperature_celsius: _Optional[float] = ..., min_detector_bias_volts: _Optional[float] = ..., max_detector_bias_volts: _Optional[float] = ...) -> None: ...
 
 class Stream(_message.Message):
     __slots__ = ("name", "source_node", "target_node", "source_sae", "target_sae", "min_rate_bps", "max_rate_bps", "priority", "key_size_bits", "k", "min_k", "require_qkd", "require_pqc", "accept_strongest_available", "max_hops", "max_trusted_nodes", "avoid_nodes", "allowed_trust_domains", "tenant", "application_class", "refresh_seconds", "key_ttl_seconds", "on_exhaustion", "buffer_keys", "pqc_only", "revision")

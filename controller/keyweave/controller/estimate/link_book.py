@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from keyweave.common.names import LinkName, NodeName
+from keyweave.common.quantities import MAX_DETECTORS
 from keyweave.controller.estimate import estimate
 from keyweave.controller.estimate.estimate import EndEvent, LinkEstimate, LinkLimits, LinkTrack
-from keyweave.controller.samples import EndSamples, joined
+from keyweave.controller.samples import DetectorColumns, EndSamples, joined
 from keyweave.controller.topology import Link, LinkView
 from keyweave.v1 import agent_pb2
 
@@ -44,6 +45,8 @@ class LinkEntry:
 
     # What the ends sent since the link was judged.
     waiting: dict[NodeName, Waiting] = field(default_factory=dict)
+    # What each end's detectors last told, by their names.
+    detectors: dict[NodeName, dict[str, DetectorColumns]] = field(default_factory=dict)
 
     @property
     def view(self) -> LinkView:
@@ -61,6 +64,13 @@ class LinkEntry:
         return samples.status is not end.status or (
             samples.highest_qber_ratio >= self.limits.degraded_qber_ratio
         )
+
+    def note_detectors(self, samples: EndSamples) -> None:
+        """Keep what an end's detectors told last; names beyond as many as an end may have are passed over."""
+        known = self.detectors.setdefault(samples.node, {})
+        for detector in samples.detectors:
+            if detector.detector in known or len(known) < MAX_DETECTORS:
+                known[detector.detector] = detector
 
     def fold(self) -> None:
         """Put what waits into the track."""
@@ -124,6 +134,8 @@ class LinkBook:
         """An end measured something. Whether the link should be judged now."""
         entry = self._entries[samples.link]
         entry.reported = True
+        if samples.detectors:
+            entry.note_detectors(samples)
         waiting = entry.waiting.get(samples.node)
         if waiting is None:
             waiting = entry.waiting[samples.node] = Waiting([], now)

@@ -415,6 +415,7 @@ class Core:
                     report = self.reports.agent(node)
                     in_sync = self.distribution.agent(node).in_sync
                     report.in_sync_since = (report.in_sync_since or now) if in_sync else 0.0
+                    report.behind_since = 0.0 if in_sync else (report.behind_since or now)
         self._set_alarm(now)
         out, self._out = self._out, []
         return out

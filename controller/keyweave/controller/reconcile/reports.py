@@ -32,6 +32,8 @@ class AgentReport:
     telemetry: bool = False
     connected_since: float = 0.0
     in_sync_since: float = 0.0
+    # Since when it has not had what is desired of it; 0 while it has.
+    behind_since: float = 0.0
     dropped_samples_total: int = 0
     emulated_links: frozenset[LinkName] = frozenset()
     # The vendor's domain that a link's keys come through, where there is one.
