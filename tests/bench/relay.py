@@ -98,8 +98,7 @@ def cryptography_alone() -> float:
         context = _context()
         for _end in range(2):
             keys = combine.derive_keys(context, bytes(32), secret)
-            combine.near_tag(context, keys)
-            combine.far_tag(context, keys)
+            combine.tags(context, keys)
         memory.wipe(secret)
     return MAX_BATCH_KEYS * CRYPTO_BATCHES / (time.process_time() - began)
 
@@ -118,7 +117,7 @@ def _context() -> combine.BatchContext:
     return combine.BatchContext(
         stream=StreamName(STREAM),
         batch_id=os.urandom(16),
-        key_ids=tuple(uuid.uuid4() for _ in range(MAX_BATCH_KEYS)),
+        key_ids=tuple(uuid.uuid4().bytes for _ in range(MAX_BATCH_KEYS)),
         key_size_bits=256,
         master_sae=SaeId("sae-a"),
         slave_sae=SaeId("sae-d"),

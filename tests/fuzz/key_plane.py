@@ -111,7 +111,7 @@ def _offer(secret: bytes) -> pb.Offer:
         created_unix_nanos=1,
     )
     context = far.context_of(offer, b"")
-    offer.near_tag = combine.near_tag(context, combine.derive_keys(context, b"", secret))
+    offer.near_tag = combine.tags(context, combine.derive_keys(context, b"", secret)).near
     return offer
 
 
@@ -310,14 +310,14 @@ class Rig:
     def hold_together(self) -> None:
         """What must be so whatever a peer said."""
         store = self.plane.store
-        for streams in store._slave.values():
-            for name, key in streams.items():
+        for name, waits in store._slave.items():
+            for key in waits.values():
                 assert self.plane.far[name].terms.allows(key.provenance), f"{key} is below its requirements"
                 assert len(key.key) * 8 == self.plane.far[name].terms.key_size_bits or key.stream == "s"
         for name, ready in store._ready.items():
             for key in ready.values():
                 assert self.plane.near[name].terms.allows(key.provenance), f"{key} is below its requirements"
-        waiting = sum(len(streams) for streams in store._slave.values())
+        waiting = sum(map(len, store._slave.values()))
         assert store.count() == (sum(map(len, store._ready.values())), waiting), "the store miscounts"
 
 

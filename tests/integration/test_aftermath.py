@@ -159,7 +159,7 @@ async def test_an_order_to_destroy_leaves_nothing_of_the_link_anywhere(tmp_path:
 def undelivered(running: Mesh, node: str) -> set[str]:
     store: KeyStore = running.plane(node).store
     mine = [key for ready in store._ready.values() for key in ready.values()]
-    theirs = [key for copies in store._slave.values() for key in copies.values()]
+    theirs = [key for waiting in store._slave.values() for key in waiting.values()]
     return {str(key.key_id) for key in (*mine, *theirs)}
 
 

@@ -16,7 +16,7 @@ STREAM = MeshStream(path_sets=((("a", "b", "c"),),), on_exhaustion=types_pb2.ON_
 
 
 def _undelivered(store: KeyStore) -> set[UUID]:
-    return {*store._ready.get("s", {}), *store._slave}  # type: ignore[call-overload]
+    return {*store._ready.get("s", {}), *store._slave.get("s", {})}  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("end", ["a", "c"])

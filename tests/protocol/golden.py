@@ -154,7 +154,7 @@ def offer_context() -> BatchContext:
     return BatchContext(
         stream=StreamName("bank"),
         batch_id=b"batch-0123456789",
-        key_ids=(uuid.UUID(int=1), uuid.UUID(int=2)),
+        key_ids=(uuid.UUID(int=1).bytes, uuid.UUID(int=2).bytes),
         key_size_bits=320,
         master_sae=SaeId("sae-a"),
         slave_sae=SaeId("sae-ä"),
@@ -190,12 +190,13 @@ def _relay_header() -> dict[str, str]:
 def _offer_context() -> dict[str, str]:
     context = offer_context()
     keys = combine.derive_keys(context, crypto.digest(b"kem"), bytes(range(80)))
+    tags = combine.tags(context, keys)
     return {
         "context": context.encode().hex(),
         "key_1": keys[0].hex(),
         "key_2": keys[1].hex(),
-        "near_tag": combine.near_tag(context, keys).hex(),
-        "far_tag": combine.far_tag(context, keys).hex(),
+        "near_tag": tags.near.hex(),
+        "far_tag": tags.far.hex(),
     }
 
 

@@ -235,7 +235,7 @@ class WatchedStore(KeyStore):
 
     def slave_keys(self) -> list[tuple[uuid.UUID, StreamName, bytes]]:
         """What waits to be collected."""
-        return [(i, s, bytes(key.key)) for i, held in self._slave.items() for s, key in held.items()]
+        return [(i, s, bytes(key.key)) for s, held in self._slave.items() for i, key in held.items()]
 
     def master_keys(self) -> list[tuple[uuid.UUID, StreamName, bytes]]:
         """What waits to be drawn."""

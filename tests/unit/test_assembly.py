@@ -67,7 +67,7 @@ def far_end(
 
 
 def keys_in(store: KeyStore) -> set[int]:
-    return {key_id.int for key_id in store._slave}
+    return {key_id.int for waiting in store._slave.values() for key_id in waiting}
 
 
 @pytest.mark.parametrize("size", [264, 384, 504, 512])

@@ -7,12 +7,13 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 TAG_KEY_BYTES = 32
 TAG_BYTES = 16
 HASH_BYTES = 32
+_SHA256 = hashes.SHA256()
 
 
 # ML-DSA-65 (FIPS 204), security category 3 as ML-KEM-768.
@@ -56,12 +57,12 @@ def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
     if length <= HASH_BYTES:
         # A single block, T(1): by far the most frequent, and four times as fast without the object.
         return hmac.digest(prk, info + b"\x01", "sha256")[:length]
-    return HKDFExpand(hashes.SHA256(), length, info).derive(prk)
+    return HKDFExpand(_SHA256, length, info).derive(prk)
 
 
 def two_step_kdf(z: bytes, t: bytes, salt: bytes, fixed_info: bytes, length: int) -> bytes:
     """Two-step key derivation from the hybrid secret Z || T (NIST SP 800-56C rev. 2, sections 2 and 5)."""
-    return hkdf_expand(hkdf_extract(salt, z + t), fixed_info, length)
+    return HKDF(_SHA256, length, salt, fixed_info).derive(z + t)
 
 
 def mac(key: bytes, data: bytes) -> bytes:

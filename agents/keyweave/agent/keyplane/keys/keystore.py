@@ -155,8 +155,7 @@ class KeyStore:
         # Parts of keys that are being assembled: nobody draws them, and they are destroyed like others.
         self._aside: dict[uuid.UUID, StoredKey] = {}
         # One key may have copies for several SAEs of this node, each over a stream of its own.
-        self._slave: dict[uuid.UUID, dict[StreamName, StoredKey]] = {}
-        self._slave_count: Counter[StreamName] = Counter()
+        self._slave: dict[StreamName, dict[uuid.UUID, StoredKey]] = {}
         # Of delivered keys with several slaves, what their copies elsewhere are like; without the key.
         self._copies: OrderedDict[tuple[uuid.UUID, StreamName], StoredKey] = OrderedDict()
         # Before this nothing here expires: looking through all keys every second would hold up everything.
@@ -205,17 +204,16 @@ class KeyStore:
         self.destroy_slave(key.stream, part_ids, f"made into key {key.key_id}")
 
     def _keep_slave(self, keys: Sequence[StoredKey]) -> None:
-        if any(key.stream in self._slave.get(key.key_id, ()) for key in keys):
-            raise _refused(keys, pb.FAILURE_CODE_MALFORMED, "a key ID is in use already")
-        counts = Counter([key.stream for key in keys])
-        for stream, count in counts.items():
-            if self._slave_count[stream] + count > MAX_SLAVE_KEYS:
-                reason = f"{self._slave_count[stream]} keys wait for their slave to fetch them"
+        for stream, count in Counter([key.stream for key in keys]).items():
+            waiting = self._slave.setdefault(stream, {})
+            if any(key.key_id in waiting for key in keys if key.stream == stream):
+                raise _refused(keys, pb.FAILURE_CODE_MALFORMED, "a key ID is in use already")
+            if len(waiting) + count > MAX_SLAVE_KEYS:
+                reason = f"{len(waiting)} keys wait for their slave to fetch them"
                 raise _refused(keys, pb.FAILURE_CODE_OVER_BUDGET, reason)
-        self._slave_count.update(counts)
         for key in keys:
             memory.lock(key.key)
-            self._slave.setdefault(key.key_id, {})[key.stream] = key
+            self._slave[key.stream][key.key_id] = key
         self._note_expiry(keys)
 
     def _note_expiry(self, keys: Iterable[StoredKey]) -> None:
@@ -223,7 +221,7 @@ class KeyStore:
 
     def count(self) -> tuple[int, int]:
         """Keys that could be drawn, and collected."""
-        return sum(map(len, self._ready.values())), sum(self._slave_count.values())
+        return sum(map(len, self._ready.values())), sum(map(len, self._slave.values()))
 
     def ready(self, stream: StreamName) -> int:
         """How many keys of a stream can be drawn."""
@@ -324,24 +322,25 @@ class KeyStore:
 
     def find_slave(self, key_id: uuid.UUID, stream: StreamName, now: float) -> StoredKey | None:
         """A stream's key that could be collected; None where it is unknown, expired or spent."""
-        key = self._slave.get(key_id, {}).get(stream)
+        key = self._slave.get(stream, {}).get(key_id)
         return key if key is not None and key.expires > now else None
 
     def waits_elsewhere(self, key_id: uuid.UUID, stream: StreamName, now: float) -> bool:
         """Whether a key of this ID could be collected, but only over other streams."""
         return self.find_slave(key_id, stream, now) is None and any(
-            key.expires > now for key in self._slave.get(key_id, {}).values()
+            self.find_slave(key_id, other, now) for other in self._slave
         )
 
     def collect(self, stream: StreamName, key_ids: Iterable[uuid.UUID]) -> tuple[StoredKey, ...]:
         """Take keys out that `find_slave` has found. Recorded before any leaves."""
-        chosen = [self._slave[key_id][stream] for key_id in key_ids]
+        chosen = [self._slave[stream][key_id] for key_id in key_ids]
         self.records.deliver(chosen, is_master=False)
         return tuple(self._pop_slave(key.key_id, stream) for key in chosen)
 
     def destroy_slave(self, stream: StreamName, key_ids: Iterable[uuid.UUID], reason: str) -> int:
         """Destroy those of these keys that could be collected; how many."""
-        found = [key_id for key_id in key_ids if stream in self._slave.get(key_id, ())]
+        waiting = self._slave.get(stream, {})
+        found = [key_id for key_id in key_ids if key_id in waiting]
         keys = [self._pop_slave(key_id, stream) for key_id in found]
         self._drop(keys, Outcome.DESTROYED, reason, is_master=False)
         return len(found)
@@ -361,7 +360,7 @@ class KeyStore:
         if now < self._next_expiry:
             return {}
         gone = self._destroy(lambda key: key.expires <= now, Outcome.EXPIRED, "")
-        slaves = (by_stream.values() for by_stream in self._slave.values())
+        slaves = (keys.values() for keys in self._slave.values())
         ready = (keys.values() for keys in self._ready.values())
         left = chain(*ready, *slaves, self._aside.values(), self._copies.values())
         self._next_expiry = min((key.expires for key in left), default=inf)
@@ -379,7 +378,7 @@ class KeyStore:
         masters = [key for ready in self._ready.values() for key in ready.values() if doomed(key)]
         aside = [key for key in self._aside.values() if doomed(key)]
         copies = [place for place, copy in self._copies.items() if doomed(copy)]
-        slaves = [key for by_stream in self._slave.values() for key in by_stream.values() if doomed(key)]
+        slaves = [key for waiting in self._slave.values() for key in waiting.values() if doomed(key)]
         for key in masters:
             self._pop_ready(key.stream, key.key_id)
         for key in aside:
@@ -411,12 +410,7 @@ class KeyStore:
         return key
 
     def _pop_slave(self, key_id: uuid.UUID, stream: StreamName) -> StoredKey:
-        copies = self._slave[key_id]
-        key = copies.pop(stream)
-        if not copies:
-            del self._slave[key_id]
-        self._slave_count[stream] -= 1
-        return key
+        return self._slave[stream].pop(key_id)
 
 
 def _alike(keys: Iterable[StoredKey]) -> list[tuple[tuple[StreamName, Provenance], list[StoredKey]]]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+import uuid
 
 from keyweave.agent import crypto, memory
 from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
@@ -82,9 +83,10 @@ class BatchMaker:
         context = context_of(offer, kem_secret.transcript if kem_secret else b"")
         keys = combine.derive_keys(context, kem_secret.secret if kem_secret else b"", qkd_secret)
         memory.wipe(qkd_secret)
-        offer.near_tag = combine.near_tag(context, keys)
+        tags = combine.tags(context, keys)
+        offer.near_tag = tags.near
         try:
-            await self._confirm(offer, combine.far_tag(context, keys))
+            await self._confirm(offer, tags.far)
         except KeyPlaneError:
             for key in keys:
                 memory.wipe(key)
@@ -94,7 +96,7 @@ class BatchMaker:
         created = time.time()
         return tuple(
             StoredKey(
-                key_id,
+                uuid.UUID(bytes=key_id),
                 key,
                 terms.stream,
                 terms.peer_node,

@@ -7,7 +7,6 @@ breaks both components learns it, and the claim is never information-theoretic.
 """
 
 import struct
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from keyweave.agent import crypto
 from keyweave.common.names import PathId, SaeId, StreamName
 
 CHUNK_BITS = 256
+_LENGTH = struct.Struct(">I")
 _INDEX_AND_CHUNK = struct.Struct(">II")
 _SALT = crypto.digest(b"keyweave combiner 1")
 _KEY_LABEL = b"keyweave delivered key 1"
@@ -28,7 +28,8 @@ class BatchContext:
 
     stream: StreamName
     batch_id: bytes
-    key_ids: tuple[uuid.UUID, ...]
+    # UUIDs, 16 bytes each.
+    key_ids: tuple[bytes, ...]
     key_size_bits: int
     master_sae: SaeId
     slave_sae: SaeId
@@ -86,37 +87,38 @@ def derive_keys(context: BatchContext, kem_secret: bytes, qkd_secret: bytes | by
     shared, kem_field, qkd = context.encode(), bytes_field(kem_secret), bytes(qkd_secret)
     keys = []
     for index, key_id in enumerate(context.key_ids):
-        key, label = bytearray(), _KEY_LABEL + key_id.bytes
+        key, label = bytearray(), _KEY_LABEL + key_id
         for chunk, start, length in chunks:
             part = qkd[index * size + start : index * size + start + length]
             fixed_info = label + _INDEX_AND_CHUNK.pack(index, chunk) + shared
-            key += crypto.two_step_kdf(kem_field, bytes_field(part), _SALT, fixed_info, length)
+            key += crypto.two_step_kdf(kem_field, _LENGTH.pack(len(part)) + part, _SALT, fixed_info, length)
         keys.append(key)
     return keys
 
 
-def near_tag(context: BatchContext, keys: Sequence[bytearray]) -> bytes:
-    """Proof by the end that made the keys that it has them."""
-    return _confirmation(_NEAR_LABEL, context, keys)
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Proofs that an end has the keys of a batch: by the one that made them, and by the other."""
+
+    near: bytes
+    far: bytes
 
 
-def far_tag(context: BatchContext, keys: Sequence[bytearray]) -> bytes:
-    """Proof by the other end that it has the same."""
-    return _confirmation(_FAR_LABEL, context, keys)
+def tags(context: BatchContext, keys: Sequence[bytearray]) -> Tags:
+    """Both ends' proofs that they have these keys."""
+    # The confirmation keys are derived, not delivered ones: a tag on the wire tells nothing of those.
+    extracted = crypto.hkdf_extract(_SALT, b"".join(keys))
+    told = b"".join(context.key_ids) + context.encode()
 
+    def tag(label: bytes) -> bytes:
+        return crypto.mac(crypto.hkdf_expand(extracted, label, crypto.HASH_BYTES), label + told)
 
-def _confirmation(label: bytes, context: BatchContext, keys: Sequence[bytearray]) -> bytes:
-    # The confirmation key is derived, not a delivered key itself: a tag on the wire tells nothing of them.
-    confirmation_key = crypto.hkdf_expand(
-        crypto.hkdf_extract(_SALT, b"".join(keys)), label, crypto.HASH_BYTES
-    )
-    ids = b"".join([key_id.bytes for key_id in context.key_ids])
-    return crypto.mac(confirmation_key, label + ids + context.encode())
+    return Tags(near=tag(_NEAR_LABEL), far=tag(_FAR_LABEL))
 
 
 def bytes_field(value: bytes) -> bytes:
     """Bytes behind their length (32 bits), so that no two values run into one."""
-    return struct.pack(">I", len(value)) + value
+    return _LENGTH.pack(len(value)) + value
 
 
 def text_field(value: str) -> bytes:
@@ -127,4 +129,4 @@ def text_field(value: str) -> bytes:
 def list_field(values: Iterable[str]) -> bytes:
     """A list behind its count."""
     items = [text_field(value) for value in values]
-    return struct.pack(">I", len(items)) + b"".join(items)
+    return _LENGTH.pack(len(items)) + b"".join(items)

@@ -133,21 +133,21 @@ class FarEnd:
         context = context_of(offer, kem_secret.transcript if kem_secret else b"")
         keys = combine.derive_keys(context, kem_secret.secret if kem_secret else b"", qkd_secret)
         memory.wipe(qkd_secret)
-        if not crypto.equal(combine.near_tag(context, keys), offer.near_tag):
+        tags = combine.tags(context, keys)
+        if not crypto.equal(tags.near, offer.near_tag):
             for key in keys:
                 memory.wipe(key)
             raise self._failure(
                 pb.FAILURE_CODE_CONFIRMATION_MISMATCH,
                 "the ends derived different keys: destroyed",
             )
-        tag = combine.far_tag(context, keys)
         provenance = provenance_of(offer, self.terms)
         created = time.time()
         expires = created + self.terms.key_ttl_seconds + SLAVE_GRACE_SECONDS
         self._store.add_slave(
             tuple(
                 StoredKey(
-                    key_id,
+                    uuid.UUID(bytes=key_id),
                     key,
                     self.terms.stream,
                     self.terms.peer_node,
@@ -160,10 +160,10 @@ class FarEnd:
                 for key_id, key in zip(context.key_ids, keys, strict=True)
             )
         )
-        self._confirmed[offer.batch_id] = tag
+        self._confirmed[offer.batch_id] = tags.far
         while len(self._confirmed) > REMEMBERED_CONFIRMATIONS:
             self._confirmed.popitem(last=False)
-        return pb.Frame(confirm=pb.Confirm(batch_id=offer.batch_id, far_tag=tag))
+        return pb.Frame(confirm=pb.Confirm(batch_id=offer.batch_id, far_tag=tags.far))
 
     def assemble(self, request: pb.Assemble) -> pb.Frame:
         """Make a key for the local SAE out of keys that wait for it, in their place, and prove it."""
@@ -332,7 +332,7 @@ def context_of(offer: pb.Offer, kem_transcript: bytes) -> BatchContext:
     return BatchContext(
         stream=StreamName(offer.stream),
         batch_id=offer.batch_id,
-        key_ids=tuple(uuid.UUID(bytes=key_id) for key_id in offer.key_ids),
+        key_ids=tuple(offer.key_ids),
         key_size_bits=offer.key_size_bits,
         master_sae=SaeId(offer.master_sae),
         slave_sae=SaeId(offer.slave_sae),
