@@ -8,7 +8,7 @@ SCENARIO ?= scenarios/tokyo.yaml
 STATE  ?= .keyweave
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format bench proto proto-check proto-baseline docs tools clean
+.PHONY: help run test test-all lint format bench proto proto-check proto-baseline dashboards docs tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ proto-check: $(PROTO)/.installed $(BUF) ## Generated code is fresh; the protocol
 
 proto-baseline: $(BUF) ## Freeze the protocol of a release, which later ones must not break
 	cd proto && ../$(BUF) build -o baseline.binpb
+
+dashboards: $(VENV)/.installed ## Grafana dashboards and Prometheus rules, from the code in dashboards/
+	$(BIN)/python -m dashboards
 
 docs: $(VENV)/.installed ## The README's picture, from a network that really runs; maps; plots of the last bench; events
 	$(BIN)/python -m docs.events_page

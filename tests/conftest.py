@@ -14,7 +14,7 @@ settings.load_profile("patient")
 
 ROOT = Path(__file__).parents[1]
 # Packages that are not named as their programs.
-_DEBIAN = {"mosquitto_passwd": "mosquitto"}
+_DEBIAN = {"mosquitto_passwd": "mosquitto", "promtool": "prometheus"}
 
 
 @pytest.fixture

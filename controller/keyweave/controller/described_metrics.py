@@ -86,6 +86,9 @@ class DescribedMetrics(Collector):
             "stream",
             "protection",
         )
+        pqc_only = _gauge(
+            "keyweave_stream_pqc_only", "1 for a stream that wants no quantum path, else 0", "stream"
+        )
         backups = _gauge(
             "keyweave_stream_backup_path_sets", "Path sets that stand by for those in use", "stream"
         )
@@ -96,9 +99,10 @@ class DescribedMetrics(Collector):
             buffer.add_metric((name,), stream.buffer_keys)
             requires.add_metric((name, "qkd"), stream.require_qkd)
             requires.add_metric((name, "pqc"), stream.require_pqc)
+            pqc_only.add_metric((name,), stream.pqc_only)
             plan = self._core.plan.streams.get(name)
             backups.add_metric((name,), sum(each.rank > 0 for each in plan.path_sets) if plan else 0)
-        yield from (end, least, buffer, requires, backups)
+        yield from (end, least, buffer, requires, pqc_only, backups)
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

@@ -1,0 +1,34 @@
+"""Series that several rules and panels need, computed ahead."""
+
+from dashboards.rule import Group, Recording
+
+# A trend is told only from so much of the past; shorter, and noise has one.
+POOL_TREND, QBER_TREND = "15m", "6h"
+
+RECORDINGS = Group(
+    "keyweave-recordings",
+    (
+        Recording(
+            "keyweave:link_pool:seconds_to_empty",
+            "# Only of pools that are being drained: what is left, over what goes away a second.\n"
+            "keyweave_link_pool_bits\n"
+            f"  / -(deriv(keyweave_link_pool_bits[{POOL_TREND}]) < 0)",
+        ),
+        Recording(
+            "keyweave:link_qber:seconds_to_abort",
+            "# Only of links whose QBER rises: how far it is from the threshold, over its rise a second.\n"
+            "(keyweave_link_abort_qber_ratio - keyweave_link_qber_ratio)\n"
+            f"  / (deriv(keyweave_link_qber_ratio[{QBER_TREND}]) > 0)",
+        ),
+        Recording(
+            "keyweave:certificate:seconds_left",
+            "keyweave_controller_certificate_expiry_timestamp_seconds - time()\n"
+            "or keyweave_agent_certificate_expiry_timestamp_seconds - time()",
+        ),
+        Recording(
+            "keyweave:stream_heard:bool",
+            "# Whether the agents at both ends are connected: of others nobody can vouch for what they do.\n"
+            "min by (stream) (keyweave_stream_end * on (node) group_left () keyweave_agent_connected)",
+        ),
+    ),
+)
