@@ -135,19 +135,21 @@ class AdminServer:
         return files
 
     @asynccontextmanager
-    async def stub(self, role: Role = Role.OPERATOR) -> AsyncIterator["admin_pb2_grpc.AdminServiceAsyncStub"]:
+    async def stub(
+        self, role: Role = Role.OPERATOR, *, name: str = "somebody"
+    ) -> AsyncIterator["admin_pb2_grpc.AdminServiceAsyncStub"]:
         """The API as somebody with `role` sees it."""
-        async with secure_channel(self.address, self.files(role), CONTROLLER) as channel:
+        async with secure_channel(self.address, self.files(role, name=name), CONTROLLER) as channel:
             yield admin_pb2_grpc.AdminServiceStub(channel)
 
 
 @asynccontextmanager
 async def serving(directory: Path) -> AsyncIterator[AdminServer]:
-    """An admin API whose database holds what the live network consists of."""
+    """An admin API whose database holds what the live network consists of, or what an earlier one left."""
     store = await Store.open(f"sqlite+aiosqlite:///{directory}/controller.db")
-    await store.claim_epoch("test")
-    await _fill(store)
-    controller = RememberingController()
+    if await store.claim_epoch("test") == 1:
+        await _fill(store)
+    controller = RememberingController(epoch=store.epoch, events=EventHub(await store.last_event_id()))
     service = AdminService(store, await store.load_intent(), controller)
     authority = Authority.create(Plane.CONTROL)
     (directory / "control-ca.pem").write_bytes(authority.credential.certificate)

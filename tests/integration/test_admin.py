@@ -150,7 +150,8 @@ async def test_what_was_created_is_on_disk_and_with_the_core_when_the_answer_com
 ) -> None:
     async with server.stub() as stub:
         answer = await stub.CreateStream(pb.CreateStreamRequest(stream=new_stream(k=2, min_rate_bps=100)))
-        assert answer.stream == new_stream(k=2, min_rate_bps=100, revision=1)
+        etag = answer.stream.etag
+        assert answer.stream == new_stream(k=2, min_rate_bps=100, revision=1, etag=etag)
         assert not answer.HasField("plan")
         (stimulus,) = server.controller.submitted
         assert isinstance(stimulus, StreamPut)

@@ -6,6 +6,7 @@ KeyweaveError
 ├── AlreadyExistsError     the name is taken             ALREADY_EXISTS       409
 ├── ConflictError          somebody changed it since     ABORTED              409
 ├── PreconditionError      not in this state             FAILED_PRECONDITION  409
+├── TooOldError            that far back is not kept     OUT_OF_RANGE         410
 ├── NotAllowedError        this caller may not           PERMISSION_DENIED    403
 ├── FencedError            a newer controller leads      FAILED_PRECONDITION  409
 └── UnavailableError       not now; try again            UNAVAILABLE          503
@@ -78,6 +79,13 @@ class PreconditionError(KeyweaveError):
 
     code = code_pb2.FAILED_PRECONDITION
     http_status = 409
+
+
+class TooOldError(KeyweaveError):
+    """What was asked for is so long ago that it is not all kept any more."""
+
+    code = code_pb2.OUT_OF_RANGE
+    http_status = 410
 
 
 class NotAllowedError(KeyweaveError):

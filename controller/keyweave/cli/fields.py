@@ -14,7 +14,7 @@ from keyweave.common.errors import InvalidInputError
 MessageType = TypeVar("MessageType", bound=Message)
 # Descriptors are typed Any: the stubs give them two types, one for each implementation of protobuf.
 # Named by the command's argument, or set by the controller.
-_NOT_OPTIONS = frozenset({"name", "revision"})
+_NOT_OPTIONS = frozenset({"name", "revision", "etag"})
 _HELP: Mapping[str, str] = {
     "a_node": "The node at one end.",
     "abort_qber_ratio": "QBER at which the link is aborted, 0..0.5; 0 takes the technology's default.",

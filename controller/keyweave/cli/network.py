@@ -58,13 +58,15 @@ async def event_list(
 async def event_watch(
     network: Network,
     past: Annotated[int, typer.Option(help="Past ones to show first.", min=0, max=MAX_PAST_EVENTS)] = 0,
+    resume: Annotated[str, typer.Option(help="Everything since the event with this resume_token.")] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Events as they happen, until Ctrl-C. With -o json, one object per line."""
+    """Events as they happen, until Ctrl-C. With -o json, one object per line, with its resume_token."""
+    request = admin_pb2.WatchEventsRequest(past=past, resume_token=resume)
     async with network.admin() as admin:
-        async for answer in admin.WatchEvents(admin_pb2.WatchEventsRequest(past=past)):
+        async for answer in admin.WatchEvents(request):
             if output is Output.JSON:
-                show_json(as_json(answer.event), indent=None)
+                show_json(as_json(answer.event) | {"resume_token": answer.resume_token}, indent=None)
             else:
                 _show_event(answer.event)
 

@@ -21,6 +21,10 @@ ValidateOnly = Annotated[
     bool, typer.Option("--validate-only", help="Change nothing; show the plan that would result.")
 ]
 Clear = Annotated[list[str] | None, typer.Option(help="Set this field back to its default (repeatable).")]
+Etag = Annotated[str, typer.Option(help="Refuse unless it is as it was when it had this etag.")]
+RequestId = Annotated[
+    str, typer.Option(help="A UUID; the same change sent again with it is answered and not made twice.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,13 @@ def commands(kind: Kind) -> typer.Typer:
         network: Network,
         name: Name,
         given: Mapping[str, Any],
+        request_id: RequestId = "",
         validate_only: ValidateOnly = False,
         output: OutputOption = Output.TABLE,
     ) -> None:
         spec = fields.message(kind.spec, name, given)
-        request = kind.request("Create", **{kind.word: spec}, validate_only=validate_only)
+        content = {kind.word: spec}
+        request = kind.request("Create", **content, request_id=request_id, validate_only=validate_only)
         async with network.admin() as admin:
             answer = await kind.rpc(admin, "Create")(request, timeout=CALL_TIMEOUT_SECONDS)
         _show_change(kind, answer, output, validate_only=validate_only)
@@ -92,6 +98,8 @@ def commands(kind: Kind) -> typer.Typer:
         given: Mapping[str, Any],
         clear: Clear = None,
         revision: Annotated[int, typer.Option(help="Refuse unless this is the present one.")] = 0,
+        etag: Etag = "",
+        request_id: RequestId = "",
         validate_only: ValidateOnly = False,
         output: OutputOption = Output.TABLE,
     ) -> None:
@@ -100,10 +108,9 @@ def commands(kind: Kind) -> typer.Typer:
         if twice:
             raise InvalidInputError.of(twice[0], "is both set and cleared; choose one")
         spec = fields.message(kind.spec, name, given)
-        spec.revision = revision
-        request = kind.request(
-            "Update", **{kind.word: spec}, update_mask=FieldMask(paths=mask), validate_only=validate_only
-        )
+        spec.revision, spec.etag = revision, etag
+        content: dict[str, Any] = {kind.word: spec, "update_mask": FieldMask(paths=mask)}
+        request = kind.request("Update", **content, request_id=request_id, validate_only=validate_only)
         async with network.admin() as admin:
             answer = await kind.rpc(admin, "Update")(request, timeout=CALL_TIMEOUT_SECONDS)
         _show_change(kind, answer, output, validate_only=validate_only)
@@ -111,10 +118,14 @@ def commands(kind: Kind) -> typer.Typer:
     async def delete(
         network: Network,
         name: Name,
+        etag: Etag = "",
+        request_id: RequestId = "",
         validate_only: ValidateOnly = False,
         output: OutputOption = Output.TABLE,
     ) -> None:
-        request = kind.request("Delete", name=name, validate_only=validate_only)
+        request = kind.request(
+            "Delete", name=name, etag=etag, request_id=request_id, validate_only=validate_only
+        )
         async with network.admin() as admin:
             answer = await kind.rpc(admin, "Delete")(request, timeout=CALL_TIMEOUT_SECONDS)
         _show_change(kind, answer, output, validate_only=validate_only)

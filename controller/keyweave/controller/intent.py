@@ -5,6 +5,7 @@ to the planner. So a default that depends on another field follows it: raising `
 was left open, where a stored number would silently become a weaker requirement.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -96,6 +97,15 @@ class Intent:
 def kind_name(kind: type[Spec]) -> str:
     """`node`, `link` or `stream`."""
     return kind.DESCRIPTOR.name.lower()
+
+
+def etag_of(spec: Spec) -> str:
+    """What tells this state of an object from every other that it had or will have."""
+    bare = type(spec)()
+    bare.CopyFrom(spec)  # type: ignore[arg-type]  # of the same type, which mypy cannot follow
+    bare.etag = ""
+    content = bare.SerializeToString(deterministic=True)
+    return hashlib.sha256(kind_name(type(spec)).encode() + b"\0" + content).hexdigest()[:16]
 
 
 # ---- into the planner's types ----------------------------------------------------------------------

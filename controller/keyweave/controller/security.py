@@ -11,8 +11,8 @@ from keyweave.common.errors import NotAllowedError
 from keyweave.common.identity import Identity, Plane, Role, peer_identity
 
 _AGENTS = frozenset({Role.AGENT})
-_WRITERS = frozenset({Role.OPERATOR})
-_READERS = frozenset({Role.OPERATOR, Role.VIEWER})
+WRITERS = frozenset({Role.OPERATOR})
+READERS = frozenset({Role.OPERATOR, Role.VIEWER})
 
 ROLES: Mapping[str, frozenset[Role]] = {
     # AgentService: an agent speaks for the node in its certificate, and for no other.
@@ -21,22 +21,22 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "Inspect": _AGENTS,
     # AdminService
     **{
-        f"{verb}{kind}": _WRITERS
+        f"{verb}{kind}": WRITERS
         for verb in ("Create", "Update", "Delete")
         for kind in ("Node", "Link", "Stream")
     },
-    "ClearLink": _WRITERS,
-    "DestroyLink": _WRITERS,
-    "CalibrateLink": _WRITERS,
-    "ZeroizeNode": _WRITERS,
+    "ClearLink": WRITERS,
+    "DestroyLink": WRITERS,
+    "CalibrateLink": WRITERS,
+    "ZeroizeNode": WRITERS,
     # A read, but it tells which application got which key when.
-    "ShowLedger": _WRITERS,
-    **{f"Get{kind}": _READERS for kind in ("Node", "Link", "Stream")},
-    **{f"List{kind}s": _READERS for kind in ("Node", "Link", "Stream")},
-    "ExplainStream": _READERS,
-    "GetPlan": _READERS,
-    "GetStatus": _READERS,
-    "WatchEvents": _READERS,
+    "ShowLedger": WRITERS,
+    **{f"Get{kind}": READERS for kind in ("Node", "Link", "Stream")},
+    **{f"List{kind}s": READERS for kind in ("Node", "Link", "Stream")},
+    "ExplainStream": READERS,
+    "GetPlan": READERS,
+    "GetStatus": READERS,
+    "WatchEvents": READERS,
 }
 
 

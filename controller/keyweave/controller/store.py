@@ -10,19 +10,14 @@ SQLite runs with a write-ahead log and synchronous=FULL. There is no key materia
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from google.protobuf import json_format
 from pydantic import TypeAdapter
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyweave.common.errors import (
     AlreadyExistsError,
@@ -34,17 +29,19 @@ from keyweave.common.errors import (
     UnavailableError,
 )
 from keyweave.common.names import OrderId
+from keyweave.controller.answers import KeptAnswer, keep_answer, kept_answer
+from keyweave.controller.epoch_starts import first_unseen, note_epoch
 from keyweave.controller.events import Event
-from keyweave.controller.intent import Intent, Spec, SpecType, kind_name
+from keyweave.controller.intent import Intent, Spec, SpecType, etag_of, kind_name
 from keyweave.controller.orders import Order
 from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
+from keyweave.controller.store_engine import check_sqlite_file, create_engine, migrate
+from keyweave.controller.store_schema import metadata
 from keyweave.v1 import types_pb2
 
 EVENTS_KEPT = 100_000
-# How long a write waits for another process's transaction (SQLite only; PostgreSQL queues them).
-BUSY_TIMEOUT_SECONDS = 5.0
 
-_metadata = sa.MetaData()
+_metadata = metadata
 _KINDS: tuple[type[Spec], ...] = (types_pb2.Node, types_pb2.Link, types_pb2.Stream)
 _specs = {
     kind: sa.Table(
@@ -103,12 +100,12 @@ class Store:
     @classmethod
     async def open(cls, url: str) -> "Store":
         """Open the database at a SQLAlchemy URL and bring its schema up to date."""
-        engine = _create_engine(url)
+        engine = create_engine(url)
         try:
             if engine.dialect.name == "sqlite":
-                _check_sqlite_file(engine.url.database)
+                check_sqlite_file(engine.url.database)
             async with engine.begin() as connection:
-                await connection.run_sync(_migrate)
+                await connection.run_sync(migrate)
         except (DBAPIError, OSError, sqlite3.Error) as error:
             await engine.dispose()
             cause = error.orig if isinstance(error, DBAPIError) else error
@@ -168,6 +165,8 @@ class Store:
                 .values(epoch=epoch, holder=holder[:255], taken_at=time.time())
             )
             taken = int(await connection.scalar(sa.select(_lease.c.epoch)) or 0)
+            last = int(await connection.scalar(sa.select(sa.func.max(_events.c.id))) or 0)
+            await note_epoch(connection, taken, last + 1)
         self._epoch = taken
         return taken
 
@@ -196,11 +195,15 @@ class Store:
             for kind, table in _specs.items():
                 rows = await connection.execute(sa.select(table.c.spec).order_by(table.c.name))
                 for (text,) in rows:
-                    intent = intent.put(json_format.Parse(text, kind()))
+                    spec = json_format.Parse(text, kind())
+                    spec.etag = etag_of(spec)
+                    intent = intent.put(spec)
         return intent
 
-    async def put(self, spec: SpecType) -> SpecType:
-        """Store `spec` and return it with its new revision.
+    async def put(
+        self, spec: SpecType, answer: Callable[[SpecType], KeptAnswer | None] = lambda _: None
+    ) -> SpecType:
+        """Store `spec` and return it with its new revision and etag, and keep what the caller is answered.
 
         Its own revision says what the caller changed: 0 means that it must not exist yet
         (AlreadyExistsError), any other must be the stored one (ConflictError).
@@ -210,7 +213,9 @@ class Store:
         stored = kind()
         stored.CopyFrom(spec)
         stored.revision = spec.revision + 1
+        stored.etag = ""
         row = {"spec": _text(stored), "revision": stored.revision}
+        stored.etag = etag_of(stored)
         async with self._fenced() as connection:
             present = await _revision(connection, table, spec.name)
             what = f"{kind_name(kind)} '{spec.name}'"
@@ -226,23 +231,31 @@ class Store:
                 )
             else:
                 await connection.execute(sa.update(table).where(table.c.name == spec.name).values(**row))
+            await _keep(connection, answer(stored))
         return stored
 
-    async def delete(self, kind: type[Spec], name: str) -> None:
-        """Remove a node, link or stream, or NotFoundError."""
+    async def delete(self, kind: type[Spec], name: str, answer: KeptAnswer | None = None) -> None:
+        """Remove what has this name, or NotFoundError, and keep what the caller is answered."""
         table = _specs[kind]
         async with self._fenced() as connection:
             gone = await connection.execute(sa.delete(table).where(table.c.name == name))
             if gone.rowcount != 1:
                 raise NotFoundError(f"there is no {kind_name(kind)} '{name}'")
+            await _keep(connection, answer)
+
+    async def answer_to(self, caller: str, request_id: str) -> KeptAnswer | None:
+        """What this request was answered, if it was made within the last day."""
+        async with self._engine.connect() as connection:
+            return await kept_answer(connection, caller, request_id, time.time())
 
     # ---- orders ------------------------------------------------------------------------------------
 
-    async def put_order(self, order: Order) -> None:
-        """Keep an order until it is deleted."""
+    async def put_order(self, order: Order, answer: KeptAnswer | None = None) -> None:
+        """Keep an order until it is deleted, and what the caller is answered."""
         content = _order_json.dump_json(order).decode()
         async with self._fenced() as connection:
             await connection.execute(sa.insert(_orders).values(id=order.order_id, content=content))
+            await _keep(connection, answer)
 
     async def delete_order(self, order_id: OrderId) -> None:
         """Forget an order that is over; nothing where it is forgotten already."""
@@ -311,6 +324,20 @@ class Store:
             contents = (await connection.scalars(query)).all()
         return tuple(_event_json.validate_json(content) for content in reversed(contents))
 
+    async def first_unseen_event(self, epoch: int, event_id: int) -> int:
+        """The first event that a watcher has not seen whose last one was `event_id` under `epoch`."""
+        async with self._engine.connect() as connection:
+            return await first_unseen(connection, epoch, event_id)
+
+    async def events_from(self, event_id: int, count: int) -> tuple[Event, ...]:
+        """Up to `count` events from this one on, oldest first."""
+        query = (
+            sa.select(_events.c.content).where(_events.c.id >= event_id).order_by(_events.c.id).limit(count)
+        )
+        async with self._engine.connect() as connection:
+            contents = (await connection.scalars(query)).all()
+        return tuple(_event_json.validate_json(content) for content in contents)
+
     async def last_event_id(self) -> int:
         """The id of the newest event, 0 if there was none."""
         async with self._engine.connect() as connection:
@@ -326,6 +353,11 @@ async def _answering_failures() -> AsyncIterator[None]:
         raise UnavailableError(f"the controller's database cannot be written now: {error.orig}") from error
 
 
+async def _keep(connection: AsyncConnection, answer: KeptAnswer | None) -> None:
+    if answer is not None:
+        await keep_answer(connection, answer, time.time())
+
+
 def _text(spec: Spec) -> str:
     return json_format.MessageToJson(spec, preserving_proto_field_name=True, indent=None)
 
@@ -333,56 +365,3 @@ def _text(spec: Spec) -> str:
 async def _revision(connection: AsyncConnection, table: sa.Table, name: str) -> int | None:
     found = await connection.scalar(sa.select(table.c.revision).where(table.c.name == name))
     return None if found is None else int(found)
-
-
-def _create_engine(url: str) -> AsyncEngine:
-    try:
-        parsed = make_url(url)
-        engine = create_async_engine(parsed)
-    except (ArgumentError, ImportError) as error:
-        # The URL itself may hold a password.
-        raise InvalidInputError.of(
-            "database_url",
-            f"is not a usable URL ({error}); expected sqlite+aiosqlite:///FILE or "
-            "postgresql+asyncpg://USER@HOST/DATABASE (install keyweave[postgresql])",
-        ) from None
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _check_sqlite_file(database: str | None) -> None:
-    """Create and open the file once by hand.
-
-    Where opening fails, aiosqlite leaves a thread behind that reports to an event loop which may be gone.
-    """
-    if database and database != ":memory:":
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(database)
-        try:
-            connection.execute("PRAGMA schema_version")
-        finally:
-            connection.close()
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver must not begin transactions by itself: it would leave schema changes outside of them.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _migrate(connection: sa.Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", "keyweave.controller:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

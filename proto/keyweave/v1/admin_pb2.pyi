@@ -107,10 +107,12 @@ class Order(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., kind: _Optional[_Union[_types_pb2.OrderKind, str]] = ..., node: _Optional[str] = ..., link: _Optional[str] = ..., ordered_unix_nanos: _Optional[int] = ..., ordered_by: _Optional[str] = ..., waiting_for_nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ClearLinkRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ClearLinkResponse(_message.Message):
     __slots__ = ("order",)
@@ -119,10 +121,12 @@ class ClearLinkResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class CalibrateLinkRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CalibrateLinkResponse(_message.Message):
     __slots__ = ("order",)
@@ -131,10 +135,12 @@ class CalibrateLinkResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class DestroyLinkRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DestroyLinkResponse(_message.Message):
     __slots__ = ("order",)
@@ -143,10 +149,12 @@ class DestroyLinkResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class ZeroizeNodeRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ZeroizeNodeResponse(_message.Message):
     __slots__ = ("order",)
@@ -284,18 +292,22 @@ class GetPlanResponse(_message.Message):
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
 
 class WatchEventsRequest(_message.Message):
-    __slots__ = ("past", "past_only")
+    __slots__ = ("past", "past_only", "resume_token")
     PAST_FIELD_NUMBER: _ClassVar[int]
     PAST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     past: int
     past_only: bool
-    def __init__(self, past: _Optional[int] = ..., past_only: _Optional[bool] = ...) -> None: ...
+    resume_token: str
+    def __init__(self, past: _Optional[int] = ..., past_only: _Optional[bool] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class WatchEventsResponse(_message.Message):
-    __slots__ = ("event",)
+    __slots__ = ("event", "resume_token")
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     event: Event
-    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ...) -> None: ...
+    resume_token: str
+    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
@@ -322,12 +334,14 @@ class GetStatusResponse(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., read_only: _Optional[bool] = ..., warming_up: _Optional[bool] = ..., plan_version: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ...) -> None: ...
 
 class CreateNodeRequest(_message.Message):
-    __slots__ = ("node", "validate_only")
+    __slots__ = ("node", "validate_only", "request_id")
     NODE_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     node: _types_pb2.Node
     validate_only: bool
-    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateNodeResponse(_message.Message):
     __slots__ = ("node", "plan")
@@ -366,14 +380,16 @@ class ListNodesResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateNodeRequest(_message.Message):
-    __slots__ = ("node", "update_mask", "validate_only")
+    __slots__ = ("node", "update_mask", "validate_only", "request_id")
     NODE_FIELD_NUMBER: _ClassVar[int]
     UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     node: _types_pb2.Node
     update_mask: _field_mask_pb2.FieldMask
     validate_only: bool
-    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class UpdateNodeResponse(_message.Message):
     __slots__ = ("node", "plan")
@@ -384,12 +400,16 @@ class UpdateNodeResponse(_message.Message):
     def __init__(self, node: _Optional[_Union[_types_pb2.Node, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
 
 class DeleteNodeRequest(_message.Message):
-    __slots__ = ("name", "validate_only")
+    __slots__ = ("name", "validate_only", "request_id", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     validate_only: bool
-    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class DeleteNodeResponse(_message.Message):
     __slots__ = ("plan",)
@@ -398,12 +418,14 @@ class DeleteNodeResponse(_message.Message):
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
 
 class CreateLinkRequest(_message.Message):
-    __slots__ = ("link", "validate_only")
+    __slots__ = ("link", "validate_only", "request_id")
     LINK_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     link: _types_pb2.Link
     validate_only: bool
-    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateLinkResponse(_message.Message):
     __slots__ = ("link", "plan")
@@ -442,14 +464,16 @@ class ListLinksResponse(_message.Message):
     def __init__(self, links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateLinkRequest(_message.Message):
-    __slots__ = ("link", "update_mask", "validate_only")
+    __slots__ = ("link", "update_mask", "validate_only", "request_id")
     LINK_FIELD_NUMBER: _ClassVar[int]
     UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     link: _types_pb2.Link
     update_mask: _field_mask_pb2.FieldMask
     validate_only: bool
-    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class UpdateLinkResponse(_message.Message):
     __slots__ = ("link", "plan")
@@ -460,12 +484,16 @@ class UpdateLinkResponse(_message.Message):
     def __init__(self, link: _Optional[_Union[_types_pb2.Link, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
 
 class DeleteLinkRequest(_message.Message):
-    __slots__ = ("name", "validate_only")
+    __slots__ = ("name", "validate_only", "request_id", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     validate_only: bool
-    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class DeleteLinkResponse(_message.Message):
     __slots__ = ("plan",)
@@ -474,12 +502,14 @@ class DeleteLinkResponse(_message.Message):
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
 
 class CreateStreamRequest(_message.Message):
-    __slots__ = ("stream", "validate_only")
+    __slots__ = ("stream", "validate_only", "request_id")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     stream: _types_pb2.Stream
     validate_only: bool
-    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateStreamResponse(_message.Message):
     __slots__ = ("stream", "plan", "warnings")
@@ -520,14 +550,16 @@ class ListStreamsResponse(_message.Message):
     def __init__(self, streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateStreamRequest(_message.Message):
-    __slots__ = ("stream", "update_mask", "validate_only")
+    __slots__ = ("stream", "update_mask", "validate_only", "request_id")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     stream: _types_pb2.Stream
     update_mask: _field_mask_pb2.FieldMask
     validate_only: bool
-    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class UpdateStreamResponse(_message.Message):
     __slots__ = ("stream", "plan", "warnings")
@@ -540,12 +572,16 @@ class UpdateStreamResponse(_message.Message):
     def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeleteStreamRequest(_message.Message):
-    __slots__ = ("name", "validate_only")
+    __slots__ = ("name", "validate_only", "request_id", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     validate_only: bool
-    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class DeleteStreamResponse(_message.Message):
     __slots__ = ("plan",)

@@ -4,6 +4,10 @@ isort:skip_file
 What operators and their tools call. Every write is validated whole, stored durably, and only then
 acknowledged; with `validate_only` nothing is stored and the answer holds the plan that would result.
 Errors are google.rpc.Status with BadRequest field violations.
+
+Every write may carry a `request_id`, a UUID of the caller's choice: the same request sent again with it is
+answered with what came of the first one and changes nothing, for 24 hours and over restarts. Objects carry an
+`etag` as they are read; an update or a delete that names another one is refused.
 """
 
 import abc

@@ -102,7 +102,7 @@ ORDER_KIND_NODE_ZEROIZE: OrderKind
 ORDER_KIND_LINK_CALIBRATE: OrderKind
 
 class Node(_message.Message):
-    __slots__ = ("name", "owner", "trust_domain", "location", "latitude_degrees", "longitude_degrees", "key_plane_address", "maintenance", "revision")
+    __slots__ = ("name", "owner", "trust_domain", "location", "latitude_degrees", "longitude_degrees", "key_plane_address", "maintenance", "revision", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     TRUST_DOMAIN_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +112,7 @@ class Node(_message.Message):
     KEY_PLANE_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     owner: str
     trust_domain: str
@@ -121,10 +122,11 @@ class Node(_message.Message):
     key_plane_address: str
     maintenance: bool
     revision: int
-    def __init__(self, name: _Optional[str] = ..., owner: _Optional[str] = ..., trust_domain: _Optional[str] = ..., location: _Optional[str] = ..., latitude_degrees: _Optional[float] = ..., longitude_degrees: _Optional[float] = ..., key_plane_address: _Optional[str] = ..., maintenance: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., owner: _Optional[str] = ..., trust_domain: _Optional[str] = ..., location: _Optional[str] = ..., latitude_degrees: _Optional[float] = ..., longitude_degrees: _Optional[float] = ..., key_plane_address: _Optional[str] = ..., maintenance: _Optional[bool] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class Link(_message.Message):
-    __slots__ = ("name", "a_node", "b_node", "technology", "length_km", "risk_groups", "abort_qber_ratio", "degraded_qber_ratio", "maintenance", "disabled", "revision", "max_detector_count_rate_hz", "max_detector_dark_count_rate_hz", "min_detector_efficiency_ratio", "max_detector_temperature_celsius", "min_detector_bias_volts", "max_detector_bias_volts")
+    __slots__ = ("name", "a_node", "b_node", "technology", "length_km", "risk_groups", "abort_qber_ratio", "degraded_qber_ratio", "maintenance", "disabled", "revision", "max_detector_count_rate_hz", "max_detector_dark_count_rate_hz", "min_detector_efficiency_ratio", "max_detector_temperature_celsius", "min_detector_bias_volts", "max_detector_bias_volts", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     A_NODE_FIELD_NUMBER: _ClassVar[int]
     B_NODE_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +144,7 @@ class Link(_message.Message):
     MAX_DETECTOR_TEMPERATURE_CELSIUS_FIELD_NUMBER: _ClassVar[int]
     MIN_DETECTOR_BIAS_VOLTS_FIELD_NUMBER: _ClassVar[int]
     MAX_DETECTOR_BIAS_VOLTS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     a_node: str
     b_node: str
@@ -159,10 +162,11 @@ class Link(_message.Message):
     max_detector_temperature_celsius: float
     min_detector_bias_volts: float
     max_detector_bias_volts: float
-    def __init__(self, name: _Optional[str] = ..., a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., technology: _Optional[_Union[LinkTechnology, str]] = ..., length_km: _Optional[float] = ..., risk_groups: _Optional[_Iterable[str]] = ..., abort_qber_ratio: _Optional[float] = ..., degraded_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., disabled: _Optional[bool] = ..., revision: _Optional[int] = ..., max_detector_count_rate_hz: _Optional[float] = ..., max_detector_dark_count_rate_hz: _Optional[float] = ..., min_detector_efficiency_ratio: _Optional[float] = ..., max_detector_temperature_celsius: _Optional[float] = ..., min_detector_bias_volts: _Optional[float] = ..., max_detector_bias_volts: _Optional[float] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., technology: _Optional[_Union[LinkTechnology, str]] = ..., length_km: _Optional[float] = ..., risk_groups: _Optional[_Iterable[str]] = ..., abort_qber_ratio: _Optional[float] = ..., degraded_qber_ratio: _Optional[float] = ..., maintenance: _Optional[bool] = ..., disabled: _Optional[bool] = ..., revision: _Optional[int] = ..., max_detector_count_rate_hz: _Optional[float] = ..., max_detector_dark_count_rate_hz: _Optional[float] = ..., min_detector_efficiency_ratio: _Optional[float] = ..., max_detector_temperature_celsius: _Optional[float] = ..., min_detector_bias_volts: _Optional[float] = ..., max_detector_bias_volts: _Optional[float] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class Stream(_message.Message):
-    __slots__ = ("name", "source_node", "target_node", "source_sae", "target_sae", "min_rate_bps", "max_rate_bps", "priority", "key_size_bits", "k", "min_k", "require_qkd", "require_pqc", "accept_strongest_available", "max_hops", "max_trusted_nodes", "avoid_nodes", "allowed_trust_domains", "tenant", "application_class", "refresh_seconds", "key_ttl_seconds", "on_exhaustion", "buffer_keys", "pqc_only", "revision")
+    __slots__ = ("name", "source_node", "target_node", "source_sae", "target_sae", "min_rate_bps", "max_rate_bps", "priority", "key_size_bits", "k", "min_k", "require_qkd", "require_pqc", "accept_strongest_available", "max_hops", "max_trusted_nodes", "avoid_nodes", "allowed_trust_domains", "tenant", "application_class", "refresh_seconds", "key_ttl_seconds", "on_exhaustion", "buffer_keys", "pqc_only", "revision", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
     TARGET_NODE_FIELD_NUMBER: _ClassVar[int]
@@ -189,6 +193,7 @@ class Stream(_message.Message):
     BUFFER_KEYS_FIELD_NUMBER: _ClassVar[int]
     PQC_ONLY_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     source_node: str
     target_node: str
@@ -215,7 +220,8 @@ class Stream(_message.Message):
     buffer_keys: int
     pqc_only: bool
     revision: int
-    def __init__(self, name: _Optional[str] = ..., source_node: _Optional[str] = ..., target_node: _Optional[str] = ..., source_sae: _Optional[str] = ..., target_sae: _Optional[str] = ..., min_rate_bps: _Optional[int] = ..., max_rate_bps: _Optional[int] = ..., priority: _Optional[int] = ..., key_size_bits: _Optional[int] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., accept_strongest_available: _Optional[bool] = ..., max_hops: _Optional[int] = ..., max_trusted_nodes: _Optional[int] = ..., avoid_nodes: _Optional[_Iterable[str]] = ..., allowed_trust_domains: _Optional[_Iterable[str]] = ..., tenant: _Optional[str] = ..., application_class: _Optional[str] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., on_exhaustion: _Optional[_Union[OnExhaustion, str]] = ..., buffer_keys: _Optional[int] = ..., pqc_only: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., source_node: _Optional[str] = ..., target_node: _Optional[str] = ..., source_sae: _Optional[str] = ..., target_sae: _Optional[str] = ..., min_rate_bps: _Optional[int] = ..., max_rate_bps: _Optional[int] = ..., priority: _Optional[int] = ..., key_size_bits: _Optional[int] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., accept_strongest_available: _Optional[bool] = ..., max_hops: _Optional[int] = ..., max_trusted_nodes: _Optional[int] = ..., avoid_nodes: _Optional[_Iterable[str]] = ..., allowed_trust_domains: _Optional[_Iterable[str]] = ..., tenant: _Optional[str] = ..., application_class: _Optional[str] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., on_exhaustion: _Optional[_Union[OnExhaustion, str]] = ..., buffer_keys: _Optional[int] = ..., pqc_only: _Optional[bool] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class Hop(_message.Message):
     __slots__ = ("link", "from_node", "to_node")

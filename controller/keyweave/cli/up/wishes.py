@@ -39,7 +39,7 @@ async def _settle(admin: Any, kind: Kind, spec: Any, present: Any | None) -> str
     differing = [
         field.name
         for field in spec.DESCRIPTOR.fields
-        if field.name not in {"name", "revision", "maintenance", "disabled"}
+        if field.name not in {"name", "revision", "etag", "maintenance", "disabled"}
         and (
             getattr(spec, field.name) != getattr(present, field.name)
             # No relay at all (0) is not the same as no limit (unset).

@@ -4,8 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 from google.protobuf.message import Message
 
@@ -17,8 +16,10 @@ from keyweave.common.errors import (
     Violation,
 )
 from keyweave.common.names import LinkName, NodeName, OrderId, StreamName
-from keyweave.controller.admin.messages import plan_message
+from keyweave.controller.admin.asked import Asked, Response
+from keyweave.controller.admin.messages import order_message, plan_message
 from keyweave.controller.admin.preview import plan_under
+from keyweave.controller.answers import KeptAnswer
 from keyweave.controller.intent import (
     Intent,
     Spec,
@@ -48,20 +49,10 @@ from keyweave.controller.topology import Plan, Snapshot
 from keyweave.controller.views import OrderView
 from keyweave.v1 import admin_pb2, types_pb2
 
-Result = TypeVar("Result")
 # Set by the controller, or what the object is: never by an update.
-_NOT_UPDATED = frozenset({"name", "revision"})
+_NOT_UPDATED = frozenset({"name", "revision", "etag"})
 # Orders that may wait at once; beyond that, something is badly wrong with the network or the operator.
 MAX_ORDERS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Changed(Generic[SpecType]):
-    """An object as it is now; with validate_only, as it would be, and the plan that would result."""
-
-    spec: SpecType
-    plan: admin_pb2.Plan | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class Planner(Protocol):
@@ -98,23 +89,25 @@ class Changes:
         """Wait until every change that has begun is stored and handled."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def create(self, spec: SpecType, *, validate_only: bool) -> Changed[SpecType]:
+    async def create(self, spec: SpecType, asked: Asked[Response], *, validate_only: bool) -> Response:
         """Put something new; with `validate_only` only say which plan would result."""
         new = _copy(spec)
-        new.revision = 0
+        new.revision, new.etag = 0, ""
 
-        async def turn() -> Changed[SpecType]:
+        async def turn() -> Response:
             if spec.name in self.intent.of(type(spec)):
                 what = f"{kind_name(type(spec))} '{spec.name}'"
                 raise AlreadyExistsError(f"{what} exists already; update it, or choose another name")
-            return await self._put(new, validate_only=validate_only)
+            return await self._put(new, asked, validate_only=validate_only)
 
-        return await self._in_turn(turn)
+        return await self._in_turn(turn, asked)
 
-    async def update(self, given: SpecType, mask: Sequence[str], *, validate_only: bool) -> Changed[SpecType]:
+    async def update(
+        self, given: SpecType, mask: Sequence[str], asked: Asked[Response], *, validate_only: bool
+    ) -> Response:
         """Change the fields that `mask` names to what `given` has."""
 
-        async def turn() -> Changed[SpecType]:
+        async def turn() -> Response:
             present = self.intent.get(type(given), given.name)
             changed = _masked(present, given, mask)
             if given.revision not in (0, present.revision):
@@ -122,40 +115,45 @@ class Changes:
                     f"{kind_name(type(given))} '{given.name}' is at revision {present.revision}, not "
                     f"{given.revision}; read it again, then change it"
                 )
-            return await self._put(changed, validate_only=validate_only)
+            _check_etag(present, given.etag)
+            return await self._put(changed, asked, validate_only=validate_only)
 
-        return await self._in_turn(turn)
+        return await self._in_turn(turn, asked)
 
-    async def delete(self, kind: type[SpecType], name: str, *, validate_only: bool) -> admin_pb2.Plan | None:
+    async def delete(
+        self, kind: type[SpecType], name: str, etag: str, asked: Asked[Response], *, validate_only: bool
+    ) -> Response:
         """Remove what nothing uses any more."""
 
-        async def turn() -> admin_pb2.Plan | None:
-            self.intent.get(kind, name)
+        async def turn() -> Response:
+            _check_etag(self.intent.get(kind, name), etag)
             self._check_deletable(kind, name)
             candidate = self.intent.without(kind, name)
             if validate_only:
-                return await self._preview(candidate)
+                return asked.answer(plan=await self._preview(candidate))
             self._check_writable()
-            await self._store.delete(kind, name)
+            answer = asked.answer()
+            await self._store.delete(kind, name, asked.kept(answer))
             self.intent = candidate
             await self._planner.submit(_deleted(kind, name))
-            return None
+            return answer
 
-        return await self._in_turn(turn)
+        return await self._in_turn(turn, asked)
 
-    async def order(self, kind: OrderKind, name: str, ordered_by: str) -> Order:
+    async def order(self, kind: OrderKind, name: str, asked: Asked[Response]) -> Response:
         """Have something done once at a node, or at both ends of a link."""
 
-        async def turn() -> Order:
+        async def turn() -> Response:
             nodes, link = self._addressees(kind, name)
             self._check_writable()
             self._check_orderable(kind, link)
-            order = Order(OrderId(secrets.token_hex(16)), kind, nodes, link, time.time(), ordered_by)
-            await self._store.put_order(order)
+            order = Order(OrderId(secrets.token_hex(16)), kind, nodes, link, time.time(), asked.caller.name)
+            answer = asked.answer(order=order_message(order, nodes))
+            await self._store.put_order(order, asked.kept(answer))
             await self._planner.submit(OrderPut(order))
-            return order
+            return answer
 
-        return await self._in_turn(turn)
+        return await self._in_turn(turn, asked)
 
     def _addressees(self, kind: OrderKind, name: str) -> tuple[tuple[NodeName, ...], LinkName]:
         if kind is OrderKind.NODE_ZEROIZE:
@@ -175,11 +173,18 @@ class Changes:
                 "cleared until that is done"
             )
 
-    async def _in_turn(self, change: Callable[[], Awaitable[Result]]) -> Result:
-        """Run one change to its end even if its caller hangs up: stored and handled go together."""
+    async def _in_turn(self, change: Callable[[], Awaitable[Response]], asked: Asked[Response]) -> Response:
+        """Run one change to its end even if its caller hangs up: stored and handled go together.
 
-        async def run() -> Result:
+        One that has been made already is answered as it was.
+        """
+
+        async def run() -> Response:
             async with self._turn:
+                if asked.request_id:
+                    kept = await self._store.answer_to(asked.caller.uri, asked.request_id)
+                    if kept is not None:
+                        return asked.answered(kept)
                 return await change()
 
         task = asyncio.create_task(run(), name="intent-change")
@@ -187,20 +192,28 @@ class Changes:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _put(self, spec: SpecType, *, validate_only: bool) -> Changed[SpecType]:
+    async def _put(self, spec: SpecType, asked: Asked[Response], *, validate_only: bool) -> Response:
         check(self.intent, spec)
+        kind = kind_name(type(spec))
         warnings: tuple[str, ...] = ()
         if isinstance(spec, types_pb2.Stream):
             # In a thread: in a large network the search for disjoint paths takes long.
             snapshot = self._planner.snapshot()
             warnings = await asyncio.to_thread(warnings_for, snapshot, stream_of(spec))
         if validate_only:
-            return Changed(spec, await self._preview(self.intent.put(spec)), warnings)
+            plan = await self._preview(self.intent.put(spec))
+            return asked.answer(**{kind: spec}, plan=plan, warnings=warnings)
         self._check_writable()
-        stored = await self._store.put(spec)
+        answer = asked.response()
+
+        def kept(stored: SpecType) -> KeptAnswer | None:
+            answer.MergeFrom(asked.answer(**{kind: stored}, warnings=warnings))
+            return asked.kept(answer)
+
+        stored = await self._store.put(spec, kept)
         self.intent = self.intent.put(stored)
         await self._planner.submit(_put(stored, warnings))
-        return Changed(stored, warnings=warnings)
+        return answer
 
     async def _preview(self, candidate: Intent) -> admin_pb2.Plan:
         snapshot, present = self._planner.snapshot(), self._planner.plan()
@@ -234,6 +247,14 @@ def _streams_over(plan: Plan, link: LinkName) -> tuple[str, ...]:
     )
 
 
+def _check_etag(present: Spec, etag: str) -> None:
+    if etag and etag != present.etag:
+        raise ConflictError(
+            f"{kind_name(type(present))} '{present.name}' has etag {present.etag}, not {etag}: somebody has "
+            "changed it since it was read; read it again, then change it"
+        )
+
+
 def _copy(spec: SpecType) -> SpecType:
     copy = type(spec)()
     copy.CopyFrom(spec)
@@ -259,12 +280,14 @@ def _masked(present: SpecType, given: SpecType, mask: Sequence[str]) -> SpecType
     if found:
         raise InvalidInputError(found)
     changed = _copy(present)
+    changed.ClearField("etag")
     for path in mask:
         changed.ClearField(path)
     chosen = _copy(given)
     for path in set(allowed) - set(mask):
         chosen.ClearField(path)
     chosen.ClearField("revision")
+    chosen.ClearField("etag")
     cast("Message", changed).MergeFrom(chosen)
     return changed
 

@@ -3,27 +3,28 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.identity import Identity
-from keyweave.common.names import LinkName, NodeName, StreamName, is_name
+from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.common.validation import check, violations
+from keyweave.controller.admin.asked import Asked, Response
 from keyweave.controller.admin.changes import Changes, Planner
 from keyweave.controller.admin.event_hub import EventHub
 from keyweave.controller.admin.ledgers import ledger_query, merged
 from keyweave.controller.admin.messages import (
-    event_message,
     link_state,
     node_status,
     order_message,
     plan_message,
     stream_status,
 )
-from keyweave.controller.events import Event
+from keyweave.controller.admin.tokens import page
+from keyweave.controller.admin.watch import watched
 from keyweave.controller.inspection import Inspection
 from keyweave.controller.intent import Intent
 from keyweave.controller.orders import OrderKind
@@ -34,10 +35,8 @@ from keyweave.controller.topology import Path, StreamPlan
 from keyweave.controller.views import LinkStateView, NodeView, StreamView
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, types_pb2
 
-DEFAULT_PAGE_SIZE = 1000
 # A grpc.aio servicer context; the generated stubs know only one that is synchronous as well.
 Context = Any
-Item = TypeVar("Item")
 
 
 class ControllerView(Planner, Protocol):
@@ -94,9 +93,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.CreateNodeRequest, context: Context
     ) -> admin_pb2.CreateNodeResponse:
         """Create a node."""
-        _enter("CreateNode", request, context)
-        done = await self._changes.create(request.node, validate_only=request.validate_only)
-        return admin_pb2.CreateNodeResponse(node=done.spec, plan=done.plan)
+        asked = _ask("CreateNode", request, context, admin_pb2.CreateNodeResponse)
+        return await self._changes.create(request.node, asked, validate_only=request.validate_only)
 
     async def GetNode(self, request: admin_pb2.GetNodeRequest, context: Context) -> admin_pb2.GetNodeResponse:
         """One node."""
@@ -108,26 +106,25 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListNodesResponse:
         """Nodes by name."""
         _enter("ListNodes", request, context)
-        page, more = _page(self._intent.nodes, request.page_size, request.page_token)
-        return admin_pb2.ListNodesResponse(nodes=[self._node(spec) for spec in page], next_page_token=more)
+        specs, more = page(self._intent.nodes, request.page_size, request.page_token, "ListNodes")
+        return admin_pb2.ListNodesResponse(nodes=[self._node(spec) for spec in specs], next_page_token=more)
 
     async def UpdateNode(
         self, request: admin_pb2.UpdateNodeRequest, context: Context
     ) -> admin_pb2.UpdateNodeResponse:
         """Change fields of a node."""
-        _enter_update("UpdateNode", "node", request, context)
-        done = await self._changes.update(
-            request.node, request.update_mask.paths, validate_only=request.validate_only
-        )
-        return admin_pb2.UpdateNodeResponse(node=done.spec, plan=done.plan)
+        asked = _ask_update("UpdateNode", "node", request, context, admin_pb2.UpdateNodeResponse)
+        mask = request.update_mask.paths
+        return await self._changes.update(request.node, mask, asked, validate_only=request.validate_only)
 
     async def DeleteNode(
         self, request: admin_pb2.DeleteNodeRequest, context: Context
     ) -> admin_pb2.DeleteNodeResponse:
         """Delete a node that nothing uses."""
-        _enter("DeleteNode", request, context)
-        plan = await self._changes.delete(types_pb2.Node, request.name, validate_only=request.validate_only)
-        return admin_pb2.DeleteNodeResponse(plan=plan)
+        asked = _ask("DeleteNode", request, context, admin_pb2.DeleteNodeResponse)
+        return await self._changes.delete(
+            types_pb2.Node, request.name, request.etag, asked, validate_only=request.validate_only
+        )
 
     # ---- links -------------------------------------------------------------------------------------
 
@@ -135,9 +132,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.CreateLinkRequest, context: Context
     ) -> admin_pb2.CreateLinkResponse:
         """Create a link."""
-        _enter("CreateLink", request, context)
-        done = await self._changes.create(request.link, validate_only=request.validate_only)
-        return admin_pb2.CreateLinkResponse(link=done.spec, plan=done.plan)
+        asked = _ask("CreateLink", request, context, admin_pb2.CreateLinkResponse)
+        return await self._changes.create(request.link, asked, validate_only=request.validate_only)
 
     async def GetLink(self, request: admin_pb2.GetLinkRequest, context: Context) -> admin_pb2.GetLinkResponse:
         """One link."""
@@ -149,26 +145,25 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListLinksResponse:
         """Links by name."""
         _enter("ListLinks", request, context)
-        page, more = _page(self._intent.links, request.page_size, request.page_token)
-        return admin_pb2.ListLinksResponse(links=[self._link(spec) for spec in page], next_page_token=more)
+        specs, more = page(self._intent.links, request.page_size, request.page_token, "ListLinks")
+        return admin_pb2.ListLinksResponse(links=[self._link(spec) for spec in specs], next_page_token=more)
 
     async def UpdateLink(
         self, request: admin_pb2.UpdateLinkRequest, context: Context
     ) -> admin_pb2.UpdateLinkResponse:
         """Change fields of a link."""
-        _enter_update("UpdateLink", "link", request, context)
-        done = await self._changes.update(
-            request.link, request.update_mask.paths, validate_only=request.validate_only
-        )
-        return admin_pb2.UpdateLinkResponse(link=done.spec, plan=done.plan)
+        asked = _ask_update("UpdateLink", "link", request, context, admin_pb2.UpdateLinkResponse)
+        mask = request.update_mask.paths
+        return await self._changes.update(request.link, mask, asked, validate_only=request.validate_only)
 
     async def DeleteLink(
         self, request: admin_pb2.DeleteLinkRequest, context: Context
     ) -> admin_pb2.DeleteLinkResponse:
         """Delete a link that is in maintenance or not planned for anything."""
-        _enter("DeleteLink", request, context)
-        plan = await self._changes.delete(types_pb2.Link, request.name, validate_only=request.validate_only)
-        return admin_pb2.DeleteLinkResponse(plan=plan)
+        asked = _ask("DeleteLink", request, context, admin_pb2.DeleteLinkResponse)
+        return await self._changes.delete(
+            types_pb2.Link, request.name, request.etag, asked, validate_only=request.validate_only
+        )
 
     # ---- streams -----------------------------------------------------------------------------------
 
@@ -176,9 +171,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.CreateStreamRequest, context: Context
     ) -> admin_pb2.CreateStreamResponse:
         """Create a stream. Once this has answered, the stream survives the controller's death."""
-        _enter("CreateStream", request, context)
-        done = await self._changes.create(request.stream, validate_only=request.validate_only)
-        return admin_pb2.CreateStreamResponse(stream=done.spec, plan=done.plan, warnings=done.warnings)
+        asked = _ask("CreateStream", request, context, admin_pb2.CreateStreamResponse)
+        return await self._changes.create(request.stream, asked, validate_only=request.validate_only)
 
     async def GetStream(
         self, request: admin_pb2.GetStreamRequest, context: Context
@@ -193,27 +187,26 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListStreamsResponse:
         """Streams by name."""
         _enter("ListStreams", request, context)
-        page, more = _page(self._intent.streams, request.page_size, request.page_token)
-        streams = [self._stream(spec) for spec in page]
+        specs, more = page(self._intent.streams, request.page_size, request.page_token, "ListStreams")
+        streams = [self._stream(spec) for spec in specs]
         return admin_pb2.ListStreamsResponse(streams=streams, next_page_token=more)
 
     async def UpdateStream(
         self, request: admin_pb2.UpdateStreamRequest, context: Context
     ) -> admin_pb2.UpdateStreamResponse:
         """Change fields of a stream."""
-        _enter_update("UpdateStream", "stream", request, context)
-        done = await self._changes.update(
-            request.stream, request.update_mask.paths, validate_only=request.validate_only
-        )
-        return admin_pb2.UpdateStreamResponse(stream=done.spec, plan=done.plan, warnings=done.warnings)
+        asked = _ask_update("UpdateStream", "stream", request, context, admin_pb2.UpdateStreamResponse)
+        mask = request.update_mask.paths
+        return await self._changes.update(request.stream, mask, asked, validate_only=request.validate_only)
 
     async def DeleteStream(
         self, request: admin_pb2.DeleteStreamRequest, context: Context
     ) -> admin_pb2.DeleteStreamResponse:
         """Delete a stream."""
-        _enter("DeleteStream", request, context)
-        plan = await self._changes.delete(types_pb2.Stream, request.name, validate_only=request.validate_only)
-        return admin_pb2.DeleteStreamResponse(plan=plan)
+        asked = _ask("DeleteStream", request, context, admin_pb2.DeleteStreamResponse)
+        return await self._changes.delete(
+            types_pb2.Stream, request.name, request.etag, asked, validate_only=request.validate_only
+        )
 
     # ---- the network -------------------------------------------------------------------------------
 
@@ -258,15 +251,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> AsyncIterator[admin_pb2.WatchEventsResponse]:
         """Past events, then live ones; none is missed or sent twice in between."""
         _enter("WatchEvents", request, context)
-        hub = self._view.events
-        with hub.subscribe() as live:
-            # No await between these two: what is not among the past will come live.
-            past = tuple(hub.recent)
-            for event in await self._with_stored(past, request.past):
-                yield admin_pb2.WatchEventsResponse(event=event_message(event))
-            if not request.past_only:
-                async for event in live:
-                    yield admin_pb2.WatchEventsResponse(event=event_message(event))
+        async with aclosing(watched(self._view, self._store, request)) as answers:
+            async for answer in answers:
+                yield answer
 
     # ---- orders and lookups ------------------------------------------------------------------------
 
@@ -274,34 +261,29 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ClearLinkRequest, context: Context
     ) -> admin_pb2.ClearLinkResponse:
         """Let both ends use what they hold in quarantine."""
-        caller = _enter("ClearLink", request, context)
-        return admin_pb2.ClearLinkResponse(
-            order=await self._order(OrderKind.LINK_CLEAR, request.name, caller)
-        )
+        asked = _ask("ClearLink", request, context, admin_pb2.ClearLinkResponse)
+        return await self._changes.order(OrderKind.LINK_CLEAR, request.name, asked)
 
     async def DestroyLink(
         self, request: admin_pb2.DestroyLinkRequest, context: Context
     ) -> admin_pb2.DestroyLinkResponse:
         """Have both ends destroy what the link gave them."""
-        caller = _enter("DestroyLink", request, context)
-        order = await self._order(OrderKind.LINK_DESTROY, request.name, caller)
-        return admin_pb2.DestroyLinkResponse(order=order)
+        asked = _ask("DestroyLink", request, context, admin_pb2.DestroyLinkResponse)
+        return await self._changes.order(OrderKind.LINK_DESTROY, request.name, asked)
 
     async def CalibrateLink(
         self, request: admin_pb2.CalibrateLinkRequest, context: Context
     ) -> admin_pb2.CalibrateLinkResponse:
         """Have the devices at both ends calibrate."""
-        caller = _enter("CalibrateLink", request, context)
-        order = await self._order(OrderKind.LINK_CALIBRATE, request.name, caller)
-        return admin_pb2.CalibrateLinkResponse(order=order)
+        asked = _ask("CalibrateLink", request, context, admin_pb2.CalibrateLinkResponse)
+        return await self._changes.order(OrderKind.LINK_CALIBRATE, request.name, asked)
 
     async def ZeroizeNode(
         self, request: admin_pb2.ZeroizeNodeRequest, context: Context
     ) -> admin_pb2.ZeroizeNodeResponse:
         """Have a node destroy all key material."""
-        caller = _enter("ZeroizeNode", request, context)
-        order = await self._order(OrderKind.NODE_ZEROIZE, request.name, caller)
-        return admin_pb2.ZeroizeNodeResponse(order=order)
+        asked = _ask("ZeroizeNode", request, context, admin_pb2.ZeroizeNodeResponse)
+        return await self._changes.order(OrderKind.NODE_ZEROIZE, request.name, asked)
 
     async def ShowLedger(  # type: ignore[override]  # it writes, so that a caller who goes ends it at once
         self, request: admin_pb2.ShowLedgerRequest, context: Context
@@ -315,19 +297,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         async with aclosing(merged(self._view.inspection, ends, query)) as answers:
             async for answer in answers:
                 await context.write(answer)
-
-    async def _order(self, kind: OrderKind, name: str, caller: Identity) -> admin_pb2.Order:
-        order = await self._changes.order(kind, name, caller.name)
-        waiting = {view.order.order_id: view.waiting_for for view in self._view.orders()}
-        return order_message(order, waiting.get(order.order_id, ()))
-
-    async def _with_stored(self, recent: tuple[Event, ...], count: int) -> tuple[Event, ...]:
-        """The newest `count` events: those of this process, and before them what the store has."""
-        missing = count - len(recent)
-        if missing > 0:
-            stored = await self._store.recent_events(missing, before=recent[0].id if recent else None)
-            recent = (*stored, *recent)
-        return recent[len(recent) - count :] if count < len(recent) else recent
 
     @property
     def _intent(self) -> Intent:
@@ -350,10 +319,17 @@ def _enter(rpc: str, request: Message, context: Context) -> Identity:
     return caller
 
 
-def _enter_update(rpc: str, field: str, request: Any, context: Context) -> None:
+def _ask(rpc: str, request: Message, context: Context, response: type[Response]) -> Asked[Response]:
+    """A write that may be asked for."""
+    return Asked.of(rpc, request, _enter(rpc, request, context), response)
+
+
+def _ask_update(
+    rpc: str, field: str, request: Any, context: Context, response: type[Response]
+) -> Asked[Response]:
     """The same for an update, where only what the mask names counts; the rest need not even be filled in."""
-    admit(context, rpc)
-    counts = {f"{field}.{name}" for name in ("name", *request.update_mask.paths)}
+    caller = admit(context, rpc)
+    counts = {f"{field}.{name}" for name in ("name", "etag", *request.update_mask.paths)}
     found = [
         violation
         for violation in violations(request)
@@ -361,18 +337,7 @@ def _enter_update(rpc: str, field: str, request: Any, context: Context) -> None:
     ]
     if found:
         raise InvalidInputError(found)
-
-
-def _page(items: Mapping[Any, Item], size: int, token: str) -> tuple[list[Item], str]:
-    """Items whose names come after `token`, and the token for the next page.
-
-    Names rather than positions: what is created or deleted between two pages shifts nothing.
-    """
-    if token and not is_name(token):
-        raise InvalidInputError.of("page_token", f"'{token}' is not the next_page_token of an earlier page")
-    size = size or DEFAULT_PAGE_SIZE
-    names = [name for name in sorted(items) if name > token]
-    return [items[name] for name in names[:size]], names[size - 1] if len(names) > size else ""
+    return Asked.of(rpc, request, caller, response)
 
 
 def _trusted_nodes(plan: StreamPlan | None) -> set[NodeName]:
