@@ -162,19 +162,20 @@ async def test_a_database_that_is_behind_stays_so_over_restarts_until_its_epoch_
 
 
 async def test_what_was_acknowledged_is_there_after_reopening(store: Store, tmp_path: Path) -> None:
-    await store.put(node("a", owner="NICT", latitude_degrees=35.5))
+    acknowledged = await store.put(node("a", owner="NICT", latitude_degrees=35.5))
     await store.put(types_pb2.Link(name="ab", a_node="a", b_node="b", risk_groups=["duct-7"]))
     stream = types_pb2.Stream(name="s", source_sae="alice", max_trusted_nodes=0, require_qkd=True)
-    await store.put(stream)
+    stream = await store.put(stream)
     await store.save_rollout(rollout())
     await store.append_events([event(1), event(2)])
     # Not closed: nothing that close() does may matter for what was acknowledged.
     again = await Store.open(url(tmp_path))
     intent = await again.load_intent()
-    assert intent.nodes[NodeName("a")] == node("a", owner="NICT", latitude_degrees=35.5, revision=1)
+    assert intent.nodes[NodeName("a")] == acknowledged
+    assert (acknowledged.owner, acknowledged.latitude_degrees, acknowledged.revision) == ("NICT", 35.5, 1)
     assert list(intent.links[LinkName("ab")].risk_groups) == ["duct-7"]
-    stream.revision = 1
     assert intent.streams[StreamName("s")] == stream
+    assert stream.revision == 1
     assert intent.streams[StreamName("s")].HasField("max_trusted_nodes")
     assert await again.load_rollout() == Rollout().after(rollout())
     assert await again.recent_events(10) == (event(1), event(2))
