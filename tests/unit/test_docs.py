@@ -18,6 +18,7 @@ PRODUCT = (ROOT / "controller", ROOT / "agents", ROOT / "common")
 # A name of a source file or of one of our folders; what a running network writes has other endings.
 _FILE = re.compile(r"[\w./*-]+\.(?:py|pyi|proto|md|svg|toml|binpb)|(?:[\w.-]+/)+")
 _WRITTEN_BY_A_NETWORK = {"pki/", "logs/"}
+_WRITTEN_BY_PKI = {"trust/", "private/", "issued/", "tokens/", "service/", "current/"}
 _EXAMPLE = re.compile(r"```.*?```", flags=re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FILE_WITH_NAMES = re.compile(r"`([\w./-]+\.py)` \(((?:`[\w.]+`(?:, )?)+)\)")
@@ -40,7 +41,11 @@ def tree() -> frozenset[str]:
 def named(text: str) -> list[str]:
     """The files and folders that a page puts between backticks, outside its examples."""
     spans = re.findall(r"`([^`\n]+)`", _EXAMPLE.sub("", text))
-    return [span for span in spans if _FILE.fullmatch(span) and span not in _WRITTEN_BY_A_NETWORK]
+    return [
+        span
+        for span in spans
+        if _FILE.fullmatch(span) and span not in _WRITTEN_BY_A_NETWORK | _WRITTEN_BY_PKI
+    ]
 
 
 def commands(text: str, program: str) -> list[str]:

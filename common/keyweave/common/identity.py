@@ -32,6 +32,8 @@ class Role(StrEnum):
     OPERATOR = "operator"
     VIEWER = "viewer"
     EMULATOR = "emulator"
+    # The service that enrols and renews; it is no controller.
+    ENROLMENT = "enrolment"
     KME = "kme"
     SAE = "sae"
 

@@ -67,16 +67,26 @@ def _prctl(option: int, value: int) -> bool:
         return False
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` as a whole and durably: readers see the old content or the new, never a part."""
+def write_atomically(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Replace `path` as a whole and durably: readers see the old content or the new, never a part.
+
+    It has `mode`, as far as the umask allows, from its first byte on.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Return once what was created, renamed or removed in a directory is on disk."""
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

@@ -35,7 +35,7 @@ def _group(name: str, summary: str) -> typer.Typer:
 app.command("up")(up.command)
 app.command("status")(connected(status))
 app.add_typer(processes.controller_app, name="controller")
-app.command("agent")(processes.agent)
+app.add_typer(processes.agent_app, name="agent")
 app.command("emulator")(processes.emulator)
 app.command("health")(health)
 app.add_typer(drivers.driver_app, name="driver")

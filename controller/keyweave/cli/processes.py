@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keyweave.cli import enrolment
 from keyweave.common import log, process, settings
 from keyweave.common.errors import InvalidInputError, NotAllowedError
 
@@ -24,6 +25,11 @@ Speed = Annotated[
 ]
 
 controller_app = typer.Typer(help="The controller: telemetry in, routes out.", invoke_without_command=True)
+agent_app = typer.Typer(help="The agent of one node, and its certificates.", invoke_without_command=True)
+controller_app.command("enrol")(enrolment.enrol_controller)
+controller_app.command("renew")(enrolment.renew_here)
+agent_app.command("enrol")(enrolment.enrol_agent)
+agent_app.command("renew")(enrolment.renew_here)
 
 
 @controller_app.callback()
@@ -72,8 +78,17 @@ def raise_epoch(
     typer.echo(f"epoch {asyncio.run(claim())} claimed; restart the controller")
 
 
-def agent(config: Config, die_with_parent: DieWithParent = False) -> None:
+@agent_app.callback()
+def agent(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", help="Its configuration (YAML).")] = None,
+    die_with_parent: DieWithParent = False,
+) -> None:
     """Run the agent of one node until SIGTERM or Ctrl-C."""
+    if context.invoked_subcommand is not None:
+        return
+    if config is None:
+        raise InvalidInputError.of("--config", "is missing; name the agent's configuration file")
     from keyweave.agent import app  # noqa: PLC0415
     from keyweave.agent.config import AgentConfig  # noqa: PLC0415
 

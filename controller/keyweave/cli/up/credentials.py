@@ -10,8 +10,8 @@ from cryptography.exceptions import InvalidSignature
 
 from keyweave.cli.state_dir import StateDir
 from keyweave.common.errors import InvalidInputError
-from keyweave.common.identity import SCHEME, Identity, Plane, Role
-from keyweave.common.pki import Authority, Credential, write_private
+from keyweave.common.identity import Identity, Plane, Role
+from keyweave.common.pki import Authority, Credential, hosts_of, identity_of, write_private
 from keyweave.common.tls import CredentialFiles, SigningFiles, TlsFiles
 
 _HOSTS = ("localhost", "127.0.0.1")
@@ -84,12 +84,8 @@ class Credentials:
     def renew(self, certificate: Path) -> Identity:
         """Put a new certificate and key in place of those in a file below DIR/pki."""
         name, parsed = self._issued(certificate)
-        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        (uri,) = (
-            u for u in names.get_values_for_type(x509.UniformResourceIdentifier) if u.startswith(SCHEME)
-        )
-        identity = Identity.parse(uri)
-        hosts = _HOSTS if names.get_values_for_type(x509.IPAddress) else ()
+        identity = identity_of(parsed)
+        hosts = hosts_of(parsed)
         credential = self._authorities[name].issue(identity, hosts=hosts)
         credential.write(certificate, certificate.with_name(f"{certificate.stem}-key.pem"))
         return identity
