@@ -1,6 +1,7 @@
 """An admin API over real sockets and mutual TLS, with a controller that only remembers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,12 @@ from keyweave.controller import routing
 from keyweave.controller.admin.event_hub import EventHub
 from keyweave.controller.admin.service import AdminService
 from keyweave.controller.agent_service import AgentService
+from keyweave.controller.history.recorder import Recorder
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
 from keyweave.controller.push import PolicyPusher
+from keyweave.controller.reconcile.core import Core, CoreSettings
+from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import IntentStimulus, OrderPut
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Plan, Snapshot, Status
@@ -56,6 +60,8 @@ class RememberingController:
     connected: frozenset[str] = frozenset({"a", "b", "c"})
     # Nobody ever carries out an order here.
     given: list[OrderView] = field(default_factory=list)
+    # Of a core that nothing ever happens to; set once there is a store.
+    history: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -150,6 +156,8 @@ async def serving(directory: Path) -> AsyncIterator[AdminServer]:
     if await store.claim_epoch("test") == 1:
         await _fill(store)
     controller = RememberingController(epoch=store.epoch, events=EventHub(await store.last_event_id()))
+    core = Core(settings=CoreSettings(), planner=routing, epoch=store.epoch, stored=Rollout())
+    controller.history = Recorder(core, store.history, time.time)
     service = AdminService(store, await store.load_intent(), controller)
     authority = Authority.create(Plane.CONTROL)
     (directory / "control-ca.pem").write_bytes(authority.credential.certificate)

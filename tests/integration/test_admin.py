@@ -97,7 +97,7 @@ def violations(error: grpc.aio.AioRpcError) -> dict[str, str]:
 
 def test_every_rpc_has_its_roles_and_only_operators_write() -> None:
     rpcs = {method.name for method in pb.DESCRIPTOR.services_by_name["AdminService"].methods}
-    assert rpcs == {*READS, *WRITES, "WatchEvents", "ShowLedger"}
+    assert rpcs == {*READS, *WRITES, "WatchEvents", "ShowLedger", "GetHistory"}
     assert rpcs | {"Telemetry", "Policy", "Inspect"} == set(security.ROLES)
     for rpc in rpcs:
         allowed = {Role.OPERATOR} if rpc in {*WRITES, "ShowLedger"} else {Role.OPERATOR, Role.VIEWER}

@@ -36,6 +36,7 @@ from keyweave.controller.agent_service import AgentService
 from keyweave.controller.config import ControllerConfig
 from keyweave.controller.estimate.estimate import LinkLimits
 from keyweave.controller.events import Event, Severity
+from keyweave.controller.history.recorder import Recorder
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
 from keyweave.controller.instructions import (
@@ -137,6 +138,7 @@ class Controller:
             behind=behind,
         )
         self._overview = Overview(self._core)
+        self.history = Recorder(self._core, store.history, self._now)
         self._queue: asyncio.Queue[_Item | None] = asyncio.Queue(config.queue_limit)
         self._unstored: deque[Event] = deque(maxlen=UNSTORED_EVENTS)
         self._alarm: asyncio.TimerHandle | None = None
@@ -228,6 +230,7 @@ class Controller:
             self._now(),
             orders,
         )
+        await self.history.take_up()
         await self._execute(instructions)
 
     async def run(self) -> None:
@@ -295,6 +298,7 @@ class Controller:
         for event in events:
             numbered = self.events.number(event)
             self.metrics.observe(numbered)
+            self.history.observe(numbered)
             log.get().info(numbered.kind, **_log_fields(numbered))
             self.events.publish(numbered)
             self._unstored.append(numbered)
@@ -328,6 +332,7 @@ class Controller:
             "stimuli": self._queue.qsize(),
             "telemetry_in_flight": self.intake.in_flight,
             "unstored_events": len(self._unstored),
+            "unwritten_history": self.history.unwritten,
         }
 
 
@@ -402,6 +407,7 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             group.create_task(controller.run(), name="core")
             watching = group.create_task(files.run(), name="file-watch")
+            recording = group.create_task(controller.history.run(), name="history")
             optimiser = group.create_task(controller.optimiser.run(), name="optimiser")
             await server.start()
             for service in ("", *services):
@@ -421,6 +427,7 @@ async def _serve(
             await admin.close()
             optimiser.cancel()
             await controller.finish()
+            recording.cancel()
             watching.cancel()
     finally:
         await server.stop(0)

@@ -37,6 +37,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "GetPlan": READERS,
     "GetStatus": READERS,
     "WatchEvents": READERS,
+    "GetHistory": READERS,
 }
 
 

@@ -32,6 +32,7 @@ from keyweave.common.names import OrderId
 from keyweave.controller.answers import KeptAnswer, keep_answer, kept_answer
 from keyweave.controller.epoch_starts import first_unseen, note_epoch
 from keyweave.controller.events import Event
+from keyweave.controller.history.archive import Archive
 from keyweave.controller.intent import Intent, Spec, SpecType, etag_of, kind_name
 from keyweave.controller.orders import Order
 from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
@@ -96,6 +97,7 @@ class Store:
         self._engine = engine
         self._writing = asyncio.Lock()
         self._epoch: int | None = None
+        self.history = Archive(engine, self._fenced)
 
     @classmethod
     async def open(cls, url: str) -> "Store":

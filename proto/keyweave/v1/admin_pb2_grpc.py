@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from keyweave.v1 import admin_pb2 as keyweave_dot_v1_dot_admin__pb2
+from keyweave.v1 import history_pb2 as keyweave_dot_v1_dot_history__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -149,6 +150,11 @@ class AdminServiceStub:
                 '/keyweave.v1.AdminService/ZeroizeNode',
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeResponse.FromString,
+                _registered_method=True)
+        self.GetHistory = channel.unary_stream(
+                '/keyweave.v1.AdminService/GetHistory',
+                request_serializer=keyweave_dot_v1_dot_history__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_history__pb2.GetHistoryResponse.FromString,
                 _registered_method=True)
         self.ShowLedger = channel.unary_stream(
                 '/keyweave.v1.AdminService/ShowLedger',
@@ -311,6 +317,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHistory(self, request, context):
+        """What the network did, row by row; kept for a year.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ShowLedger(self, request, context):
         """What became of a stream's keys and what protected them, from the ledgers of both its ends.
         """
@@ -435,6 +448,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ZeroizeNode,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeResponse.SerializeToString,
+            ),
+            'GetHistory': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=keyweave_dot_v1_dot_history__pb2.GetHistoryRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_history__pb2.GetHistoryResponse.SerializeToString,
             ),
             'ShowLedger': grpc.unary_stream_rpc_method_handler(
                     servicer.ShowLedger,
@@ -1064,6 +1082,33 @@ class AdminService:
             '/keyweave.v1.AdminService/ZeroizeNode',
             keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.ZeroizeNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/keyweave.v1.AdminService/GetHistory',
+            keyweave_dot_v1_dot_history__pb2.GetHistoryRequest.SerializeToString,
+            keyweave_dot_v1_dot_history__pb2.GetHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

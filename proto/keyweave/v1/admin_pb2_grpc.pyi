@@ -15,6 +15,7 @@ import collections.abc
 import grpc
 import grpc.aio
 import keyweave.v1.admin_pb2
+import keyweave.v1.history_pb2
 import sys
 import typing
 
@@ -400,6 +401,22 @@ _AdminServiceZeroizeNodeType = typing_extensions.TypeVar(
     ],
 )
 
+_AdminServiceGetHistoryType = typing_extensions.TypeVar(
+    '_AdminServiceGetHistoryType',
+    grpc.UnaryStreamMultiCallable[
+        keyweave.v1.history_pb2.GetHistoryRequest,
+        keyweave.v1.history_pb2.GetHistoryResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        keyweave.v1.history_pb2.GetHistoryRequest,
+        keyweave.v1.history_pb2.GetHistoryResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        keyweave.v1.history_pb2.GetHistoryRequest,
+        keyweave.v1.history_pb2.GetHistoryResponse,
+    ],
+)
+
 _AdminServiceShowLedgerType = typing_extensions.TypeVar(
     '_AdminServiceShowLedgerType',
     grpc.UnaryStreamMultiCallable[
@@ -416,7 +433,7 @@ _AdminServiceShowLedgerType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceShowLedgerType]):
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -512,6 +529,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.ZeroizeNodeRequest,
             keyweave.v1.admin_pb2.ZeroizeNodeResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            keyweave.v1.history_pb2.GetHistoryRequest,
+            keyweave.v1.history_pb2.GetHistoryResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             keyweave.v1.admin_pb2.ShowLedgerRequest,
@@ -614,6 +635,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.ZeroizeNodeResponse,
         ],
         grpc.aio.UnaryStreamMultiCallable[
+            keyweave.v1.history_pb2.GetHistoryRequest,
+            keyweave.v1.history_pb2.GetHistoryResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
             keyweave.v1.admin_pb2.ShowLedgerRequest,
             keyweave.v1.admin_pb2.ShowLedgerResponse,
         ],
@@ -677,6 +702,9 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
 
     ZeroizeNode: _AdminServiceZeroizeNodeType
     """Destroy all key material of a node, now."""
+
+    GetHistory: _AdminServiceGetHistoryType
+    """What the network did, row by row; kept for a year."""
 
     ShowLedger: _AdminServiceShowLedgerType
     """What became of a stream's keys and what protected them, from the ledgers of both its ends."""
@@ -773,6 +801,10 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.ZeroizeNodeRequest,
         keyweave.v1.admin_pb2.ZeroizeNodeResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        keyweave.v1.history_pb2.GetHistoryRequest,
+        keyweave.v1.history_pb2.GetHistoryResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         keyweave.v1.admin_pb2.ShowLedgerRequest,
@@ -956,6 +988,14 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.ZeroizeNodeResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ZeroizeNodeResponse]]:
         """Destroy all key material of a node, now."""
+
+    @abc.abstractmethod
+    def GetHistory(
+        self,
+        request: keyweave.v1.history_pb2.GetHistoryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[keyweave.v1.history_pb2.GetHistoryResponse], collections.abc.AsyncIterator[keyweave.v1.history_pb2.GetHistoryResponse]]:
+        """What the network did, row by row; kept for a year."""
 
     @abc.abstractmethod
     def ShowLedger(

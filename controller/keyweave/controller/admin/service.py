@@ -15,6 +15,7 @@ from keyweave.common.validation import check, violations
 from keyweave.controller.admin.asked import Asked, Response
 from keyweave.controller.admin.changes import Changes, Planner
 from keyweave.controller.admin.event_hub import EventHub
+from keyweave.controller.admin.histories import history
 from keyweave.controller.admin.ledgers import ledger_query, merged
 from keyweave.controller.admin.messages import (
     link_state,
@@ -25,6 +26,7 @@ from keyweave.controller.admin.messages import (
 )
 from keyweave.controller.admin.tokens import page
 from keyweave.controller.admin.watch import watched
+from keyweave.controller.history.recorder import Recorder
 from keyweave.controller.inspection import Inspection
 from keyweave.controller.intent import Intent
 from keyweave.controller.orders import OrderKind
@@ -33,7 +35,7 @@ from keyweave.controller.security import admit
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Path, StreamPlan
 from keyweave.controller.views import LinkStateView, NodeView, StreamView
-from keyweave.v1 import admin_pb2, admin_pb2_grpc, types_pb2
+from keyweave.v1 import admin_pb2, admin_pb2_grpc, history_pb2, types_pb2
 
 # A grpc.aio servicer context; the generated stubs know only one that is synchronous as well.
 Context = Any
@@ -57,6 +59,10 @@ class ControllerView(Planner, Protocol):
     @property
     def events(self) -> EventHub:
         """Where events are published."""
+
+    @property
+    def history(self) -> Recorder:
+        """What the network does, on its way to the store."""
 
     @property
     def inspection(self) -> Inspection:
@@ -254,6 +260,15 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         async with aclosing(watched(self._view, self._store, request)) as answers:
             async for answer in answers:
                 yield answer
+
+    async def GetHistory(
+        self, request: history_pb2.GetHistoryRequest, context: Context
+    ) -> AsyncIterator[history_pb2.GetHistoryResponse]:
+        """What the network did, row by row."""
+        _enter("GetHistory", request, context)
+        async with aclosing(history(self._store.history, self._view.history, request)) as rows:
+            async for row in rows:
+                yield row
 
     # ---- orders and lookups ------------------------------------------------------------------------
 

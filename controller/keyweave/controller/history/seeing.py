@@ -1,0 +1,121 @@
+"""The core's state as the history counts it. Pure."""
+
+from collections.abc import Iterable
+
+from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.controller.agent_events import protection_word
+from keyweave.controller.estimate.estimate import LinkEstimate
+from keyweave.controller.events import Event, Severity
+from keyweave.controller.history.rows import Happening
+from keyweave.controller.history.watch import LinkSeen, NodeSeen, Seen, Served, StreamSeen
+from keyweave.controller.reconcile.core import Core
+from keyweave.controller.reconcile.reports import StreamReport
+from keyweave.controller.topology import Condition, Link, Status, Stream, StreamPlan
+from keyweave.v1 import types_pb2
+
+# What is measured in these is a figure of the link as it serves.
+_IN_SERVICE = frozenset({Condition.OK, Condition.DEGRADED, Condition.SUSPECT})
+_KEPT_FIELDS = (
+    *("old", "new", "diagnosis", "evidence", "duration_seconds"),
+    *("protection_before", "protection_after", "count", "occurrences"),
+)
+_LONGEST_TEXT = 300
+
+
+def link_seen(link: Link, estimate: LinkEstimate) -> LinkSeen:
+    """A link as it is now."""
+    condition = Condition.MAINTENANCE if link.disabled else estimate.condition
+    serves = condition in _IN_SERVICE
+    return LinkSeen(
+        condition=condition.value,
+        status=(estimate.status or Status.PENDING).value,
+        # Quantities that nobody measures are 0.
+        qber_ratio=estimate.qber_ratio or None if serves else None,
+        skr_bps=estimate.skr_bps if serves else None,
+        loss_db=estimate.loss_db or None if serves else None,
+    )
+
+
+def service(stream: Stream, plan: StreamPlan | None, report: StreamReport, *, heard: bool) -> str:
+    """`serving`, `degraded`, `unserved` or `silent`; what each means is written in the protocol."""
+    view = report.view(stream, plan)
+    if not heard or view.protection == types_pb2.PROTECTION_UNSPECIFIED:
+        return "silent"
+    if view.protection == types_pb2.PROTECTION_NONE:
+        return "degraded" if view.buffered_keys else "unserved"
+    weak = view.protection == types_pb2.PROTECTION_PQC and not stream.pqc_only
+    return "degraded" if weak or (plan is not None and plan.unmet) else "serving"
+
+
+def network_seen(core: Core) -> Seen:
+    """The whole network as it is now."""
+    return Seen(
+        links={name: link_seen(core.links[name].link, core.links[name].estimate) for name in core.links},
+        streams={name: _stream(core, name) for name in core.streams},
+        nodes={name: _node(core, name) for name in core.nodes},
+        served={
+            (name, node): Served(
+                end.delivered_bits_total,
+                end.state.served_qkd_total,
+                end.state.served_hybrid_total,
+                end.state.served_pqc_total,
+            )
+            for name, stream in core.streams.items()
+            for node, end in core.reports.stream(name).ends.items()
+            if node in (stream.source, stream.target)
+        },
+        dropped={
+            name: core.reports.agent(name).dropped_samples_total
+            for name in core.nodes
+            if core.reports.agent(name).telemetry
+        },
+    )
+
+
+def one_link_seen(core: Core, name: str) -> LinkSeen | None:
+    """One link as it is now; None if there is no such link."""
+    link = LinkName(name)
+    return link_seen(core.links[link].link, core.links[link].estimate) if link in core.links else None
+
+
+def happening(event: Event) -> Happening | None:
+    """What is kept of an event; None if it is of no interest later."""
+    # What ends an alarm or explains one is kept, however little it matters by itself.
+    if event.severity is Severity.INFO and not event.alarm and event.kind != "link_diagnosed":
+        return None
+    if event.kind == "stream_failover" and not failover_seconds(event):
+        return None  # moved without interruption: counted, and no more than that
+    return Happening(
+        event.time_unix_seconds,
+        event.kind,
+        event.severity.value,
+        event.message[:_LONGEST_TEXT],
+        event.node,
+        event.link,
+        event.stream,
+        {name: event.fields[name][:_LONGEST_TEXT] for name in _present(event)},
+    )
+
+
+def failover_seconds(event: Event) -> float:
+    """How long a failover took; 0 where nothing was interrupted."""
+    return float(event.fields.get("duration_seconds", "0"))
+
+
+def _present(event: Event) -> Iterable[str]:
+    return (name for name in _KEPT_FIELDS if event.fields.get(name))
+
+
+def _stream(core: Core, name: StreamName) -> StreamSeen:
+    stream, report, plan = core.streams[name], core.reports.stream(name), core.plan.streams.get(name)
+    ends = (stream.source, stream.target)
+    heard = all(node in report.ends and core.reports.agent(node).telemetry for node in ends)
+    protection = protection_word(report.view(stream, plan).protection) if heard else "unknown"
+    planned = plan.rate_bps if plan is not None else 0.0
+    return StreamSeen(service(stream, plan, report, heard=heard), protection, planned)
+
+
+def _node(core: Core, name: NodeName) -> NodeSeen:
+    if core.nodes[name].maintenance:
+        return NodeSeen("maintenance")
+    return NodeSeen("connected" if core.distribution.agent(name).connected else "away")
