@@ -93,6 +93,7 @@ async def test_a_network_comes_up_serves_keys_heals_and_leaves_nothing(tmp_path:
         await running.until(lambda line: "event watch" in line)
         endpoints = running.state.read_endpoints()
         assert set(endpoints.kme) == set(endpoints.agent_metrics) == {"a", "b"}
+        assert any(line.endswith(f"is up, live at {endpoints.page}") for line in running.said)
         first = running.processes()
         assert set(first) == PROCESSES
         started = [line.partition(":")[0] for line in running.said if ": up, process" in line]

@@ -19,6 +19,9 @@ def test_the_wheel_holds_the_code_its_migrations_and_the_validation_rules(tmp_pa
     for wanted in (
         "keyweave/controller/app.py",
         "keyweave/controller/migrations/env.py",
+        "keyweave/controller/page/static/index.html",
+        "keyweave/controller/page/static/main.js",
+        "keyweave/controller/page/static/page.css",
         "keyweave/agent/app.py",
         "keyweave/emulator/app.py",
         "keyweave/common/tls.py",

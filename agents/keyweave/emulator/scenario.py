@@ -256,6 +256,7 @@ class ScenarioPorts(Part):
     admin: Port | None = None
     metrics: Port | None = None
     emulator: Port | None = None
+    page: Port | None = None
 
 
 class Scenario(Part):

@@ -1,5 +1,6 @@
 """TLS material from files, and the gRPC credentials made of it."""
 
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -128,6 +129,18 @@ def channel_with(material: Material, address: str, server: Identity) -> grpc.aio
     )
     options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", server.dns_name)]
     return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def renew_context(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Take the files into a context in use. Anchors are only added: `Trust` ends what is withdrawn."""
+    try:
+        Material.read(files)  # a key that is not the certificate's would spoil the context
+        context.load_verify_locations(cafile=files.trust_anchor)
+        context.load_cert_chain(files.certificate, files.private_key)
+    except (OSError, InvalidInputError) as error:
+        log.get().warning("certificate_not_taken", reason=str(error), kept="the one before")
+    else:
+        log.get().info("certificate_taken", file=str(files.certificate))
 
 
 def _server_configuration(material: Material) -> grpc.ServerCertificateConfiguration:

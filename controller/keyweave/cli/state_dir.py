@@ -30,6 +30,7 @@ class Endpoints:
     agent_metrics: Mapping[str, str] = field(default_factory=dict)
     emulator: str = ""
     kme: Mapping[str, str] = field(default_factory=dict)
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ from keyweave.controller.metrics import ControllerMetrics
 from keyweave.controller.optimiser import Optimiser
 from keyweave.controller.orders import Order
 from keyweave.controller.overview import Overview
+from keyweave.controller.page.face import Page
+from keyweave.controller.page.scene import PAST_EVENTS, Observer
 from keyweave.controller.push import PolicyPusher
 from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
@@ -181,6 +183,11 @@ class Controller:
     def planned_at(self) -> float:
         """When the plan in force was made, unix seconds; 0 while it is the stored one."""
         return self._core.planned_at
+
+    @property
+    def overview(self) -> Overview:
+        """All that is known of nodes, links and streams."""
+        return self._overview
 
     def snapshot(self) -> Snapshot:
         """The network now."""
@@ -358,7 +365,9 @@ async def _lead(config: ControllerConfig, standing: Health, stop: asyncio.Event)
         )
         controller = Controller(config, store, stored, await store.last_event_id(), await store.behind())
         await controller.start(intent, await store.load_orders())
-        await _serve(config, controller, AdminService(store, intent, controller), standing, stop)
+        admin = AdminService(store, intent, controller)
+        observer = Observer(controller, lambda: admin.intent, await store.recent_events(PAST_EVENTS))
+        await _serve(config, controller, admin, observer, standing, stop)
     except ExceptionGroup as failures:
         fenced = failures.subgroup(FencedError)
         if fenced is None:
@@ -374,6 +383,7 @@ async def _serve(
     config: ControllerConfig,
     controller: Controller,
     admin: AdminService,
+    observer: Observer,
     standing: Health,
     stop: asyncio.Event,
 ) -> None:
@@ -403,18 +413,20 @@ async def _serve(
     metrics_runner, metrics_url = await metrics_http.serve(
         controller.metrics.registry, *_split(config.metrics_listen)
     )
+    page = Page(config, observer, trust)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(controller.run(), name="core")
             watching = group.create_task(files.run(), name="file-watch")
             recording = group.create_task(controller.history.run(), name="history")
             optimiser = group.create_task(controller.optimiser.run(), name="optimiser")
+            await page.start(files, group)
             await server.start()
             for service in ("", *services):
                 await health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
             address = f"{host}:{port}"
-            log.get().info("controller_ready", address=address, metrics=metrics_url)
-            announce_ready(config.ready_file, {"admin": address, "metrics": metrics_url})
+            log.get().info("controller_ready", address=address, metrics=metrics_url, page=page.url)
+            announce_ready(config.ready_file, {"admin": address, "metrics": metrics_url, "page": page.url})
             await standing.ready(True)
             await stop.wait()
             await standing.ready(False)
@@ -423,6 +435,7 @@ async def _serve(
             controller.pusher.stop()
             controller.inspection.stop()
             controller.events.close()
+            await page.close()
             await server.stop(SHUTDOWN_GRACE_SECONDS)
             await admin.close()
             optimiser.cancel()
@@ -431,6 +444,7 @@ async def _serve(
             watching.cancel()
     finally:
         await server.stop(0)
+        await page.close()
         await metrics_runner.cleanup()
 
 

@@ -1,9 +1,11 @@
 """The controller's configuration file."""
 
+import ipaddress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keyweave.common.tls import TlsFiles
 
@@ -18,6 +20,38 @@ class LinkConfig(BaseModel):
     stale_after_seconds: Annotated[float, Field(gt=0, le=3600)] = 3.0
     hold_down_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
     hold_down_max_seconds: Annotated[float, Field(ge=0, le=86400)] = 300.0
+
+
+class PageAccess(StrEnum):
+    """Who may see the live page."""
+
+    # Whoever is on this machine; only for a loopback address.
+    LOCAL = "local"
+    # Holders of a viewer's or operator's certificate of the control plane.
+    MTLS = "mtls"
+
+
+class PageConfig(BaseModel):
+    """The live page; see docs/live-page.md."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    listen: Address = "127.0.0.1:0"
+    access: PageAccess = PageAccess.LOCAL
+    # With `mtls`, a certificate that browsers know the site by; left out, the controller's own.
+    tls: TlsFiles | None = None
+    # Pages that may be open at a time.
+    max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
+
+    @model_validator(mode="after")
+    def _local_is_loopback(self) -> "PageConfig":
+        host = self.listen.rpartition(":")[0].strip("[]")
+        if self.access is PageAccess.LOCAL and not is_loopback(host):
+            raise ValueError(
+                f"listen: {self.listen} can be reached from elsewhere, and access 'local' asks nobody for a "
+                "certificate; take a loopback address such as 127.0.0.1:8080, or access 'mtls'"
+            )
+        return self
 
 
 class ControllerConfig(BaseModel):
@@ -39,6 +73,8 @@ class ControllerConfig(BaseModel):
     # How long after a start the stored plan stands although links have not reported.
     warmup_seconds: Annotated[float, Field(ge=0, le=3600)] = 20.0
     links: LinkConfig = LinkConfig()
+    # Left out, there is no page.
+    page: PageConfig | None = None
     # Telemetry messages and changes of intent that may wait for the core; when full, agents get no credit.
     queue_limit: Annotated[int, Field(ge=16, le=1_000_000)] = 1024
     ready_file: Path | None = None
@@ -48,3 +84,13 @@ class ControllerConfig(BaseModel):
     def store_url(self) -> str:
         """Where intent, plan and events are kept."""
         return self.database_url or f"sqlite+aiosqlite:///{self.state_dir / 'controller.db'}"
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name means this machine and nothing else (RFC 6761, section 6.3)."""
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

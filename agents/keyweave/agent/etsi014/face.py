@@ -23,7 +23,7 @@ from keyweave.common.errors import InvalidInputError
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.names import SaeId
 from keyweave.common.revocation import Trust
-from keyweave.common.tls import Material, TlsFiles
+from keyweave.common.tls import TlsFiles, renew_context
 
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
 # What is asked by whom, and with which peer.
@@ -129,7 +129,7 @@ async def serve(
     """
     context = tls_context(files)
     if watch is not None:
-        watch.on_change(files.paths, partial(_renew, context, files))
+        watch.on_change(files.paths, partial(renew_context, context, files))
     # A handler goes on when its client has gone: cancelled, it would leave keys neither here nor there.
     runner = web.AppRunner(
         app, access_log=None, handler_cancellation=False, shutdown_timeout=SHUTDOWN_SECONDS
@@ -151,18 +151,6 @@ async def serve(
     bound_host, bound_port = listener.sockets[0].getsockname()[:2]
     url = f"https://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
     return Serving(runner, listener), url
-
-
-def _renew(context: ssl.SSLContext, files: TlsFiles) -> None:
-    """Take the files into a context in use. Anchors are only added: `Trust` ends what is withdrawn."""
-    try:
-        Material.read(files)  # a key that is not the certificate's would spoil the context
-        context.load_verify_locations(cafile=files.trust_anchor)
-        context.load_cert_chain(files.certificate, files.private_key)
-    except (OSError, InvalidInputError) as error:
-        log.get().warning("certificate_not_taken", reason=str(error), kept="the one before")
-    else:
-        log.get().info("certificate_taken", file=str(files.certificate))
 
 
 class _Face:

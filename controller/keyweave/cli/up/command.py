@@ -50,7 +50,8 @@ def command(
 
     async def main(stop: asyncio.Event) -> None:
         async def when_up(layout: "Layout") -> None:
-            tell(f"{layout.scenario.name} is up. Try, in another terminal:")
+            tell(f"{layout.scenario.name} is up, live at {layout.endpoints.page}")
+            tell("Try, in another terminal:")
             for line in suggestions(layout, _program(), root):
                 tell(f"  {line}")
             if table and console.is_terminal:

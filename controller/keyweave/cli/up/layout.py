@@ -53,6 +53,7 @@ class Layout:
             agent_metrics={node: f"http://{self.address(f'{node} metrics')}/metrics" for node in nodes},
             emulator=self.address("emulator"),
             kme={node: f"https://{self.address(f'{node} kme')}" for node in nodes},
+            page=f"http://{self.address('page')}/",
         )
 
     def environment(self, process: str) -> dict[str, str]:
@@ -79,6 +80,7 @@ def lay_out(
         "admin": scenario.ports.admin,
         "metrics": scenario.ports.metrics,
         "emulator": scenario.ports.emulator,
+        "page": scenario.ports.page,
     }
     for node in scenario.nodes:
         fixed[f"{node.name} key_plane"] = node.ports.key_plane
@@ -119,6 +121,7 @@ def _controller_config(layout: Layout, credentials: Credentials) -> dict[str, An
         "metrics_listen": layout.address("metrics"),
         "state_dir": str(layout.state.root / CONTROLLER),
         "tls": _tls(credentials.process(CONTROLLER, "control", identity)),
+        "page": {"listen": layout.address("page"), "access": "local"},
     }
 
 

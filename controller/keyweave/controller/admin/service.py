@@ -89,6 +89,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._view = view
         self._changes = Changes(store, intent, view)
 
+    @property
+    def intent(self) -> Intent:
+        """What operators want now."""
+        return self._changes.intent
+
     async def close(self) -> None:
         """Finish what has begun. Call after the server has stopped taking calls."""
         await self._changes.close()

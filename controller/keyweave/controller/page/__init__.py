@@ -1,0 +1,1 @@
+"""The live page: the network in a browser, read only."""

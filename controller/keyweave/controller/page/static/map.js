@@ -1,0 +1,299 @@
+// The network drawn: on a map where all sites have a location, else as a graph. A picture only; the lists beside it say
+// the same in words and are the way to it by keyboard.
+
+import { html, say, set, shape, svg } from "./elements.js";
+import { arc, bulges, gridSteps, labels, projection } from "./geometry.js";
+import { MapView } from "./view.js";
+import { CONDITIONS, PROTECTIONS, agentBadge, percent, plural, rate } from "./words.js";
+
+const KINDS = { map: "Map", graph: "Graph" };
+const LAYERS = ["grid", "halos", "links", "ways", "marks", "nodes", "names", "hits"];
+
+export class NetworkMap {
+  constructor(canvas, caption, model, open) {
+    this.canvas = canvas;
+    this.caption = caption;
+    this.model = model;
+    this.open = open;
+    this.selection = { kind: "", name: "" };
+    this.pointed = null;
+    this.kind = "";
+    this.buttons = new Map();
+    this.root = svg("svg", { role: "img", "aria-label": "Map of the network" });
+    this.layers = Object.fromEntries(LAYERS.map((name) => [name, svg("g", { class: name })]));
+    this.root.append(...Object.values(this.layers));
+    canvas.append(this.root);
+    this.things = { link: new Map(), node: new Map() };
+    this.view = new MapView(this.root, () => this.draw());
+    this.root.addEventListener("click", (event) => this.click(event));
+    this.root.addEventListener("pointerover", (event) => this.point(thingOf(event.target)));
+    this.root.addEventListener("pointerleave", () => this.point(null));
+    new ResizeObserver(() => this.draw()).observe(canvas);
+  }
+
+  offerKinds(group) {
+    for (const [kind, title] of Object.entries(KINDS)) {
+      const button = html("button", { type: "button", "aria-pressed": "false", onclick: () => this.choose(kind) }, title);
+      this.buttons.set(kind, button);
+      group.append(button);
+    }
+  }
+
+  choose(kind) {
+    this.kind = kind;
+    this.view.reset();
+    this.draw();
+  }
+
+  zoom(factor) {
+    this.view.zoom(factor, this.canvas.clientWidth / 2, this.canvas.clientHeight / 2);
+  }
+
+  showAll() {
+    this.view.reset();
+    this.draw();
+  }
+
+  select(selection) {
+    this.selection = { ...selection };
+    this.draw();
+  }
+
+  /** What a pointer or the keyboard is on, in a list or here. */
+  point(thing) {
+    if (thing?.kind === this.pointed?.kind && thing?.name === this.pointed?.name) return;
+    this.pointed = thing;
+    this.emphasise();
+    this.describe();
+  }
+
+  update({ message }) {
+    if (message.pictures || message.links || message.nodes || message.streams) this.draw();
+    this.describe();
+  }
+
+  get picture() {
+    const { pictures } = this.model;
+    return pictures[this.kind] ?? pictures.map ?? pictures.graph;
+  }
+
+  draw() {
+    const picture = this.picture;
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    this.offer();
+    if (!picture || !width || !height) return;
+    set(this.root, { viewBox: `0 0 ${width} ${height}`, width, height });
+    const { place, back, scale } = projection(picture, width, height, this.view);
+    this.places = new Map(Object.entries(picture.places).map(([name, at]) => [name, place(at)]));
+    this.drawGrid(picture.grid, back, place, width, height);
+    this.drawLinks();
+    this.drawNodes(width, height, scale);
+    this.emphasise();
+    this.describe();
+  }
+
+  offer() {
+    const { pictures } = this.model;
+    for (const [kind, button] of this.buttons) {
+      button.disabled = !pictures[kind];
+      button.setAttribute("aria-pressed", String(this.picture === pictures[kind] && Boolean(pictures[kind])));
+    }
+  }
+
+  drawGrid(grid, back, place, width, height) {
+    const lines = [];
+    if (grid) {
+      const [left, top] = back(0, 0);
+      const [right, bottom] = back(width, height);
+      const degrees = (x, y) => [grid.west + x * grid.per_x, grid.north + y * grid.per_y];
+      const [west, north] = degrees(left, top);
+      const [east, south] = degrees(right, bottom);
+      const meridians = gridSteps(west, east, Math.max(2, width / 170));
+      for (const degree of meridians.steps) {
+        const { x } = place([(degree - grid.west) / grid.per_x, 0]);
+        lines.push(svg("path", { d: `M${x} 0V${height}` }), svg("text", { x: x + 4, y: height - 6 }, compass(degree, "E", "W", meridians.digits)));
+      }
+      const parallels = gridSteps(south, north, Math.max(2, height / 140));
+      for (const degree of parallels.steps) {
+        const { y } = place([0, (degree - grid.north) / grid.per_y]);
+        lines.push(svg("path", { d: `M0 ${y}H${width}` }), svg("text", { x: 6, y: y - 4 }, compass(degree, "N", "S", parallels.digits)));
+      }
+    }
+    this.layers.grid.replaceChildren(...lines);
+  }
+
+  drawLinks() {
+    const bows = bulges(this.model.links.values());
+    this.arcs = new Map();
+    const { link: drawn } = this.things;
+    for (const [name, parts] of drawn) {
+      if (this.model.links.has(name)) continue;
+      Object.values(parts).forEach((part) => part.remove());
+      drawn.delete(name);
+    }
+    for (const link of this.model.links.values()) {
+      const [a, b] = [this.places.get(link.a), this.places.get(link.b)];
+      if (!a || !b) continue;
+      const way = arc(a, b, bows.get(link.name));
+      this.arcs.set(link.name, { ...way, a, b });
+      const parts = drawn.get(link.name) ?? this.addLink(link.name);
+      const look = CONDITIONS[link.condition];
+      for (const part of [parts.halo, parts.line, parts.hit]) set(part, { d: way.forth });
+      set(parts.line, { "data-condition": link.condition });
+      set(parts.mark, { transform: `translate(${way.middle.x.toFixed(1)} ${way.middle.y.toFixed(1)})`, class: `mark tone-${look.tone}`, "data-condition": link.condition });
+      if (parts.mark.dataset.shape !== look.shape) {
+        parts.mark.dataset.shape = look.shape;
+        const words = link.condition === "ok" ? [] : [svg("circle", { r: 9 }), shape(look.shape), svg("text", { y: 22, "text-anchor": "middle" }, look.word)];
+        parts.mark.replaceChildren(...words);
+      }
+    }
+  }
+
+  addLink(name) {
+    const marked = { "data-kind": "link", "data-name": name };
+    const parts = {
+      halo: svg("path", { class: "halo" }),
+      line: svg("path", { class: "link", "data-link": name }),
+      mark: svg("g", { class: "mark" }),
+      hit: svg("path", { class: "hit", ...marked }),
+    };
+    this.layers.halos.append(parts.halo);
+    this.layers.links.append(parts.line);
+    this.layers.marks.append(parts.mark);
+    this.layers.hits.append(parts.hit);
+    this.things.link.set(name, parts);
+    return parts;
+  }
+
+  drawNodes(width, height) {
+    const { node: drawn } = this.things;
+    for (const [name, parts] of drawn) {
+      if (this.model.nodes.has(name)) continue;
+      Object.values(parts).forEach((part) => part.remove());
+      drawn.delete(name);
+    }
+    const degrees = new Map();
+    for (const link of this.model.links.values()) {
+      for (const end of [link.a, link.b]) degrees.set(end, (degrees.get(end) ?? 0) + 1);
+    }
+    const placed = [];
+    for (const node of this.model.nodes.values()) {
+      const at = this.places.get(node.name);
+      if (!at) continue;
+      const must = this.selection.kind === "node" && this.selection.name === node.name;
+      placed.push({ name: node.name, at, degree: degrees.get(node.name) ?? 0, must });
+      const parts = drawn.get(node.name) ?? this.addNode(node.name);
+      set(parts.dot, { transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})`, class: `node tone-${agentBadge(node).tone}`, "data-connected": node.connected });
+      set(parts.hit, { cx: at.x.toFixed(1), cy: at.y.toFixed(1) });
+    }
+    const spots = labels(placed, [...this.arcs.values()], { width, height });
+    for (const { name, at } of placed) {
+      const { text } = drawn.get(name);
+      const spot = spots.get(name) ?? { x: at.x + 11, y: at.y + 4, anchor: "start" };
+      set(text, { x: spot.x.toFixed(1), y: spot.y.toFixed(1), "text-anchor": spot.anchor, "data-crowded": spots.has(name) ? null : "" });
+    }
+  }
+
+  addNode(name) {
+    const parts = {
+      dot: svg("g", { class: "node", "data-node": name }, svg("circle", { class: "ring", r: 11 }), svg("circle", { class: "disc", r: 6.5 }), svg("path", { class: "lost", d: "M-3-3 3 3M3-3-3 3" })),
+      text: svg("text", { class: "name" }, name),
+      hit: svg("circle", { class: "hit", r: 14, "data-kind": "node", "data-name": name }),
+    };
+    this.layers.nodes.append(parts.dot);
+    this.layers.names.append(parts.text);
+    this.layers.hits.append(parts.hit);
+    this.things.node.set(name, parts);
+    return parts;
+  }
+
+  /** Brings out what is chosen or pointed at, with the ways of a stream, and lets the rest recede. */
+  emphasise() {
+    if (!this.arcs) return;
+    const shown = this.pointed ?? (this.selection.kind ? this.selection : null);
+    const stream = shown?.kind === "stream" ? this.model.streams.get(shown.name) : null;
+    const links = new Set(shown?.kind === "link" ? [shown.name] : []);
+    const nodes = new Set(shown?.kind === "node" ? [shown.name] : []);
+    const ways = stream ? this.ways(stream, links, nodes) : [];
+    this.layers.ways.replaceChildren(...ways);
+    this.root.classList.toggle("with-stream", Boolean(stream));
+    for (const [name, parts] of this.things.link) {
+      const strong = links.has(name);
+      for (const part of Object.values(parts)) part.classList.toggle("strong", strong);
+    }
+    for (const [name, parts] of this.things.node) {
+      const strong = nodes.has(name);
+      for (const part of Object.values(parts)) part.classList.toggle("strong", strong);
+      parts.dot.classList.toggle("end", Boolean(stream) && (name === stream.source || name === stream.target));
+    }
+  }
+
+  ways(stream, links, nodes) {
+    const found = [];
+    for (const group of [...stream.path_sets].reverse()) {
+      for (const path of group.paths) {
+        const line = this.way(path);
+        if (!line) continue;
+        if (path.in_use) {
+          path.links.forEach((link) => links.add(link));
+          path.nodes.forEach((node) => nodes.add(node));
+        }
+        const marks = { "data-stream": stream.name, "data-links": path.links.join(" ") };
+        if (!path.in_use) found.unshift(svg("path", { class: "way backup", d: line, ...marks }));
+        else found.push(svg("path", { class: "way used", d: line, ...marks }), svg("path", { class: "flow", d: line }));
+      }
+    }
+    const [a, b] = [this.places.get(stream.source), this.places.get(stream.target)];
+    if (a && b) {
+      nodes.add(stream.source).add(stream.target);
+      if (stream.protection === "pqc") {
+        const direct = arc(a, b, 60);
+        found.push(svg("path", { class: "way classical", d: direct.forth, "data-stream": stream.name, "data-links": "" }));
+        found.push(svg("text", { class: "way-word", x: direct.middle.x, y: direct.middle.y - 6, "text-anchor": "middle" }, "ML-KEM only"));
+      }
+    }
+    return found;
+  }
+
+  way(path) {
+    const pieces = path.links.map((name, index) => {
+      const along = this.arcs.get(name);
+      if (!along) return "";
+      return this.model.links.get(name).a === path.nodes[index] ? along.forth : along.back;
+    });
+    return pieces.every(Boolean) ? pieces.join("") : "";
+  }
+
+  describe() {
+    const { nodes, links } = this.model;
+    const bad = [...links.values()].filter((link) => link.condition !== "ok");
+    const said = `${plural(nodes.size, "node")}, ${plural(links.size, "link")}; ${
+      bad.length ? bad.map((link) => `${link.name} is ${link.condition}`).slice(0, 12).join(", ") : "all links are ok"
+    }`;
+    set(this.root, { "aria-label": `Picture of the network: ${said}` });
+    const thing = this.pointed && this.model.thing(this.pointed.kind, this.pointed.name);
+    say(this.caption, thing ? CAPTIONS[this.pointed.kind](thing) : nodes.size ? "" : "Waiting for the controller.");
+  }
+
+  click(event) {
+    const thing = thingOf(event.target);
+    if (this.view.dragged) return;
+    if (thing) this.open(thing.kind, thing.name);
+    else if (this.selection.kind) this.open("", "");
+  }
+}
+
+const CAPTIONS = {
+  link: (link) => `${link.name}: ${CONDITIONS[link.condition].word}, QBER ${percent(link.figures.qber_ratio)}, ${rate(link.figures.skr_bps)}`,
+  node: (node) => `${node.name}: ${agentBadge(node).word}${node.location ? `, ${node.location}` : ""}`,
+  stream: (stream) => `${stream.name}: ${PROTECTIONS[stream.protection].word}, ${rate(stream.figures.delivered_bps)}`,
+};
+
+function thingOf(target) {
+  const hit = target.closest("[data-kind]");
+  return hit ? { kind: hit.dataset.kind, name: hit.dataset.name } : null;
+}
+
+function compass(degree, positive, negative, digits) {
+  return `${Math.abs(degree).toFixed(digits)}° ${degree < 0 ? negative : positive}`;
+}

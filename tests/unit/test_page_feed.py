@@ -1,0 +1,190 @@
+"""What open pages are told: everything once, then each change once, whatever happens to them in between."""
+
+import json
+from typing import Any
+
+import pytest
+
+from keyweave.controller.events import Severity
+from keyweave.controller.page.feed import REMEMBERED_FRAMES, WAITING_FRAMES, Feed, FrameKind, apply, changes
+from keyweave.controller.page.scene import Observer, Scene
+from keyweave.controller.topology import Condition
+from tests.shown_network import ShownNetwork
+from tests.unit.networks import stream
+
+RING = (("ab", "a", "b", 9000.0), ("bc", "b", "c", 9000.0), ("ca", "c", "a", 9000.0))
+
+
+def network() -> ShownNetwork:
+    return ShownNetwork(RING, (stream("s", "a", "b", max_rate_bps=1000.0),))
+
+
+def feed_of(shown: ShownNetwork, limit: int = 4) -> Feed:
+    return Feed(Observer(shown, lambda: shown.intent), lambda: shown.now, limit)
+
+
+def replayed(frames: list[dict[str, Any]]) -> Scene:
+    """What a page knows that has heard these."""
+    first, *rest = frames
+    scene = Scene(
+        first["status"],
+        first["pictures"],
+        {kind: dict(first[kind]) for kind in ("nodes", "links", "streams")},
+        first["events"],
+    )
+    for news in rest:
+        apply(scene, news)
+    return scene
+
+
+async def test_a_snapshot_and_the_changes_after_it_add_up_to_what_is() -> None:
+    shown = network()
+    feed = feed_of(shown)
+    page = feed.listen("")
+    heard = [json.loads((await anext(page))[1].data)]
+    shown.put("ab", Condition.DOWN)
+    shown.now += 0.1
+    feed.look()
+    shown.qber_ratio = 0.034
+    shown.away.add("c")
+    shown.now += 3
+    feed.look()
+    heard += [json.loads((await anext(page))[1].data) for _ in range(2)]
+    await page.aclose()
+    now = Observer(shown, lambda: shown.intent).look()
+    assert replayed(heard) == now
+    assert now.things["links"]["ab"]["condition"] == "down"
+    assert now.things["streams"]["s"]["path_sets"][0]["paths"][0]["links"] == ["ca", "bc"]
+
+
+async def test_figures_go_out_now_and_then_and_what_matters_at_once() -> None:
+    shown = network()
+    feed = feed_of(shown)
+    page = feed.listen("")
+    await anext(page)
+    shown.now += 0.1
+    shown.qber_ratio = 0.03
+    shown.put("bc", Condition.SUSPECT)
+    feed.look()
+    _, frame = await anext(page)
+    news = json.loads(frame.data)
+    assert list(news["links"]) == ["bc"]
+    assert "figures" not in news
+    shown.now += 2.5
+    feed.look()
+    _, frame = await anext(page)
+    figures = json.loads(frame.data)["figures"]["links"]
+    assert {name: one["qber_ratio"] for name, one in figures.items()} == {"ab": 0.03, "ca": 0.03}
+    await page.aclose()
+
+
+async def test_nothing_is_gathered_while_nothing_happens_or_nobody_looks() -> None:
+    shown = network()
+    feed = feed_of(shown)
+    page = feed.listen("")
+    await anext(page)
+    shown.now += 2.1  # long after the last event
+    feed.look()
+    before = shown.looks
+    for _ in range(5):
+        shown.now += 0.2
+        feed.look()
+    assert shown.looks == before
+    await page.aclose()
+
+
+async def test_a_page_that_comes_back_hears_only_what_it_missed() -> None:
+    shown = network()
+    feed = feed_of(shown)
+    page = feed.listen("")
+    seen, _ = await anext(page)
+    await page.aclose()
+    shown.put("ab", Condition.DOWN)
+    again = feed.listen(seen)
+    number, frame = await anext(again)
+    assert frame.kind is FrameKind.DELTA
+    assert number != seen
+    assert json.loads(frame.data)["links"]["ab"]["condition"] == "down"
+    await again.aclose()
+
+
+@pytest.mark.parametrize(
+    "last_seen", ["", "rubbish", "-1", "0badf00d-1", "{run}-", "{run}-x", "{run}-99", "{run}--1"]
+)
+async def test_whoever_cannot_be_taken_up_gets_everything(last_seen: str) -> None:
+    feed = feed_of(network())
+    page = feed.listen(last_seen.format(run=feed.run_id))
+    assert (await anext(page))[1].kind is FrameKind.SNAPSHOT
+    await page.aclose()
+
+
+async def test_what_is_forgotten_is_sent_whole() -> None:
+    shown = network()
+    feed = feed_of(shown)
+    page = feed.listen("")
+    seen, _ = await anext(page)
+    for number in range(REMEMBERED_FRAMES + 1):
+        shown.say("plan_changed", f"number {number}")
+        feed.look()
+    late = feed.listen(seen)
+    assert (await anext(late))[1].kind is FrameKind.SNAPSHOT
+    await late.aclose()
+    await page.aclose()
+
+
+async def test_a_slow_page_is_given_a_fresh_snapshot_and_holds_nobody_up() -> None:
+    shown = network()
+    feed = feed_of(shown)
+    slow, quick = feed.listen(""), feed.listen("")
+    await anext(slow)
+    await anext(quick)
+    for number in range(WAITING_FRAMES + 5):
+        shown.say("plan_changed", f"number {number}")
+        feed.look()
+        assert (await anext(quick))[1].kind is FrameKind.DELTA
+    seen, frame = await anext(slow)
+    assert frame.kind is FrameKind.SNAPSHOT
+    assert json.loads(frame.data)["events"][-1]["message"] == f"number {WAITING_FRAMES + 4}"
+    shown.say("plan_changed", "after it")
+    feed.look()
+    following, frame = await anext(slow)
+    assert frame.kind is FrameKind.DELTA
+    assert int(following.partition("-")[2]) == int(seen.partition("-")[2]) + 1
+    await slow.aclose()
+    await quick.aclose()
+
+
+async def test_pages_are_counted_while_they_listen() -> None:
+    feed = feed_of(network(), limit=1)
+    page = feed.listen("")
+    await anext(page)
+    filled = feed.full
+    await page.aclose()
+    assert (filled, feed.full) == (True, False)
+
+
+async def test_closing_ends_every_page() -> None:
+    feed = feed_of(network())
+    page = feed.listen("")
+    await anext(page)
+    feed.close()
+    assert [frame async for frame in page] == []
+
+
+def test_what_is_gone_is_told_as_gone() -> None:
+    shown = network()
+    observer = Observer(shown, lambda: shown.intent)
+    scene = observer.look()
+    shown.rows = RING[:2]
+    shown.streams_wanted = ()
+    shown.change()
+    news = changes(scene, observer.look(), figures=True)
+    assert news["links"]["ca"] is None
+    assert news["streams"] == {"s": None}
+
+
+def test_events_never_carry_fields_which_may_list_key_ids() -> None:
+    shown = network()
+    shown.events.publish(shown.say("keys_recalled", "2 keys", Severity.MAJOR))
+    (event, *_) = Observer(shown, lambda: shown.intent).look().events
+    assert set(event) == {"id", "time", "severity", "kind", "message", "node", "link", "stream"}
