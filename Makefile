@@ -17,11 +17,11 @@ run: $(VENV)/.installed ## Start the whole network of SCENARIO and watch it
 	$(BIN)/keyweave up $(SCENARIO) --state-dir $(STATE)
 
 test: $(VENV)/.installed ## All tests but the slow ones
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit tests/protocol tests/integration
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit tests/protocol tests/integration tests/deploy
 	$(BIN)/pytest -q -m "not slow" tests/chaos
 
 test-all: $(VENV)/.installed tools ## All tests; none may be skipped
-	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/protocol tests/integration
+	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/protocol tests/integration tests/deploy
 	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q tests/chaos
 
 lint: $(VENV)/.installed proto-check ## Style, types, import contracts, protocol
@@ -59,7 +59,7 @@ docs: $(VENV)/.installed ## The README's picture, from a network that really run
 	$(BIN)/keyweave scenario plot scenarios/surfnet.yaml -o docs/images/surfnet-map.svg
 	test ! -f bench-heal.json || $(BIN)/python docs/plots.py
 
-tools: .tools/bin/grpcurl .tools/sequence/.installed ## Outside peers that tests talk with
+tools: .tools/bin/grpcurl .tools/bin/helm .tools/kubernetes-models/.installed .tools/sequence/.installed ## Outside peers that tests talk with
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -76,6 +76,15 @@ $(BUF):
 
 .tools/bin/grpcurl:
 	GOBIN=$(CURDIR)/.tools/bin GOFLAGS=-mod=mod go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+
+.tools/bin/helm:
+	GOBIN=$(CURDIR)/.tools/bin GOFLAGS=-mod=mod go install helm.sh/helm/v3/cmd/helm@v3.22.0
+
+# Schemas of cert-manager's and the Prometheus operator's objects, which Kubernetes itself does not have.
+.tools/kubernetes-models/.installed:
+	npm install --silent --no-audit --no-fund --prefix .tools/kubernetes-models \
+	  @kubernetes-models/cert-manager@6.0.0 @kubernetes-models/prometheus-operator@6.0.0
+	@touch $@
 
 # An environment of its own: it comes with JupyterLab and Dash.
 .tools/sequence/.installed: pyproject.toml constraints.txt

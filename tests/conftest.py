@@ -28,7 +28,7 @@ def outside_program() -> Callable[[str], str]:
         if found is None:
             whence = (
                 "`make tools` installs it"
-                if name == "grpcurl"
+                if name in {"grpcurl", "helm"}
                 else f"Debian has it: {_DEBIAN.get(name, name)}"
             )
             if os.environ.get("KEYWEAVE_NO_SKIP"):

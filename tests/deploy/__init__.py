@@ -1,0 +1,1 @@
+"""Charts, units and images: what is deployed is what the code accepts."""
