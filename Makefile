@@ -51,6 +51,9 @@ proto-baseline: $(BUF) ## Freeze the protocol of a release, which later ones mus
 
 dashboards: $(VENV)/.installed ## Grafana dashboards and Prometheus rules, from the code in dashboards/
 	$(BIN)/python -m dashboards
+	rm -rf helm/keyweave/files && mkdir -p helm/keyweave/files
+	cp -r dashboards/rules helm/keyweave/files/rules
+	cp -r dashboards/generated helm/keyweave/files/dashboards
 
 docs: $(VENV)/.installed ## The README's picture, from a network that really runs; maps; plots of the last bench; events
 	$(BIN)/python -m docs.events_page

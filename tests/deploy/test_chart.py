@@ -327,7 +327,7 @@ def test_a_change_of_configuration_starts_the_pod_anew_and_no_other_change_does(
         ("controller.config.listen=0.0.0.0:1", "controller.config.listen: is set by the chart itself"),
         ("agents.config.node=x", "config.node is set by the chart itself"),
         ("emulator.enabled=false", "north has no drivers"),
-        ("controller.enabled=false", "agents.controllerAddress"),
+        ("controller.enabled=false,networkPolicy.enabled=false", "agents.controllerAddress"),
         ("agents.nodes[0].secrets=null", "/agents/nodes/0/secrets"),
         ("agents.nodes[2].name=east,agents.nodes[2].guard.peers[0]=x", "agents.nodes: east: secrets.signing"),
         ("credentials.certManager.issuers.key.name=", "credentials.certManager.issuers.key.name"),
