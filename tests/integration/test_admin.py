@@ -34,6 +34,7 @@ READS: dict[str, Any] = {
     "ExplainStream": pb.ExplainStreamRequest(name="s"),
     "GetPlan": pb.GetPlanRequest(),
     "GetStatus": pb.GetStatusRequest(),
+    "AnalysePlan": pb.AnalysePlanRequest(sweep=pb.FailureSweep(failures=1)),
 }
 WRITES: dict[str, Any] = {
     "CreateNode": pb.CreateNodeRequest(node=types_pb2.Node(name="z")),

@@ -2,43 +2,15 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from keyweave.cli.state_dir import Endpoints, StateDir
 from keyweave.common.identity import Role
 from tests.integration.admin_server import AdminServer, serving
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    errors: list[str]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-async def keyweave(*arguments: str) -> Result:
-    """Run one command as a process of its own, as a shell does."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "keyweave.cli", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    assert "Traceback" not in err.decode()
-    return Result(process.returncode, out.decode(), err.decode().splitlines())
+from tests.integration.command_line import keyweave, operator_state
 
 
 @pytest.fixture
@@ -50,16 +22,7 @@ async def server(tmp_path: Path) -> AsyncIterator[AdminServer]:
 @pytest.fixture
 def state(server: AdminServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
     """A state directory as `keyweave up` leaves it, found by the environment."""
-    state = StateDir(tmp_path / "state")
-    state.pki.mkdir(parents=True)
-    files, target = server.files(Role.OPERATOR), state.operator_tls()
-    for source, path in (
-        (files.certificate, target.certificate),
-        (files.private_key, target.private_key),
-        (files.trust_anchor, target.trust_anchor),
-    ):
-        path.write_bytes(source.read_bytes())
-    state.write_endpoints(Endpoints(server.address, "http://unused"))
+    state = operator_state(server, tmp_path / "state")
     monkeypatch.setenv("KEYWEAVE_STATE_DIR", str(state.root))
     return state
 

@@ -11,7 +11,7 @@ from keyweave.common.identity import Role
 from keyweave.common.names import LinkName, NodeName
 from keyweave.v1 import types_pb2
 from tests.integration.admin_server import AdminServer, serving
-from tests.integration.test_cli import keyweave
+from tests.integration.command_line import keyweave
 from tests.integration.test_ledger import agent
 
 ORDER = {"destroy": ("link", "ab"), "zeroize": ("node", "a")}

@@ -7,7 +7,19 @@ from typing import Any
 import grpc
 import typer
 
-from keyweave.cli import drivers, faults, guards, ledger, network, objects, orders, pki, processes, scenario
+from keyweave.cli import (
+    drivers,
+    faults,
+    guards,
+    ledger,
+    network,
+    objects,
+    orders,
+    pki,
+    plans,
+    processes,
+    scenario,
+)
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.health import health
@@ -58,7 +70,7 @@ for _kind in objects.KINDS:
     for _verb, _command in _OF_ONE_KIND[_kind.word].items():
         _commands.command(_verb)(connected(_command))
 _group("ledger", "What became of keys.").command("show")(connected(ledger.show))
-_group("plan", "The routing of all streams.").command("show")(connected(network.plan_show))
+app.add_typer(plans.app, name="plan")
 _events = _group("event", "What happened.")
 _events.command("list")(connected(network.event_list))
 _events.command("watch")(connected(network.event_watch))

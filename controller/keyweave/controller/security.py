@@ -35,6 +35,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     **{f"List{kind}s": READERS for kind in ("Node", "Link", "Stream")},
     "ExplainStream": READERS,
     "GetPlan": READERS,
+    "AnalysePlan": READERS,
     "GetStatus": READERS,
     "WatchEvents": READERS,
     "GetHistory": READERS,

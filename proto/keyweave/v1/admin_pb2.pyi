@@ -18,10 +18,44 @@ class EventSeverity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_SEVERITY_INFO: _ClassVar[EventSeverity]
     EVENT_SEVERITY_MINOR: _ClassVar[EventSeverity]
     EVENT_SEVERITY_MAJOR: _ClassVar[EventSeverity]
+
+class CapacityGoal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CAPACITY_GOAL_UNSPECIFIED: _ClassVar[CapacityGoal]
+    CAPACITY_GOAL_WORST_STREAM: _ClassVar[CapacityGoal]
+    CAPACITY_GOAL_PROTECTED: _ClassVar[CapacityGoal]
+    CAPACITY_GOAL_TOTAL: _ClassVar[CapacityGoal]
+
+class StreamEffect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STREAM_EFFECT_UNSPECIFIED: _ClassVar[StreamEffect]
+    STREAM_EFFECT_ENDS: _ClassVar[StreamEffect]
+    STREAM_EFFECT_FAILS_CLOSED: _ClassVar[StreamEffect]
+    STREAM_EFFECT_PQC_ONLY: _ClassVar[StreamEffect]
+    STREAM_EFFECT_BELOW_MINIMUM: _ClassVar[StreamEffect]
+    STREAM_EFFECT_FEWER_PATHS: _ClassVar[StreamEffect]
+    STREAM_EFFECT_SLOWER: _ClassVar[StreamEffect]
+    STREAM_EFFECT_MOVED: _ClassVar[StreamEffect]
+    STREAM_EFFECT_FASTER: _ClassVar[StreamEffect]
+    STREAM_EFFECT_RECOVERS: _ClassVar[StreamEffect]
 EVENT_SEVERITY_UNSPECIFIED: EventSeverity
 EVENT_SEVERITY_INFO: EventSeverity
 EVENT_SEVERITY_MINOR: EventSeverity
 EVENT_SEVERITY_MAJOR: EventSeverity
+CAPACITY_GOAL_UNSPECIFIED: CapacityGoal
+CAPACITY_GOAL_WORST_STREAM: CapacityGoal
+CAPACITY_GOAL_PROTECTED: CapacityGoal
+CAPACITY_GOAL_TOTAL: CapacityGoal
+STREAM_EFFECT_UNSPECIFIED: StreamEffect
+STREAM_EFFECT_ENDS: StreamEffect
+STREAM_EFFECT_FAILS_CLOSED: StreamEffect
+STREAM_EFFECT_PQC_ONLY: StreamEffect
+STREAM_EFFECT_BELOW_MINIMUM: StreamEffect
+STREAM_EFFECT_FEWER_PATHS: StreamEffect
+STREAM_EFFECT_SLOWER: StreamEffect
+STREAM_EFFECT_MOVED: StreamEffect
+STREAM_EFFECT_FASTER: StreamEffect
+STREAM_EFFECT_RECOVERS: StreamEffect
 
 class NodeStatus(_message.Message):
     __slots__ = ("node", "connected", "connected_since_unix_nanos", "software_version", "kme_url", "desired_policy", "applied_policy", "nacked_rules", "dropped_samples_total", "guard_digest", "withheld_rules")
@@ -291,6 +325,140 @@ class GetPlanResponse(_message.Message):
     PLAN_FIELD_NUMBER: _ClassVar[int]
     plan: Plan
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class AnalysePlanRequest(_message.Message):
+    __slots__ = ("what_if", "sweep", "capacity")
+    WHAT_IF_FIELD_NUMBER: _ClassVar[int]
+    SWEEP_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    what_if: WhatIf
+    sweep: FailureSweep
+    capacity: CapacitySearch
+    def __init__(self, what_if: _Optional[_Union[WhatIf, _Mapping]] = ..., sweep: _Optional[_Union[FailureSweep, _Mapping]] = ..., capacity: _Optional[_Union[CapacitySearch, _Mapping]] = ...) -> None: ...
+
+class WhatIf(_message.Message):
+    __slots__ = ("changes",)
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[WhatIfChange]
+    def __init__(self, changes: _Optional[_Iterable[_Union[WhatIfChange, _Mapping]]] = ...) -> None: ...
+
+class WhatIfChange(_message.Message):
+    __slots__ = ("cut_link", "down_node", "add_link")
+    CUT_LINK_FIELD_NUMBER: _ClassVar[int]
+    DOWN_NODE_FIELD_NUMBER: _ClassVar[int]
+    ADD_LINK_FIELD_NUMBER: _ClassVar[int]
+    cut_link: str
+    down_node: str
+    add_link: SupposedLink
+    def __init__(self, cut_link: _Optional[str] = ..., down_node: _Optional[str] = ..., add_link: _Optional[_Union[SupposedLink, _Mapping]] = ...) -> None: ...
+
+class SupposedLink(_message.Message):
+    __slots__ = ("a_node", "b_node", "rate_bps", "length_km")
+    A_NODE_FIELD_NUMBER: _ClassVar[int]
+    B_NODE_FIELD_NUMBER: _ClassVar[int]
+    RATE_BPS_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_KM_FIELD_NUMBER: _ClassVar[int]
+    a_node: str
+    b_node: str
+    rate_bps: float
+    length_km: float
+    def __init__(self, a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., rate_bps: _Optional[float] = ..., length_km: _Optional[float] = ...) -> None: ...
+
+class FailureSweep(_message.Message):
+    __slots__ = ("failures", "planned_at_most", "count")
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_AT_MOST_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    failures: int
+    planned_at_most: int
+    count: int
+    def __init__(self, failures: _Optional[int] = ..., planned_at_most: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class CapacitySearch(_message.Message):
+    __slots__ = ("goal", "rate_bps", "max_length_km", "planned_at_most", "count")
+    GOAL_FIELD_NUMBER: _ClassVar[int]
+    RATE_BPS_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_KM_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_AT_MOST_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    goal: CapacityGoal
+    rate_bps: float
+    max_length_km: float
+    planned_at_most: int
+    count: int
+    def __init__(self, goal: _Optional[_Union[CapacityGoal, str]] = ..., rate_bps: _Optional[float] = ..., max_length_km: _Optional[float] = ..., planned_at_most: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class AnalysePlanResponse(_message.Message):
+    __slots__ = ("plan_version", "outcomes", "gains", "considered", "planned", "present")
+    PLAN_VERSION_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    GAINS_FIELD_NUMBER: _ClassVar[int]
+    CONSIDERED_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    plan_version: int
+    outcomes: _containers.RepeatedCompositeFieldContainer[WhatIfOutcome]
+    gains: _containers.RepeatedCompositeFieldContainer[CapacityGain]
+    considered: int
+    planned: int
+    present: NetworkScore
+    def __init__(self, plan_version: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[WhatIfOutcome, _Mapping]]] = ..., gains: _Optional[_Iterable[_Union[CapacityGain, _Mapping]]] = ..., considered: _Optional[int] = ..., planned: _Optional[int] = ..., present: _Optional[_Union[NetworkScore, _Mapping]] = ...) -> None: ...
+
+class StreamOutcome(_message.Message):
+    __slots__ = ("stream", "effect", "before_bps", "after_bps", "before_k", "after_k", "at_once", "reason")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_BPS_FIELD_NUMBER: _ClassVar[int]
+    AFTER_BPS_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_K_FIELD_NUMBER: _ClassVar[int]
+    AFTER_K_FIELD_NUMBER: _ClassVar[int]
+    AT_ONCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    effect: StreamEffect
+    before_bps: float
+    after_bps: float
+    before_k: int
+    after_k: int
+    at_once: str
+    reason: str
+    def __init__(self, stream: _Optional[str] = ..., effect: _Optional[_Union[StreamEffect, str]] = ..., before_bps: _Optional[float] = ..., after_bps: _Optional[float] = ..., before_k: _Optional[int] = ..., after_k: _Optional[int] = ..., at_once: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class WhatIfOutcome(_message.Message):
+    __slots__ = ("changes", "label", "streams", "lost_bps")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    LOST_BPS_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[WhatIfChange]
+    label: str
+    streams: _containers.RepeatedCompositeFieldContainer[StreamOutcome]
+    lost_bps: float
+    def __init__(self, changes: _Optional[_Iterable[_Union[WhatIfChange, _Mapping]]] = ..., label: _Optional[str] = ..., streams: _Optional[_Iterable[_Union[StreamOutcome, _Mapping]]] = ..., lost_bps: _Optional[float] = ...) -> None: ...
+
+class NetworkScore(_message.Message):
+    __slots__ = ("without_path", "unprotected", "worst_bps", "total_bps", "worst_stream")
+    WITHOUT_PATH_FIELD_NUMBER: _ClassVar[int]
+    UNPROTECTED_FIELD_NUMBER: _ClassVar[int]
+    WORST_BPS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BPS_FIELD_NUMBER: _ClassVar[int]
+    WORST_STREAM_FIELD_NUMBER: _ClassVar[int]
+    without_path: int
+    unprotected: int
+    worst_bps: float
+    total_bps: float
+    worst_stream: str
+    def __init__(self, without_path: _Optional[int] = ..., unprotected: _Optional[int] = ..., worst_bps: _Optional[float] = ..., total_bps: _Optional[float] = ..., worst_stream: _Optional[str] = ...) -> None: ...
+
+class CapacityGain(_message.Message):
+    __slots__ = ("link", "existing_link", "score")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    EXISTING_LINK_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    link: SupposedLink
+    existing_link: str
+    score: NetworkScore
+    def __init__(self, link: _Optional[_Union[SupposedLink, _Mapping]] = ..., existing_link: _Optional[str] = ..., score: _Optional[_Union[NetworkScore, _Mapping]] = ...) -> None: ...
 
 class WatchEventsRequest(_message.Message):
     __slots__ = ("past", "past_only", "resume_token")

@@ -121,6 +121,11 @@ class AdminServiceStub:
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.GetPlanRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.GetPlanResponse.FromString,
                 _registered_method=True)
+        self.AnalysePlan = channel.unary_unary(
+                '/keyweave.v1.AdminService/AnalysePlan',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.AnalysePlanRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.AnalysePlanResponse.FromString,
+                _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/keyweave.v1.AdminService/WatchEvents',
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.WatchEventsRequest.SerializeToString,
@@ -274,6 +279,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AnalysePlan(self, request, context):
+        """What failures or new links would do to the streams; nothing moves by it. One question at a time is worked on,
+        beside the controller, for as long as the caller waits: at most ten minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchEvents(self, request, context):
         """Past events (newest last), then live ones for as long as the stream is open.
         """
@@ -418,6 +431,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetPlan,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.GetPlanRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.GetPlanResponse.SerializeToString,
+            ),
+            'AnalysePlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnalysePlan,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.AnalysePlanRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.AnalysePlanResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -920,6 +938,33 @@ class AdminService:
             '/keyweave.v1.AdminService/GetPlan',
             keyweave_dot_v1_dot_admin__pb2.GetPlanRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.GetPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnalysePlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/AnalysePlan',
+            keyweave_dot_v1_dot_admin__pb2.AnalysePlanRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.AnalysePlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -305,6 +305,22 @@ _AdminServiceGetPlanType = typing_extensions.TypeVar(
     ],
 )
 
+_AdminServiceAnalysePlanType = typing_extensions.TypeVar(
+    '_AdminServiceAnalysePlanType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.AnalysePlanRequest,
+        keyweave.v1.admin_pb2.AnalysePlanResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.AnalysePlanRequest,
+        keyweave.v1.admin_pb2.AnalysePlanResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.AnalysePlanRequest,
+        keyweave.v1.admin_pb2.AnalysePlanResponse,
+    ],
+)
+
 _AdminServiceWatchEventsType = typing_extensions.TypeVar(
     '_AdminServiceWatchEventsType',
     grpc.UnaryStreamMultiCallable[
@@ -433,7 +449,7 @@ _AdminServiceShowLedgerType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType]):
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -505,6 +521,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.GetPlanRequest,
             keyweave.v1.admin_pb2.GetPlanResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.AnalysePlanRequest,
+            keyweave.v1.admin_pb2.AnalysePlanResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             keyweave.v1.admin_pb2.WatchEventsRequest,
@@ -610,6 +630,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.GetPlanRequest,
             keyweave.v1.admin_pb2.GetPlanResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.AnalysePlanRequest,
+            keyweave.v1.admin_pb2.AnalysePlanResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             keyweave.v1.admin_pb2.WatchEventsRequest,
             keyweave.v1.admin_pb2.WatchEventsResponse,
@@ -682,6 +706,11 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
 
     GetPlan: _AdminServiceGetPlanType
     """The plan in force."""
+
+    AnalysePlan: _AdminServiceAnalysePlanType
+    """What failures or new links would do to the streams; nothing moves by it. One question at a time is worked on,
+    beside the controller, for as long as the caller waits: at most ten minutes.
+    """
 
     WatchEvents: _AdminServiceWatchEventsType
     """Past events (newest last), then live ones for as long as the stream is open."""
@@ -777,6 +806,10 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.GetPlanRequest,
         keyweave.v1.admin_pb2.GetPlanResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.AnalysePlanRequest,
+        keyweave.v1.admin_pb2.AnalysePlanResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         keyweave.v1.admin_pb2.WatchEventsRequest,
@@ -938,6 +971,16 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.GetPlanResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.GetPlanResponse]]:
         """The plan in force."""
+
+    @abc.abstractmethod
+    def AnalysePlan(
+        self,
+        request: keyweave.v1.admin_pb2.AnalysePlanRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.AnalysePlanResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.AnalysePlanResponse]]:
+        """What failures or new links would do to the streams; nothing moves by it. One question at a time is worked on,
+        beside the controller, for as long as the caller waits: at most ten minutes.
+        """
 
     @abc.abstractmethod
     def WatchEvents(

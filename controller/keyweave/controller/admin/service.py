@@ -12,6 +12,7 @@ from keyweave.common.errors import InvalidInputError
 from keyweave.common.identity import Identity
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.common.validation import check, violations
+from keyweave.controller.admin.analyses import Analyses
 from keyweave.controller.admin.asked import Asked, Response
 from keyweave.controller.admin.changes import Changes, Planner
 from keyweave.controller.admin.event_hub import EventHub
@@ -88,6 +89,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._store = store
         self._view = view
         self._changes = Changes(store, intent, view)
+        self._analyses = Analyses()
 
     @property
     def intent(self) -> Intent:
@@ -239,6 +241,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """The plan in force."""
         _enter("GetPlan", request, context)
         return admin_pb2.GetPlanResponse(plan=plan_message(self._view.plan(), self._view.planned_at))
+
+    async def AnalysePlan(
+        self, request: admin_pb2.AnalysePlanRequest, context: Context
+    ) -> admin_pb2.AnalysePlanResponse:
+        """What failures or new links would do to the streams."""
+        _enter("AnalysePlan", request, context)
+        network, plan = self._view.snapshot(), self._view.plan()
+        return await self._analyses.answer(request, network, plan, context.time_remaining())
 
     async def GetStatus(
         self, request: admin_pb2.GetStatusRequest, context: Context

@@ -1,0 +1,75 @@
+"""`keyweave plan show|what-if|capacity`: the routing of all streams, and what would become of it."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from keyweave.cli import forecasts, supposed
+from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network, connected
+from keyweave.cli.network import plan_show
+from keyweave.cli.objects import KINDS, list_all
+from keyweave.cli.output import Output, OutputOption, as_json, console, show, show_json
+from keyweave.common.errors import InvalidInputError
+from keyweave.v1 import admin_pb2
+
+# Also written as options of `plan` itself: keyweave plan --what-if "cut LINK".
+_AS_OPTIONS = ("--what-if", "--capacity")
+_Seconds = Annotated[float, typer.Option("--timeout", help="Seconds to work at most.", min=1, max=600)]
+_Planned = Annotated[
+    int, typer.Option(help="Plan for at most so many, the most likely first; 0: as time allows.", min=0)
+]
+
+
+class PlanGroup(TyperGroup):
+    """`plan --what-if X` is `plan what-if X`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read a leading option as the command of its name."""
+        word, equals, value = args[0].partition("=") if args else ("", "", "")
+        if word in _AS_OPTIONS:
+            args = [word.removeprefix("--"), *([value] if equals else []), *args[1:]]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=PlanGroup, no_args_is_help=True, help="The routing of all streams.")
+
+
+async def what_if(
+    network: Network,
+    changes: Annotated[str | None, typer.Argument(help=f"Write {supposed.FORM}.")] = None,
+    all_single: Annotated[
+        bool, typer.Option("--all-single", help="Every link, risk group and node in turn.")
+    ] = False,
+    all_double: Annotated[bool, typer.Option("--all-double", help="Every pair of links in turn.")] = False,
+    planned: _Planned = 0,
+    count: Annotated[int, typer.Option(help="Show so many, the worst first.", min=1, max=10_000)] = 20,
+    timeout: _Seconds = 300.0,  # noqa: ASYNC109  # an option
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """What failures or new links would do to the streams; nothing moves by asking."""
+    if (changes is not None) + all_single + all_double != 1:
+        raise InvalidInputError.of("what-if", f"takes one of: {supposed.FORM}; --all-single; --all-double")
+    async with network.admin() as admin:
+        if changes is None:
+            failures = 2 if all_double else 1
+            sweep = admin_pb2.FailureSweep(failures=failures, planned_at_most=planned, count=count)
+            asked = admin_pb2.AnalysePlanRequest(sweep=sweep)
+        else:
+            nodes = {one.node.name for one in await list_all(admin, KINDS[0])}
+            what = admin_pb2.WhatIf(changes=supposed.changes(changes, nodes))
+            asked = admin_pb2.AnalysePlanRequest(what_if=what)
+        answer = await admin.AnalysePlan(asked, timeout=timeout + CALL_TIMEOUT_SECONDS)
+    if output is Output.JSON:
+        show_json(as_json(answer))
+    elif changes is None:
+        show(forecasts.sweep_table(answer.outcomes))
+        typer.echo(forecasts.coverage(answer, "pairs of links" if all_double else "failures"))
+    else:
+        for line in forecasts.outcome_lines(answer.outcomes[0]):
+            # Whole, however narrow the terminal: this is what people copy from.
+            console().print(line, soft_wrap=True)
+
+
+app.command("show")(connected(plan_show))
+app.command("what-if")(connected(what_if))
