@@ -50,7 +50,7 @@ def build() -> Dashboard:
                     states("Condition", "Worst last.", CONDITIONS, Query(condition_code(), "{{link}}")),
                     states(
                         "Diagnosis",
-                        "What the measurements read as; `keyweave link show` has the evidence.",
+                        "What the measurements read as; `keyweave link get` has the evidence.",
                         DIAGNOSES,
                         Query(diagnosis_code(), "{{link}}"),
                     ),
