@@ -20,7 +20,8 @@ in ETSI GS QKD 015), a kind, a message for people, and fields for programs. Whic
 **Alarms.** Kinds with an alarm tell of a state that lasts. Severity `info` ends it for the node, link or
 stream that the event names, any other begins it.
 
-**Audited** kinds tell that what protects keys has changed.
+**Audited** kinds tell that what protects keys has changed; each event has an entry in the
+[audit log](audit.md).
 
 | kind | severity | about | alarm | audited | meaning |
 |---|---|---|---|---|---|

@@ -19,6 +19,7 @@ from keyweave.controller import routing
 from keyweave.controller.admin.event_hub import EventHub
 from keyweave.controller.admin.service import AdminService
 from keyweave.controller.agent_service import AgentService
+from keyweave.controller.audit.calls import AuditInterceptor
 from keyweave.controller.history.recorder import Recorder
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
@@ -167,7 +168,8 @@ async def serving(directory: Path) -> AsyncIterator[AdminServer]:
         trust_anchor=directory / "control-ca.pem",
     )
     authority.issue(CONTROLLER).write(tls.certificate, tls.private_key)
-    server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
+    audit = AuditInterceptor(store.audit, store.flush_audit, time.time)
+    server = grpc.aio.server(interceptors=(ErrorInterceptor(), audit), options=SERVER_OPTIONS)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(service, server)
     agents = AgentService(
         TelemetryIntake(known_node=controller.knows, submit=_ignore),

@@ -35,6 +35,7 @@ READS: dict[str, Any] = {
     "GetPlan": pb.GetPlanRequest(),
     "GetStatus": pb.GetStatusRequest(),
     "AnalysePlan": pb.AnalysePlanRequest(sweep=pb.FailureSweep(failures=1)),
+    "ListAuditEntries": pb.ListAuditEntriesRequest(),
 }
 WRITES: dict[str, Any] = {
     "CreateNode": pb.CreateNodeRequest(node=types_pb2.Node(name="z")),

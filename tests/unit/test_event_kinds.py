@@ -86,3 +86,10 @@ def test_every_alarm_can_end_and_begin() -> None:
 
 def test_the_page_of_events_is_what_the_table_says() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`, or `python -m docs.events_page`"
+
+
+def test_what_a_report_names_beside_what_its_kind_is_about_is_left_out() -> None:
+    restored = agent_pb2.AGENT_EVENT_KIND_LINK_RESTORED
+    event = event_of(NodeName("a"), agent_pb2.AgentEvent(kind=restored, link="ab", stream="s"), 10.0)
+    assert event is not None
+    assert (event.link, event.stream) == ("ab", "")

@@ -8,6 +8,7 @@ import grpc
 import typer
 
 from keyweave.cli import (
+    audit,
     drivers,
     faults,
     guards,
@@ -71,6 +72,10 @@ for _kind in objects.KINDS:
         _commands.command(_verb)(connected(_command))
 _group("ledger", "What became of keys.").command("show")(connected(ledger.show))
 app.add_typer(plans.app, name="plan")
+_audit = _group("audit", "Who changed what, which policies went out, what protected keys: a chained log.")
+_audit.command("list")(connected(audit.show))
+_audit.command("verify")(connected(audit.verify))
+_audit.command("export")(connected(audit.export))
 _events = _group("event", "What happened.")
 _events.command("list")(connected(network.event_list))
 _events.command("watch")(connected(network.event_watch))

@@ -52,7 +52,8 @@ def event_of(node: NodeName, report: agent_pb2.AgentEvent, now: float) -> Event 
     if report.kind not in _KINDS:
         return None
     kind = _KINDS[report.kind]
-    (severity,) = KINDS[kind].severities
+    declared = KINDS[kind]
+    (severity,) = declared.severities
     return Event(
         kind=kind,
         severity=severity,
@@ -61,8 +62,9 @@ def event_of(node: NodeName, report: agent_pb2.AgentEvent, now: float) -> Event 
         # The agent's clock says when it happened, but cannot place it in the future.
         time_unix_seconds=min(now, report.time_unix_nanos / NANOS) if report.time_unix_nanos else now,
         node=node,
-        link=report.link,
-        stream=report.stream,
+        # An agent may name more than such an event is about.
+        link=report.link if "link" in declared.about else "",
+        stream=report.stream if "stream" in declared.about else "",
         fields=_fields(report),
     )
 

@@ -33,6 +33,9 @@ from keyweave.controller import routing
 from keyweave.controller.admin.event_hub import EventHub
 from keyweave.controller.admin.service import AdminService
 from keyweave.controller.agent_service import AgentService
+from keyweave.controller.audit.calls import AuditInterceptor
+from keyweave.controller.audit.keeper import AuditKeeper
+from keyweave.controller.audit.records import Records
 from keyweave.controller.config import ControllerConfig
 from keyweave.controller.estimate.estimate import LinkLimits
 from keyweave.controller.events import Event, Severity
@@ -60,7 +63,7 @@ from keyweave.controller.page.scene import PAST_EVENTS, Observer
 from keyweave.controller.push import PolicyPusher
 from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
-from keyweave.controller.stimuli import Batch, Stimulus, Tick
+from keyweave.controller.stimuli import Batch, Noted, Stimulus, Tick
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Held, Plan, Snapshot
 from keyweave.controller.views import LinkStateView, NodeView, OrderView, StreamView
@@ -126,6 +129,7 @@ class Controller:
         self.events = EventHub(last_event_id)
         self._now: Callable[[], float] = _Clock()
         self._store = store
+        self._records = Records(store.epoch)
         limits = LinkLimits(
             stale_after_seconds=config.links.stale_after_seconds,
             hold_down_seconds=config.links.hold_down_seconds,
@@ -145,6 +149,8 @@ class Controller:
         self._unstored: deque[Event] = deque(maxlen=UNSTORED_EVENTS)
         self._alarm: asyncio.TimerHandle | None = None
         self._finishing = False
+        self.audit = AuditInterceptor(store.audit, store.flush_audit, time.time)
+        self.audit_keeper = AuditKeeper(store, config.audit, config.audit_archive, self._note)
         self.optimiser = Optimiser(planner.plan, self._offer)
         self.intake = TelemetryIntake(known_node=self._knows, submit=self._offer)
         self.inspection = Inspection(known_node=self._knows)
@@ -238,6 +244,7 @@ class Controller:
             orders,
         )
         await self.history.take_up()
+        self._store.audit.note(*self._records.of(None, instructions, self._now()))
         await self._execute(instructions)
 
     async def run(self) -> None:
@@ -246,12 +253,14 @@ class Controller:
             began = time.perf_counter()
             instructions = self._core.handle(item.stimulus, self._now())
             self.metrics.handling_duration_seconds.observe(time.perf_counter() - began)
+            self._store.audit.note(*self._records.of(item.stimulus, instructions, self._now()))
             if instructions:
                 await self._execute(instructions)
             if isinstance(item.stimulus, Batch):
                 self.intake.processed(item.stimulus)
             if item.handled is not None and not item.handled.done():
                 item.handled.set_result(None)
+        await self.audit_keeper.finish()
 
     async def finish(self) -> None:
         """Let `run` end once everything that waits is handled. Nothing may come after this."""
@@ -259,6 +268,10 @@ class Controller:
         if self._alarm is not None:
             self._alarm.cancel()
         await self._queue.put(None)
+
+    async def _note(self, event: Event) -> None:
+        """Have an event recorded that happened around the core."""
+        await self._offer(Noted(event))
 
     async def _offer(self, stimulus: Stimulus) -> None:
         """Queue a stimulus; waits while the queue is full, and so does the agent that it came from."""
@@ -276,7 +289,7 @@ class Controller:
                 case ForgetOrder(order_id):
                     await self._stored("order", partial(self._store.delete_order, order_id))
                 case Push() | Confirm():
-                    self.pusher.execute(instruction)
+                    await self._send(instruction)
                 case FallSilent(seen_epoch):
                     log.get().error("controller_read_only", epoch=self.epoch, seen_epoch=seen_epoch)
                     self.pusher.fall_silent()
@@ -285,6 +298,12 @@ class Controller:
                     self._set_alarm(when)
                 case Emit():
                     pass
+
+    async def _send(self, instruction: Push | Confirm) -> None:
+        # Whoever asks later which policies went out finds each of them, whatever happens next.
+        if isinstance(instruction, Push) and self._store.audit.is_waiting:
+            await self._stored("audit", self._store.flush_audit)
+        self.pusher.execute(instruction)
 
     async def _stored(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
         """Write to the store, trying until it is done: what follows must not be sent before."""
@@ -391,7 +410,7 @@ async def _serve(
     files.on_change(trust.paths, trust.reload)
     controller.metrics.certificate_expiry.set_function(CertificateExpiry(config.tls).not_after)
     controller.metrics.trust_current.set_function(lambda: float(trust.current(time.time())))
-    interceptors = (ErrorInterceptor(), StandingInterceptor(trust))
+    interceptors = (ErrorInterceptor(), controller.audit, StandingInterceptor(trust))
     server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
     agent_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentService(controller.intake, controller.pusher, controller.inspection), server
@@ -421,6 +440,7 @@ async def _serve(
             recording = group.create_task(controller.history.run(), name="history")
             optimiser = group.create_task(controller.optimiser.run(), name="optimiser")
             await page.start(files, group)
+            auditing = group.create_task(controller.audit_keeper.run(), name="audit")
             await server.start()
             for service in ("", *services):
                 await health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -439,6 +459,7 @@ async def _serve(
             await server.stop(SHUTDOWN_GRACE_SECONDS)
             await admin.close()
             optimiser.cancel()
+            auditing.cancel()
             await controller.finish()
             recording.cancel()
             watching.cancel()

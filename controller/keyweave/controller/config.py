@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keyweave.common.tls import TlsFiles
+from keyweave.controller.audit.config import AuditConfig
 
 Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:]+):[0-9]{1,5}$", description="host:port")]
 
@@ -75,6 +76,7 @@ class ControllerConfig(BaseModel):
     links: LinkConfig = LinkConfig()
     # Left out, there is no page.
     page: PageConfig | None = None
+    audit: AuditConfig = AuditConfig()
     # Telemetry messages and changes of intent that may wait for the core; when full, agents get no credit.
     queue_limit: Annotated[int, Field(ge=16, le=1_000_000)] = 1024
     ready_file: Path | None = None
@@ -84,6 +86,11 @@ class ControllerConfig(BaseModel):
     def store_url(self) -> str:
         """Where intent, plan and events are kept."""
         return self.database_url or f"sqlite+aiosqlite:///{self.state_dir / 'controller.db'}"
+
+    @property
+    def audit_archive(self) -> Path:
+        """Where old entries of the audit log go."""
+        return self.audit.archive or self.state_dir / "audit"
 
 
 def is_loopback(name: str) -> bool:

@@ -241,8 +241,8 @@ KINDS: Mapping[KindName, EventKind] = {
         protects=True,
     ),
     "zeroized": _reported("All key material of a node was destroyed, by order.", _MAJOR, protects=True),
-    "signature_failed": _reported("A peer's signature did not verify.", _MAJOR, "link", "stream"),
-    "peer_revoked": _reported("A peer's certificate was revoked or has expired.", _MAJOR, "link", "stream"),
+    "signature_failed": _reported("A peer's signature did not verify.", _MAJOR),
+    "peer_revoked": _reported("A peer's certificate was revoked or has expired.", _MAJOR),
     "samples_refused": EventKind(
         "An agent sent samples that cannot be true; they were not used.", _MINOR, ("node", "link")
     ),

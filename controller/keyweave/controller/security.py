@@ -39,6 +39,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "GetStatus": READERS,
     "WatchEvents": READERS,
     "GetHistory": READERS,
+    "ListAuditEntries": READERS,
 }
 
 

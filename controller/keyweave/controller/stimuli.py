@@ -8,6 +8,7 @@ they are here.
 from dataclasses import dataclass
 
 from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.controller.events import Event
 from keyweave.controller.orders import Order
 from keyweave.controller.samples import EndSamples
 from keyweave.controller.topology import Link, Node, Plan, Stream
@@ -201,6 +202,13 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something happened around the core that those who watch are to be told of."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Optimised:
     """The plan that an `Optimise` asked for."""
 
@@ -209,4 +217,4 @@ class Optimised:
 
 
 PolicyStimulus = PolicyConnected | PolicyDisconnected | PolicyAcked | PolicyNacked
-Stimulus = IntentStimulus | OrderPut | Batch | TelemetryStimulus | PolicyStimulus | Tick | Optimised
+Stimulus = IntentStimulus | OrderPut | Batch | TelemetryStimulus | PolicyStimulus | Tick | Noted | Optimised

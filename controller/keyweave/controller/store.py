@@ -1,8 +1,9 @@
-"""What must survive: intent, the rollout, events, and the lease that fences an older controller.
+"""What must survive: intent, the rollout, events, the audit log, and the lease that fences older controllers.
 
 One controller writes at a time. It claims an epoch, and every write locks the lease row and checks that
 this epoch still stands, in the transaction of the write itself: a controller that has been succeeded
-cannot change anything, however late its write arrives. A write returns once it is on disk.
+cannot change anything, however late its write arrives. A write returns once it is on disk. Each transaction
+also takes the entries of the audit log that wait, an operator's write its own.
 
 SQLite runs with a write-ahead log and synchronous=FULL. There is no key material here, ever.
 """
@@ -30,6 +31,9 @@ from keyweave.common.errors import (
 )
 from keyweave.common.names import OrderId
 from keyweave.controller.answers import KeptAnswer, keep_answer, kept_answer
+from keyweave.controller.audit import log as audit_log
+from keyweave.controller.audit.chain import Chained, Entry, EntryKind
+from keyweave.controller.audit.log import AuditLog, note_change
 from keyweave.controller.epoch_starts import first_unseen, note_epoch
 from keyweave.controller.events import Event
 from keyweave.controller.history.archive import Archive
@@ -98,6 +102,7 @@ class Store:
         self._writing = asyncio.Lock()
         self._epoch: int | None = None
         self.history = Archive(engine, self._fenced)
+        self.audit = AuditLog()
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -146,6 +151,7 @@ class Store:
             if to <= behind:
                 raise InvalidInputError.of("to", f"{to} is not above {behind}, which agents have seen")
             await connection.execute(sa.update(_lease).values(epoch=to, taken_at=time.time(), behind=0))
+            self.audit.note(_led("raise_epoch", "somebody at the controller's machine", to))
         self._epoch = to
         return to
 
@@ -160,7 +166,7 @@ class Store:
             return int(await connection.scalar(sa.select(_lease.c.behind)) or 0)
 
     async def _take_lease(self, holder: str, epoch: sa.ColumnElement[int]) -> int:
-        async with self._writing, self._engine.begin() as connection:
+        async with self._writing, self.audit.chaining() as chain, self._engine.begin() as connection:
             await connection.execute(
                 sa.update(_lease)
                 .where(_lease.c.id == _ONLY_ROW)
@@ -169,6 +175,8 @@ class Store:
             taken = int(await connection.scalar(sa.select(_lease.c.epoch)) or 0)
             last = int(await connection.scalar(sa.select(sa.func.max(_events.c.id))) or 0)
             await note_epoch(connection, taken, last + 1)
+            self.audit.note(_led("lead", holder, taken))
+            await chain(connection)
         self._epoch = taken
         return taken
 
@@ -176,7 +184,12 @@ class Store:
     async def _fenced(self) -> AsyncIterator[AsyncConnection]:
         """A write transaction under our epoch, or FencedError if somebody has claimed a later one."""
         epoch = self.epoch
-        async with self._writing, _answering_failures(), self._engine.begin() as connection:
+        async with (
+            self._writing,
+            _answering_failures(),
+            self.audit.chaining() as chain,
+            self._engine.begin() as connection,
+        ):
             # An update comes first: it takes the write lock, so no claim can slip in before the commit.
             held = await connection.execute(
                 sa.update(_lease).where(_lease.c.id == _ONLY_ROW, _lease.c.epoch == epoch).values(epoch=epoch)
@@ -187,6 +200,7 @@ class Store:
                     f"epoch {epoch} has ended: '{now.holder}' leads with epoch {now.epoch}; stop this one"
                 )
             yield connection
+            await chain(connection)
 
     # ---- intent ------------------------------------------------------------------------------------
 
@@ -216,10 +230,11 @@ class Store:
         stored.CopyFrom(spec)
         stored.revision = spec.revision + 1
         stored.etag = ""
-        row = {"spec": _text(stored), "revision": stored.revision}
+        text = _text(stored)
+        row = {"spec": text, "revision": stored.revision}
         stored.etag = etag_of(stored)
         async with self._fenced() as connection:
-            present = await _revision(connection, table, spec.name)
+            present, before = await _present(connection, table, spec.name)
             what = f"{kind_name(kind)} '{spec.name}'"
             if spec.revision == 0:
                 if present is not None:
@@ -233,6 +248,7 @@ class Store:
                 )
             else:
                 await connection.execute(sa.update(table).where(table.c.name == spec.name).values(**row))
+            note_change(before, text)
             await _keep(connection, answer(stored))
         return stored
 
@@ -240,9 +256,11 @@ class Store:
         """Remove what has this name, or NotFoundError, and keep what the caller is answered."""
         table = _specs[kind]
         async with self._fenced() as connection:
-            gone = await connection.execute(sa.delete(table).where(table.c.name == name))
-            if gone.rowcount != 1:
+            _, before = await _present(connection, table, name)
+            if before is None:
                 raise NotFoundError(f"there is no {kind_name(kind)} '{name}'")
+            await connection.execute(sa.delete(table).where(table.c.name == name))
+            note_change(before, None)
             await _keep(connection, answer)
 
     async def answer_to(self, caller: str, request_id: str) -> KeptAnswer | None:
@@ -257,6 +275,7 @@ class Store:
         content = _order_json.dump_json(order).decode()
         async with self._fenced() as connection:
             await connection.execute(sa.insert(_orders).values(id=order.order_id, content=content))
+            note_change(None, content)
             await _keep(connection, answer)
 
     async def delete_order(self, order_id: OrderId) -> None:
@@ -345,6 +364,29 @@ class Store:
         async with self._engine.connect() as connection:
             return int(await connection.scalar(sa.select(sa.func.max(_events.c.id))) or 0)
 
+    # ---- the audit log -----------------------------------------------------------------------------
+
+    async def flush_audit(self) -> None:
+        """Put the entries that wait on disk, and that of the call under way."""
+        async with self._fenced():
+            pass
+
+    async def audit_entries(self, after: int, limit: int) -> tuple[Chained, ...]:
+        """At most `limit` entries after number `after`, oldest first."""
+        async with self._engine.connect() as connection:
+            return await audit_log.stored_entries(connection, after, limit)
+
+    async def audit_range(self) -> tuple[int, int]:
+        """Numbers of the oldest and the newest entry; zeros where there are none."""
+        async with self._engine.connect() as connection:
+            return await audit_log.stored_range(connection)
+
+    async def prune_audit(self, through: int, checkpoint: Entry) -> None:
+        """Forget the entries up to `through`, which an archive holds; `checkpoint` says so from now on."""
+        async with self._fenced() as connection:
+            await audit_log.forget_through(connection, through)
+            self.audit.note(checkpoint)
+
 
 @asynccontextmanager
 async def _answering_failures() -> AsyncIterator[None]:
@@ -364,6 +406,13 @@ def _text(spec: Spec) -> str:
     return json_format.MessageToJson(spec, preserving_proto_field_name=True, indent=None)
 
 
-async def _revision(connection: AsyncConnection, table: sa.Table, name: str) -> int | None:
-    found = await connection.scalar(sa.select(table.c.revision).where(table.c.name == name))
-    return None if found is None else int(found)
+async def _present(connection: AsyncConnection, table: sa.Table, name: str) -> tuple[int | None, str | None]:
+    """Revision and content of what is stored under a name."""
+    query = sa.select(table.c.revision, table.c.spec).where(table.c.name == name)
+    found = (await connection.execute(query)).one_or_none()
+    return (None, None) if found is None else (int(found.revision), found.spec)
+
+
+def _led(action: str, holder: str, epoch: int) -> Entry:
+    details = {"epoch": str(epoch)}
+    return Entry(EntryKind.LOG, time.time(), holder[:255], action, "controller", "ok", details=details)

@@ -166,6 +166,11 @@ class AdminServiceStub:
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.ShowLedgerRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.ShowLedgerResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/keyweave.v1.AdminService/ListAuditEntries',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -344,6 +349,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """The audit log: who changed what, which policies went out, and what protected keys when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -476,6 +488,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ShowLedger,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.ShowLedgerRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.ShowLedgerResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1181,6 +1198,33 @@ class AdminService:
             '/keyweave.v1.AdminService/ShowLedger',
             keyweave_dot_v1_dot_admin__pb2.ShowLedgerRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.ShowLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ListAuditEntries',
+            keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -449,7 +449,23 @@ _AdminServiceShowLedgerType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType]):
+_AdminServiceListAuditEntriesType = typing_extensions.TypeVar(
+    '_AdminServiceListAuditEntriesType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListAuditEntriesRequest,
+        keyweave.v1.admin_pb2.ListAuditEntriesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListAuditEntriesRequest,
+        keyweave.v1.admin_pb2.ListAuditEntriesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListAuditEntriesRequest,
+        keyweave.v1.admin_pb2.ListAuditEntriesResponse,
+    ],
+)
+
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -557,6 +573,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryStreamMultiCallable[
             keyweave.v1.admin_pb2.ShowLedgerRequest,
             keyweave.v1.admin_pb2.ShowLedgerResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListAuditEntriesRequest,
+            keyweave.v1.admin_pb2.ListAuditEntriesResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -666,6 +686,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.ShowLedgerRequest,
             keyweave.v1.admin_pb2.ShowLedgerResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListAuditEntriesRequest,
+            keyweave.v1.admin_pb2.ListAuditEntriesResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateNode: _AdminServiceCreateNodeType
@@ -737,6 +761,9 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
 
     ShowLedger: _AdminServiceShowLedgerType
     """What became of a stream's keys and what protected them, from the ledgers of both its ends."""
+
+    ListAuditEntries: _AdminServiceListAuditEntriesType
+    """The audit log: who changed what, which policies went out, and what protected keys when."""
 
 AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -842,6 +869,10 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         keyweave.v1.admin_pb2.ShowLedgerRequest,
         keyweave.v1.admin_pb2.ShowLedgerResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListAuditEntriesRequest,
+        keyweave.v1.admin_pb2.ListAuditEntriesResponse,
     ],
 ]
 
@@ -1047,5 +1078,13 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[keyweave.v1.admin_pb2.ShowLedgerResponse], collections.abc.AsyncIterator[keyweave.v1.admin_pb2.ShowLedgerResponse]]:
         """What became of a stream's keys and what protected them, from the ledgers of both its ends."""
+
+    @abc.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: keyweave.v1.admin_pb2.ListAuditEntriesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ListAuditEntriesResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ListAuditEntriesResponse]]:
+        """The audit log: who changed what, which policies went out, and what protected keys when."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

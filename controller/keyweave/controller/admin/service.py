@@ -38,6 +38,8 @@ from keyweave.controller.topology import Path, StreamPlan
 from keyweave.controller.views import LinkStateView, NodeView, StreamView
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, history_pb2, types_pb2
 
+# Entries of the audit log in a page; together they must fit into a message.
+AUDIT_PAGE_SIZE = 200
 # A grpc.aio servicer context; the generated stubs know only one that is synchronous as well.
 Context = Any
 
@@ -284,6 +286,22 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         async with aclosing(history(self._store.history, self._view.history, request)) as rows:
             async for row in rows:
                 yield row
+
+    async def ListAuditEntries(
+        self, request: admin_pb2.ListAuditEntriesRequest, context: Context
+    ) -> admin_pb2.ListAuditEntriesResponse:
+        """The audit log, a page at a time."""
+        _enter("ListAuditEntries", request, context)
+        first, last = await self._store.audit_range()
+        size = request.page_size or AUDIT_PAGE_SIZE
+        entries = await self._store.audit_entries(request.after_sequence, size)
+        newest = entries[-1].sequence if entries else last
+        return admin_pb2.ListAuditEntriesResponse(
+            lines=[entry.line for entry in entries],
+            first_sequence=first,
+            last_sequence=last,
+            next_after_sequence=newest if newest < last else 0,
+        )
 
     # ---- orders and lookups ------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from keyweave.controller.stimuli import (
     LinkPut,
     NodeDeleted,
     NodePut,
+    Noted,
     Optimised,
     OrderPut,
     PolicyAcked,
@@ -156,6 +157,8 @@ class Core:
                 self._take_policy(stimulus, now)
             case Optimised(number, plan):
                 self._take_optimised(number, plan, now)
+            case Noted(event):
+                self._out.append(Emit(event))
             case Tick():
                 pass  # what time has made due is looked at after every stimulus
             case _:
