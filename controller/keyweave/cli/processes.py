@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keyweave.cli import enrolment
+from keyweave.cli import backup, enrolment
 from keyweave.common import log, process, settings
 from keyweave.common.errors import InvalidInputError, NotAllowedError
 
@@ -26,6 +26,8 @@ Speed = Annotated[
 
 controller_app = typer.Typer(help="The controller: telemetry in, routes out.", invoke_without_command=True)
 agent_app = typer.Typer(help="The agent of one node, and its certificates.", invoke_without_command=True)
+controller_app.command("backup")(backup.backup)
+controller_app.command("restore")(backup.restore)
 controller_app.command("enrol")(enrolment.enrol_controller)
 controller_app.command("renew")(enrolment.renew_here)
 agent_app.command("enrol")(enrolment.enrol_agent)
