@@ -98,7 +98,7 @@ class Plant:
         self._measure()
         while self.asked:
             asked = self.asked.pop()
-            plan = self.planner.plan_streams(asked.snapshot, asked.previous, asked.previous.version + 1)
+            plan = self.planner.plan_streams(asked.snapshot, asked.basis, asked.previous.version + 1)
             self.handle(Optimised(asked.number, plan))
             while self.core._planning.deadline == 0.0:
                 self.handle(Tick())

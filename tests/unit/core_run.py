@@ -82,7 +82,7 @@ class Run:
         """The optimiser answers what it was last asked."""
         asked, self.asked = self.asked, None
         assert asked is not None
-        plan = routing.plan_streams(asked.snapshot, asked.previous, asked.previous.version + 1)
+        plan = routing.plan_streams(asked.snapshot, asked.basis, asked.previous.version + 1)
         return self.handle(Optimised(asked.number, plan))
 
     def advance(self, seconds: float) -> list[Instruction]:

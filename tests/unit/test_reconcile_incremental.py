@@ -173,7 +173,7 @@ class Reality(RuleBasedStateMachine):
     def the_optimiser_answers(self) -> None:
         if self.asked is not None:
             asked, self.asked = self.asked, None
-            plan = routing.plan_streams(asked.snapshot, asked.previous, asked.previous.version + 1)
+            plan = routing.plan_streams(asked.snapshot, asked.basis, asked.previous.version + 1)
             self.handle(Optimised(asked.number, plan))
 
     @rule(

@@ -60,6 +60,7 @@ from keyweave.controller.orders import Order
 from keyweave.controller.overview import Overview
 from keyweave.controller.page.face import Page
 from keyweave.controller.page.scene import PAST_EVENTS, Observer
+from keyweave.controller.planned_intent import schedule_of, window_of
 from keyweave.controller.push import PolicyPusher
 from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
@@ -103,7 +104,7 @@ class _MeasuredPlanner:
     def plan(self, asked: Optimise) -> Plan:
         """Route all streams."""
         with self._durations.labels("plan").time():
-            return self._planner.plan_streams(asked.snapshot, asked.previous, asked.previous.version + 1)
+            return self._planner.plan_streams(asked.snapshot, asked.basis, asked.previous.version + 1)
 
     def repair(
         self,
@@ -242,6 +243,8 @@ class Controller:
             {name: stream_of(spec) for name, spec in intent.streams.items()},
             self._now(),
             orders,
+            [window_of(spec) for spec in intent.maintenances.values()],
+            [schedule_of(spec) for spec in intent.schedules.values()],
         )
         await self.history.take_up()
         self._store.audit.note(*self._records.of(None, instructions, self._now()))

@@ -40,6 +40,7 @@ KindName = Literal[
     "link_loss_of_signal",
     "link_qber_abort",
     "link_restored",
+    "maintenance_changed",
     "order_completed",
     "order_expired",
     "order_given",
@@ -87,6 +88,8 @@ class EventKind:
 
 
 _INFO, _MINOR, _MAJOR = (Severity.INFO,), (Severity.MINOR,), (Severity.MAJOR,)
+# What happens to something that is in maintenance is marked with the window.
+EXPECTED_FIELD: Mapping[str, str] = {"maintenance": "maintenance window in which this was to be expected"}
 # What any report of an agent may tell.
 REPORTED_FIELDS: Mapping[str, str] = {
     "reason": "why, in the agent's words",
@@ -96,6 +99,7 @@ REPORTED_FIELDS: Mapping[str, str] = {
     "count": "how many keys are concerned",
     "occurrences": "how many equal reports the agent has merged into this one",
     "since_unix_seconds": "since when, by the agent's clock",
+    **EXPECTED_FIELD,
 }
 _WHY: Mapping[str, str] = {
     "reason": "what the condition follows from",
@@ -133,13 +137,15 @@ KINDS: Mapping[KindName, EventKind] = {
         "A link went from one condition to another.",
         (Severity.INFO, Severity.MINOR, Severity.MAJOR),
         ("link",),
-        {"old": "condition before", "new": "condition now", **_WHY},
+        {"old": "condition before", "new": "condition now", **_WHY, **EXPECTED_FIELD},
         alarm="link_condition",
     ),
     "link_diagnosed": EventKind(
         "A link in the same condition reads otherwise than before.", _INFO, ("link",), _WHY
     ),
-    "ends_disagree": EventKind("The two ends of a link contradict each other.", _MAJOR, ("link",)),
+    "ends_disagree": EventKind(
+        "The two ends of a link contradict each other.", _MAJOR, ("link",), EXPECTED_FIELD
+    ),
     "link_loss_of_signal": _reported("A device gets no signal.", _MAJOR, "link", alarm="link_end"),
     "link_device_fault": _reported(
         "A device has a fault that stops key production.", _MAJOR, "link", alarm="link_end"
@@ -220,12 +226,13 @@ KINDS: Mapping[KindName, EventKind] = {
     ),
     # ---- agents and policy
     "agent_connected": EventKind(
-        "An agent opened its policy stream.", _INFO, ("node",), alarm="agent_connection"
+        "An agent opened its policy stream.", _INFO, ("node",), EXPECTED_FIELD, alarm="agent_connection"
     ),
     "agent_lost": EventKind(
         "An agent's policy stream ended; it goes on by its last policy.",
         _MAJOR,
         ("node",),
+        EXPECTED_FIELD,
         alarm="agent_connection",
     ),
     "lease_expired": _reported(
@@ -248,6 +255,19 @@ KINDS: Mapping[KindName, EventKind] = {
     ),
     "report_refused": EventKind(
         "An agent reported on a link that does not end at its node.", _MINOR, ("node", "link")
+    ),
+    # ---- maintenance
+    "maintenance_changed": EventKind(
+        "A maintenance window came to its next phase: streams leave, it is under way, or it is over.",
+        _INFO,
+        (),
+        {
+            "maintenance": "name of the window",
+            "phase": "leaving, under way or over",
+            "links": "its links, comma-separated",
+            "nodes": "its nodes, comma-separated",
+            "reason": "why, in the operator's words",
+        },
     ),
     # ---- orders
     "order_given": _order("An operator ordered something to be done once.", _MINOR),

@@ -4,13 +4,14 @@ In particular a `PersistRollout` comes before the pushes that rely on it: after 
 must not know less about the paths in use than the agents do.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from keyweave.common.names import NodeName, OrderId
+from keyweave.common.names import NodeName, OrderId, StreamName
 from keyweave.controller.compile.policies import NodePolicy
 from keyweave.controller.events import Event
 from keyweave.controller.rollout import RolloutChange
-from keyweave.controller.topology import Plan, Snapshot
+from keyweave.controller.topology import Plan, Snapshot, StreamPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,13 @@ class Optimise:
     number: int
     snapshot: Snapshot
     previous: Plan
+    # Streams that are planned as if they were still where they were before maintenance.
+    home: Mapping[StreamName, StreamPlan] = field(default_factory=dict)
+
+    @property
+    def basis(self) -> Plan:
+        """What to plan on top of."""
+        return replace(self.previous, streams={**self.previous.streams, **self.home})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,14 @@ from typing import TypeVar
 
 from keyweave.common.errors import InvalidInputError, NotFoundError, PreconditionError, Violation
 from keyweave.common.names import LinkName, NodeName, SaeId, StreamName
+from keyweave.controller.planned_intent import schedule_violations, window_violations
 from keyweave.controller.topology import DetectorLimits, Link, Node, OnExhaustion, Stream
 from keyweave.v1 import types_pb2
 
-Spec = types_pb2.Node | types_pb2.Link | types_pb2.Stream
-SpecType = TypeVar("SpecType", types_pb2.Node, types_pb2.Link, types_pb2.Stream)
+Spec = types_pb2.Node | types_pb2.Link | types_pb2.Stream | types_pb2.Maintenance | types_pb2.Schedule
+SpecType = TypeVar(
+    "SpecType", types_pb2.Node, types_pb2.Link, types_pb2.Stream, types_pb2.Maintenance, types_pb2.Schedule
+)
 
 # QBER at which a link is aborted unless the operator says otherwise, by technology.
 ABORT_QBER_RATIO: Mapping[int, float] = {
@@ -56,19 +59,18 @@ _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):([0-9]{1,5})")
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """All nodes, links and streams, as operators wrote them. Messages inside are never changed."""
+    """Everything that operators want, as they wrote it. Messages inside are never changed."""
 
     nodes: Mapping[NodeName, types_pb2.Node] = field(default_factory=dict)
     links: Mapping[LinkName, types_pb2.Link] = field(default_factory=dict)
     streams: Mapping[StreamName, types_pb2.Stream] = field(default_factory=dict)
+    maintenances: Mapping[str, types_pb2.Maintenance] = field(default_factory=dict)
+    schedules: Mapping[str, types_pb2.Schedule] = field(default_factory=dict)
 
     def of(self, kind: type[SpecType]) -> Mapping[str, SpecType]:
         """Everything of one kind, by name."""
-        if kind is types_pb2.Node:
-            return self.nodes  # type: ignore[return-value]  # `kind` decides, which mypy cannot follow
-        if kind is types_pb2.Link:
-            return self.links  # type: ignore[return-value]
-        return self.streams  # type: ignore[return-value]
+        known: Mapping[str, SpecType] = getattr(self, _plural(kind))
+        return known
 
     def get(self, kind: type[SpecType], name: str) -> SpecType:
         """The one of this name, or NotFoundError telling which there are."""
@@ -77,25 +79,23 @@ class Intent:
             raise NotFoundError(f"there is no {kind_name(kind)} '{name}'; there {_existing(known)}")
         return known[name]
 
-    def put(self, spec: Spec) -> "Intent":
+    def put(self, spec: SpecType) -> "Intent":
         """With `spec` in place of the one of its name, if any."""
-        if isinstance(spec, types_pb2.Node):
-            return replace(self, nodes={**self.nodes, NodeName(spec.name): spec})
-        if isinstance(spec, types_pb2.Link):
-            return replace(self, links={**self.links, LinkName(spec.name): spec})
-        return replace(self, streams={**self.streams, StreamName(spec.name): spec})
+        kind = type(spec)
+        return replace(self, **{_plural(kind): {**self.of(kind), spec.name: spec}})  # type: ignore[arg-type]
 
     def without(self, kind: type[SpecType], name: str) -> "Intent":
         """Without the one of this name."""
-        if kind is types_pb2.Node:
-            return replace(self, nodes={n: s for n, s in self.nodes.items() if n != name})
-        if kind is types_pb2.Link:
-            return replace(self, links={n: s for n, s in self.links.items() if n != name})
-        return replace(self, streams={n: s for n, s in self.streams.items() if n != name})
+        left = {known: spec for known, spec in self.of(kind).items() if known != name}
+        return replace(self, **{_plural(kind): left})  # type: ignore[arg-type]  # the kind names the field
+
+
+def _plural(kind: type[Spec]) -> str:
+    return f"{kind_name(kind)}s"
 
 
 def kind_name(kind: type[Spec]) -> str:
-    """`node`, `link` or `stream`."""
+    """`node`, `link`, `stream`, `maintenance` or `schedule`."""
     return kind.DESCRIPTOR.name.lower()
 
 
@@ -177,8 +177,12 @@ def stream_of(spec: types_pb2.Stream) -> Stream:
         max_trusted_nodes=spec.max_trusted_nodes if spec.HasField("max_trusted_nodes") else None,
         avoid_nodes=frozenset(NodeName(name) for name in spec.avoid_nodes),
         allowed_trust_domains=frozenset(spec.allowed_trust_domains),
+        tenant=spec.tenant,
+        application_class=spec.application_class,
         refresh_seconds=spec.refresh_seconds or DEFAULT_REFRESH_SECONDS,
         key_ttl_seconds=spec.key_ttl_seconds or DEFAULT_KEY_TTL_SECONDS,
+        refresh_from="stream" if spec.refresh_seconds else "default",
+        key_ttl_from="stream" if spec.key_ttl_seconds else "default",
         on_exhaustion=_ON_EXHAUSTION.get(spec.on_exhaustion, default),
         buffer_keys=spec.buffer_keys or DEFAULT_BUFFER_KEYS,
         pqc_only=spec.pqc_only,
@@ -199,6 +203,10 @@ def check(intent: Intent, spec: Spec) -> None:
         found = list(_node_violations(spec))
     elif isinstance(spec, types_pb2.Link):
         found = list(_link_violations(intent, spec))
+    elif isinstance(spec, types_pb2.Maintenance):
+        found = list(window_violations(intent.nodes, intent.links, spec))
+    elif isinstance(spec, types_pb2.Schedule):
+        found = list(schedule_violations(intent.schedules.values(), spec))
     else:
         found = list(_stream_violations(intent, spec))
     if found:

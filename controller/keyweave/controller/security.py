@@ -23,7 +23,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     **{
         f"{verb}{kind}": WRITERS
         for verb in ("Create", "Update", "Delete")
-        for kind in ("Node", "Link", "Stream")
+        for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")
     },
     "ClearLink": WRITERS,
     "DestroyLink": WRITERS,
@@ -31,8 +31,9 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "ZeroizeNode": WRITERS,
     # A read, but it tells which application got which key when.
     "ShowLedger": WRITERS,
-    **{f"Get{kind}": READERS for kind in ("Node", "Link", "Stream")},
-    **{f"List{kind}s": READERS for kind in ("Node", "Link", "Stream")},
+    "EndMaintenance": WRITERS,
+    **{f"Get{kind}": READERS for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")},
+    **{f"List{kind}s": READERS for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")},
     "ExplainStream": READERS,
     "GetPlan": READERS,
     "AnalysePlan": READERS,

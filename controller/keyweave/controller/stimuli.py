@@ -8,6 +8,7 @@ they are here.
 from dataclasses import dataclass
 
 from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.controller.calendar import Schedule, Window
 from keyweave.controller.events import Event
 from keyweave.controller.orders import Order
 from keyweave.controller.samples import EndSamples
@@ -61,13 +62,42 @@ class StreamDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowPut:
+    """A maintenance window was planned or changed."""
+
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDeleted:
+    """A maintenance window is gone."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePut:
+    """A refresh schedule was made or changed."""
+
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDeleted:
+    """A refresh schedule is gone."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPut:
     """An operator ordered something to be done once."""
 
     order: Order
 
 
-IntentStimulus = NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted
+TimedStimulus = WindowPut | WindowDeleted | SchedulePut | ScheduleDeleted
+IntentStimulus = NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted | TimedStimulus
 
 # ---- what agents tell: telemetry -------------------------------------------------------------------
 

@@ -47,7 +47,13 @@ from keyweave.v1 import types_pb2
 EVENTS_KEPT = 100_000
 
 _metadata = metadata
-_KINDS: tuple[type[Spec], ...] = (types_pb2.Node, types_pb2.Link, types_pb2.Stream)
+_KINDS: tuple[type[Spec], ...] = (
+    types_pb2.Node,
+    types_pb2.Link,
+    types_pb2.Stream,
+    types_pb2.Maintenance,
+    types_pb2.Schedule,
+)
 _specs = {
     kind: sa.Table(
         f"{kind_name(kind)}s",
@@ -205,7 +211,7 @@ class Store:
     # ---- intent ------------------------------------------------------------------------------------
 
     async def load_intent(self) -> Intent:
-        """All nodes, links and streams, in the order of their names."""
+        """Everything that operators want, each kind in the order of its names."""
         intent = Intent()
         async with self._engine.connect() as connection:
             for kind, table in _specs.items():
@@ -213,7 +219,7 @@ class Store:
                 for (text,) in rows:
                     spec = json_format.Parse(text, kind())
                     spec.etag = etag_of(spec)
-                    intent = intent.put(spec)
+                    intent = intent.put(spec)  # type: ignore[type-var]  # of one kind at a time, which mypy cannot follow
         return intent
 
     async def put(

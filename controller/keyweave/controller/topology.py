@@ -84,6 +84,8 @@ class Link:
     abort_qber_ratio: float = 0.11
     degraded_qber_ratio: float = 0.088
     maintenance: bool = False
+    # Where a maintenance window has it out of use: which, and until when.
+    maintenance_reason: str = ""
     # Out of use until further notice: no path may cross it, and both ends destroy its pools.
     disabled: bool = False
     # What detectors are held against by alert rules; planning does not look at it.
@@ -115,8 +117,13 @@ class Stream:
     max_trusted_nodes: int | None = None
     avoid_nodes: frozenset[NodeName] = frozenset()
     allowed_trust_domains: frozenset[str] = frozenset()
+    tenant: str = ""
+    application_class: str = ""
     refresh_seconds: int = 60
     key_ttl_seconds: int = 3600
+    # Whence these are: `stream`, `default`, or `schedule NAME`.
+    refresh_from: str = "default"
+    key_ttl_from: str = "default"
     on_exhaustion: OnExhaustion = OnExhaustion.PQC
     buffer_keys: int = 64
     # Made with ML-KEM alone: planning gives it no path.

@@ -38,6 +38,14 @@ class StreamEffect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STREAM_EFFECT_MOVED: _ClassVar[StreamEffect]
     STREAM_EFFECT_FASTER: _ClassVar[StreamEffect]
     STREAM_EFFECT_RECOVERS: _ClassVar[StreamEffect]
+
+class MaintenancePhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MAINTENANCE_PHASE_UNSPECIFIED: _ClassVar[MaintenancePhase]
+    MAINTENANCE_PHASE_PLANNED: _ClassVar[MaintenancePhase]
+    MAINTENANCE_PHASE_LEAVING: _ClassVar[MaintenancePhase]
+    MAINTENANCE_PHASE_UNDER_WAY: _ClassVar[MaintenancePhase]
+    MAINTENANCE_PHASE_OVER: _ClassVar[MaintenancePhase]
 EVENT_SEVERITY_UNSPECIFIED: EventSeverity
 EVENT_SEVERITY_INFO: EventSeverity
 EVENT_SEVERITY_MINOR: EventSeverity
@@ -56,6 +64,11 @@ STREAM_EFFECT_SLOWER: StreamEffect
 STREAM_EFFECT_MOVED: StreamEffect
 STREAM_EFFECT_FASTER: StreamEffect
 STREAM_EFFECT_RECOVERS: StreamEffect
+MAINTENANCE_PHASE_UNSPECIFIED: MaintenancePhase
+MAINTENANCE_PHASE_PLANNED: MaintenancePhase
+MAINTENANCE_PHASE_LEAVING: MaintenancePhase
+MAINTENANCE_PHASE_UNDER_WAY: MaintenancePhase
+MAINTENANCE_PHASE_OVER: MaintenancePhase
 
 class NodeStatus(_message.Message):
     __slots__ = ("node", "connected", "connected_since_unix_nanos", "software_version", "kme_url", "desired_policy", "applied_policy", "nacked_rules", "dropped_samples_total", "guard_digest", "withheld_rules")
@@ -220,7 +233,7 @@ class ShowLedgerResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[_types_pb2.LedgerEntry, _Mapping]]] = ..., node: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class StreamStatus(_message.Message):
-    __slots__ = ("stream", "plan", "protection", "path_ids", "delivered_bps", "buffered_keys", "served_qkd_total", "served_hybrid_total", "served_pqc_total", "failovers_total", "last_failover_seconds")
+    __slots__ = ("stream", "plan", "protection", "path_ids", "delivered_bps", "buffered_keys", "served_qkd_total", "served_hybrid_total", "served_pqc_total", "failovers_total", "last_failover_seconds", "refresh_seconds", "refresh_from", "key_ttl_seconds", "key_ttl_from")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     PROTECTION_FIELD_NUMBER: _ClassVar[int]
@@ -232,6 +245,10 @@ class StreamStatus(_message.Message):
     SERVED_PQC_TOTAL_FIELD_NUMBER: _ClassVar[int]
     FAILOVERS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     LAST_FAILOVER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_FROM_FIELD_NUMBER: _ClassVar[int]
+    KEY_TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    KEY_TTL_FROM_FIELD_NUMBER: _ClassVar[int]
     stream: _types_pb2.Stream
     plan: StreamPlan
     protection: _types_pb2.Protection
@@ -243,7 +260,11 @@ class StreamStatus(_message.Message):
     served_pqc_total: int
     failovers_total: int
     last_failover_seconds: float
-    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[StreamPlan, _Mapping]] = ..., protection: _Optional[_Union[_types_pb2.Protection, str]] = ..., path_ids: _Optional[_Iterable[str]] = ..., delivered_bps: _Optional[float] = ..., buffered_keys: _Optional[int] = ..., served_qkd_total: _Optional[int] = ..., served_hybrid_total: _Optional[int] = ..., served_pqc_total: _Optional[int] = ..., failovers_total: _Optional[int] = ..., last_failover_seconds: _Optional[float] = ...) -> None: ...
+    refresh_seconds: int
+    refresh_from: str
+    key_ttl_seconds: int
+    key_ttl_from: str
+    def __init__(self, stream: _Optional[_Union[_types_pb2.Stream, _Mapping]] = ..., plan: _Optional[_Union[StreamPlan, _Mapping]] = ..., protection: _Optional[_Union[_types_pb2.Protection, str]] = ..., path_ids: _Optional[_Iterable[str]] = ..., delivered_bps: _Optional[float] = ..., buffered_keys: _Optional[int] = ..., served_qkd_total: _Optional[int] = ..., served_hybrid_total: _Optional[int] = ..., served_pqc_total: _Optional[int] = ..., failovers_total: _Optional[int] = ..., last_failover_seconds: _Optional[float] = ..., refresh_seconds: _Optional[int] = ..., refresh_from: _Optional[str] = ..., key_ttl_seconds: _Optional[int] = ..., key_ttl_from: _Optional[str] = ...) -> None: ...
 
 class StreamPlan(_message.Message):
     __slots__ = ("stream", "rate_bps", "path_sets", "reason", "unmet")
@@ -777,3 +798,225 @@ class ListAuditEntriesResponse(_message.Message):
     last_sequence: int
     next_after_sequence: int
     def __init__(self, lines: _Optional[_Iterable[str]] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ..., next_after_sequence: _Optional[int] = ...) -> None: ...
+
+class MaintenanceStatus(_message.Message):
+    __slots__ = ("maintenance", "phase", "streams")
+    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    maintenance: _types_pb2.Maintenance
+    phase: MaintenancePhase
+    streams: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, maintenance: _Optional[_Union[_types_pb2.Maintenance, _Mapping]] = ..., phase: _Optional[_Union[MaintenancePhase, str]] = ..., streams: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class StreamLoss(_message.Message):
+    __slots__ = ("stream", "loss", "required")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    loss: str
+    required: bool
+    def __init__(self, stream: _Optional[str] = ..., loss: _Optional[str] = ..., required: _Optional[bool] = ...) -> None: ...
+
+class CreateMaintenanceRequest(_message.Message):
+    __slots__ = ("maintenance", "validate_only", "force", "request_id")
+    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    maintenance: _types_pb2.Maintenance
+    validate_only: bool
+    force: bool
+    request_id: str
+    def __init__(self, maintenance: _Optional[_Union[_types_pb2.Maintenance, _Mapping]] = ..., validate_only: _Optional[bool] = ..., force: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreateMaintenanceResponse(_message.Message):
+    __slots__ = ("maintenance", "plan", "losses")
+    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    maintenance: _types_pb2.Maintenance
+    plan: Plan
+    losses: _containers.RepeatedCompositeFieldContainer[StreamLoss]
+    def __init__(self, maintenance: _Optional[_Union[_types_pb2.Maintenance, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., losses: _Optional[_Iterable[_Union[StreamLoss, _Mapping]]] = ...) -> None: ...
+
+class GetMaintenanceRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetMaintenanceResponse(_message.Message):
+    __slots__ = ("maintenance",)
+    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    maintenance: MaintenanceStatus
+    def __init__(self, maintenance: _Optional[_Union[MaintenanceStatus, _Mapping]] = ...) -> None: ...
+
+class ListMaintenancesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListMaintenancesResponse(_message.Message):
+    __slots__ = ("maintenances", "next_page_token")
+    MAINTENANCES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    maintenances: _containers.RepeatedCompositeFieldContainer[MaintenanceStatus]
+    next_page_token: str
+    def __init__(self, maintenances: _Optional[_Iterable[_Union[MaintenanceStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateMaintenanceRequest(_message.Message):
+    __slots__ = ("maintenance", "update_mask", "validate_only", "force", "request_id")
+    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    maintenance: _types_pb2.Maintenance
+    update_mask: _field_mask_pb2.FieldMask
+    validate_only: bool
+    force: bool
+    request_id: str
+    def __init__(self, maintenance: _Optional[_Union[_types_pb2.Maintenance, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ..., force: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UpdateMaintenanceResponse(_message.Message):
+    __slots__ = ("maintenance", "plan", "losses")
+    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    maintenance: _types_pb2.Maintenance
+    plan: Plan
+    losses: _containers.RepeatedCompositeFieldContainer[StreamLoss]
+    def __init__(self, maintenance: _Optional[_Union[_types_pb2.Maintenance, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., losses: _Optional[_Iterable[_Union[StreamLoss, _Mapping]]] = ...) -> None: ...
+
+class DeleteMaintenanceRequest(_message.Message):
+    __slots__ = ("name", "validate_only", "request_id", "etag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    validate_only: bool
+    request_id: str
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class DeleteMaintenanceResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class EndMaintenanceRequest(_message.Message):
+    __slots__ = ("name", "request_id", "etag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request_id: str
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class EndMaintenanceResponse(_message.Message):
+    __slots__ = ("maintenance",)
+    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    maintenance: _types_pb2.Maintenance
+    def __init__(self, maintenance: _Optional[_Union[_types_pb2.Maintenance, _Mapping]] = ...) -> None: ...
+
+class ScheduleStatus(_message.Message):
+    __slots__ = ("schedule", "in_force", "streams")
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    schedule: _types_pb2.Schedule
+    in_force: bool
+    streams: int
+    def __init__(self, schedule: _Optional[_Union[_types_pb2.Schedule, _Mapping]] = ..., in_force: _Optional[bool] = ..., streams: _Optional[int] = ...) -> None: ...
+
+class CreateScheduleRequest(_message.Message):
+    __slots__ = ("schedule", "validate_only", "request_id")
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    schedule: _types_pb2.Schedule
+    validate_only: bool
+    request_id: str
+    def __init__(self, schedule: _Optional[_Union[_types_pb2.Schedule, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreateScheduleResponse(_message.Message):
+    __slots__ = ("schedule", "plan")
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    schedule: _types_pb2.Schedule
+    plan: Plan
+    def __init__(self, schedule: _Optional[_Union[_types_pb2.Schedule, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class GetScheduleRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetScheduleResponse(_message.Message):
+    __slots__ = ("schedule",)
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    schedule: ScheduleStatus
+    def __init__(self, schedule: _Optional[_Union[ScheduleStatus, _Mapping]] = ...) -> None: ...
+
+class ListSchedulesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListSchedulesResponse(_message.Message):
+    __slots__ = ("schedules", "next_page_token")
+    SCHEDULES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    schedules: _containers.RepeatedCompositeFieldContainer[ScheduleStatus]
+    next_page_token: str
+    def __init__(self, schedules: _Optional[_Iterable[_Union[ScheduleStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateScheduleRequest(_message.Message):
+    __slots__ = ("schedule", "update_mask", "validate_only", "request_id")
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    schedule: _types_pb2.Schedule
+    update_mask: _field_mask_pb2.FieldMask
+    validate_only: bool
+    request_id: str
+    def __init__(self, schedule: _Optional[_Union[_types_pb2.Schedule, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UpdateScheduleResponse(_message.Message):
+    __slots__ = ("schedule", "plan")
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    schedule: _types_pb2.Schedule
+    plan: Plan
+    def __init__(self, schedule: _Optional[_Union[_types_pb2.Schedule, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class DeleteScheduleRequest(_message.Message):
+    __slots__ = ("name", "validate_only", "request_id", "etag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    validate_only: bool
+    request_id: str
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class DeleteScheduleResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...

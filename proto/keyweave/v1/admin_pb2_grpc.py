@@ -171,6 +171,61 @@ class AdminServiceStub:
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
+        self.CreateMaintenance = channel.unary_unary(
+                '/keyweave.v1.AdminService/CreateMaintenance',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.CreateMaintenanceRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.CreateMaintenanceResponse.FromString,
+                _registered_method=True)
+        self.GetMaintenance = channel.unary_unary(
+                '/keyweave.v1.AdminService/GetMaintenance',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.GetMaintenanceRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.GetMaintenanceResponse.FromString,
+                _registered_method=True)
+        self.ListMaintenances = channel.unary_unary(
+                '/keyweave.v1.AdminService/ListMaintenances',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ListMaintenancesRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ListMaintenancesResponse.FromString,
+                _registered_method=True)
+        self.UpdateMaintenance = channel.unary_unary(
+                '/keyweave.v1.AdminService/UpdateMaintenance',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.UpdateMaintenanceRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.UpdateMaintenanceResponse.FromString,
+                _registered_method=True)
+        self.EndMaintenance = channel.unary_unary(
+                '/keyweave.v1.AdminService/EndMaintenance',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.EndMaintenanceRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.EndMaintenanceResponse.FromString,
+                _registered_method=True)
+        self.DeleteMaintenance = channel.unary_unary(
+                '/keyweave.v1.AdminService/DeleteMaintenance',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.DeleteMaintenanceRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.DeleteMaintenanceResponse.FromString,
+                _registered_method=True)
+        self.CreateSchedule = channel.unary_unary(
+                '/keyweave.v1.AdminService/CreateSchedule',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.CreateScheduleRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.CreateScheduleResponse.FromString,
+                _registered_method=True)
+        self.GetSchedule = channel.unary_unary(
+                '/keyweave.v1.AdminService/GetSchedule',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.GetScheduleRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.GetScheduleResponse.FromString,
+                _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/keyweave.v1.AdminService/ListSchedules',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.UpdateSchedule = channel.unary_unary(
+                '/keyweave.v1.AdminService/UpdateSchedule',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.UpdateScheduleRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.UpdateScheduleResponse.FromString,
+                _registered_method=True)
+        self.DeleteSchedule = channel.unary_unary(
+                '/keyweave.v1.AdminService/DeleteSchedule',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.DeleteScheduleRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.DeleteScheduleResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -356,6 +411,76 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateMaintenance(self, request, context):
+        """Refused if a stream would lose what it requires, unless `force` is set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMaintenance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMaintenances(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMaintenance(self, request, context):
+        """Fields named by the mask change; the name cannot. Refused like CreateMaintenance.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndMaintenance(self, request, context):
+        """End it now, early; one that has not begun is called off.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMaintenance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSchedule(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSchedule(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchedules(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSchedule(self, request, context):
+        """Fields named by the mask change; the name cannot.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSchedule(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -493,6 +618,61 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEntries,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'CreateMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateMaintenance,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.CreateMaintenanceRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.CreateMaintenanceResponse.SerializeToString,
+            ),
+            'GetMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMaintenance,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.GetMaintenanceRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.GetMaintenanceResponse.SerializeToString,
+            ),
+            'ListMaintenances': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMaintenances,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ListMaintenancesRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ListMaintenancesResponse.SerializeToString,
+            ),
+            'UpdateMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMaintenance,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.UpdateMaintenanceRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.UpdateMaintenanceResponse.SerializeToString,
+            ),
+            'EndMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndMaintenance,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.EndMaintenanceRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.EndMaintenanceResponse.SerializeToString,
+            ),
+            'DeleteMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMaintenance,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.DeleteMaintenanceRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.DeleteMaintenanceResponse.SerializeToString,
+            ),
+            'CreateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSchedule,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.CreateScheduleRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.CreateScheduleResponse.SerializeToString,
+            ),
+            'GetSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchedule,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.GetScheduleRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.GetScheduleResponse.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'UpdateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSchedule,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.UpdateScheduleRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.UpdateScheduleResponse.SerializeToString,
+            ),
+            'DeleteSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSchedule,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.DeleteScheduleRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.DeleteScheduleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1225,6 +1405,303 @@ class AdminService:
             '/keyweave.v1.AdminService/ListAuditEntries',
             keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/CreateMaintenance',
+            keyweave_dot_v1_dot_admin__pb2.CreateMaintenanceRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.CreateMaintenanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/GetMaintenance',
+            keyweave_dot_v1_dot_admin__pb2.GetMaintenanceRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.GetMaintenanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMaintenances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ListMaintenances',
+            keyweave_dot_v1_dot_admin__pb2.ListMaintenancesRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ListMaintenancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/UpdateMaintenance',
+            keyweave_dot_v1_dot_admin__pb2.UpdateMaintenanceRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.UpdateMaintenanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/EndMaintenance',
+            keyweave_dot_v1_dot_admin__pb2.EndMaintenanceRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.EndMaintenanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/DeleteMaintenance',
+            keyweave_dot_v1_dot_admin__pb2.DeleteMaintenanceRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.DeleteMaintenanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/CreateSchedule',
+            keyweave_dot_v1_dot_admin__pb2.CreateScheduleRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.CreateScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/GetSchedule',
+            keyweave_dot_v1_dot_admin__pb2.GetScheduleRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.GetScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ListSchedules',
+            keyweave_dot_v1_dot_admin__pb2.ListSchedulesRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/UpdateSchedule',
+            keyweave_dot_v1_dot_admin__pb2.UpdateScheduleRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.UpdateScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/DeleteSchedule',
+            keyweave_dot_v1_dot_admin__pb2.DeleteScheduleRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.DeleteScheduleResponse.FromString,
             options,
             channel_credentials,
             insecure,

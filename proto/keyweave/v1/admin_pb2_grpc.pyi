@@ -465,7 +465,183 @@ _AdminServiceListAuditEntriesType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType]):
+_AdminServiceCreateMaintenanceType = typing_extensions.TypeVar(
+    '_AdminServiceCreateMaintenanceType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreateMaintenanceRequest,
+        keyweave.v1.admin_pb2.CreateMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreateMaintenanceRequest,
+        keyweave.v1.admin_pb2.CreateMaintenanceResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreateMaintenanceRequest,
+        keyweave.v1.admin_pb2.CreateMaintenanceResponse,
+    ],
+)
+
+_AdminServiceGetMaintenanceType = typing_extensions.TypeVar(
+    '_AdminServiceGetMaintenanceType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetMaintenanceRequest,
+        keyweave.v1.admin_pb2.GetMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetMaintenanceRequest,
+        keyweave.v1.admin_pb2.GetMaintenanceResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetMaintenanceRequest,
+        keyweave.v1.admin_pb2.GetMaintenanceResponse,
+    ],
+)
+
+_AdminServiceListMaintenancesType = typing_extensions.TypeVar(
+    '_AdminServiceListMaintenancesType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListMaintenancesRequest,
+        keyweave.v1.admin_pb2.ListMaintenancesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListMaintenancesRequest,
+        keyweave.v1.admin_pb2.ListMaintenancesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListMaintenancesRequest,
+        keyweave.v1.admin_pb2.ListMaintenancesResponse,
+    ],
+)
+
+_AdminServiceUpdateMaintenanceType = typing_extensions.TypeVar(
+    '_AdminServiceUpdateMaintenanceType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdateMaintenanceRequest,
+        keyweave.v1.admin_pb2.UpdateMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdateMaintenanceRequest,
+        keyweave.v1.admin_pb2.UpdateMaintenanceResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdateMaintenanceRequest,
+        keyweave.v1.admin_pb2.UpdateMaintenanceResponse,
+    ],
+)
+
+_AdminServiceEndMaintenanceType = typing_extensions.TypeVar(
+    '_AdminServiceEndMaintenanceType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.EndMaintenanceRequest,
+        keyweave.v1.admin_pb2.EndMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.EndMaintenanceRequest,
+        keyweave.v1.admin_pb2.EndMaintenanceResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.EndMaintenanceRequest,
+        keyweave.v1.admin_pb2.EndMaintenanceResponse,
+    ],
+)
+
+_AdminServiceDeleteMaintenanceType = typing_extensions.TypeVar(
+    '_AdminServiceDeleteMaintenanceType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeleteMaintenanceRequest,
+        keyweave.v1.admin_pb2.DeleteMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeleteMaintenanceRequest,
+        keyweave.v1.admin_pb2.DeleteMaintenanceResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeleteMaintenanceRequest,
+        keyweave.v1.admin_pb2.DeleteMaintenanceResponse,
+    ],
+)
+
+_AdminServiceCreateScheduleType = typing_extensions.TypeVar(
+    '_AdminServiceCreateScheduleType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreateScheduleRequest,
+        keyweave.v1.admin_pb2.CreateScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreateScheduleRequest,
+        keyweave.v1.admin_pb2.CreateScheduleResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreateScheduleRequest,
+        keyweave.v1.admin_pb2.CreateScheduleResponse,
+    ],
+)
+
+_AdminServiceGetScheduleType = typing_extensions.TypeVar(
+    '_AdminServiceGetScheduleType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetScheduleRequest,
+        keyweave.v1.admin_pb2.GetScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetScheduleRequest,
+        keyweave.v1.admin_pb2.GetScheduleResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetScheduleRequest,
+        keyweave.v1.admin_pb2.GetScheduleResponse,
+    ],
+)
+
+_AdminServiceListSchedulesType = typing_extensions.TypeVar(
+    '_AdminServiceListSchedulesType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListSchedulesRequest,
+        keyweave.v1.admin_pb2.ListSchedulesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListSchedulesRequest,
+        keyweave.v1.admin_pb2.ListSchedulesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListSchedulesRequest,
+        keyweave.v1.admin_pb2.ListSchedulesResponse,
+    ],
+)
+
+_AdminServiceUpdateScheduleType = typing_extensions.TypeVar(
+    '_AdminServiceUpdateScheduleType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdateScheduleRequest,
+        keyweave.v1.admin_pb2.UpdateScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdateScheduleRequest,
+        keyweave.v1.admin_pb2.UpdateScheduleResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdateScheduleRequest,
+        keyweave.v1.admin_pb2.UpdateScheduleResponse,
+    ],
+)
+
+_AdminServiceDeleteScheduleType = typing_extensions.TypeVar(
+    '_AdminServiceDeleteScheduleType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeleteScheduleRequest,
+        keyweave.v1.admin_pb2.DeleteScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeleteScheduleRequest,
+        keyweave.v1.admin_pb2.DeleteScheduleResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeleteScheduleRequest,
+        keyweave.v1.admin_pb2.DeleteScheduleResponse,
+    ],
+)
+
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType, _AdminServiceCreateMaintenanceType, _AdminServiceGetMaintenanceType, _AdminServiceListMaintenancesType, _AdminServiceUpdateMaintenanceType, _AdminServiceEndMaintenanceType, _AdminServiceDeleteMaintenanceType, _AdminServiceCreateScheduleType, _AdminServiceGetScheduleType, _AdminServiceListSchedulesType, _AdminServiceUpdateScheduleType, _AdminServiceDeleteScheduleType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -577,6 +753,50 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.ListAuditEntriesRequest,
             keyweave.v1.admin_pb2.ListAuditEntriesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.CreateMaintenanceRequest,
+            keyweave.v1.admin_pb2.CreateMaintenanceResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.GetMaintenanceRequest,
+            keyweave.v1.admin_pb2.GetMaintenanceResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListMaintenancesRequest,
+            keyweave.v1.admin_pb2.ListMaintenancesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.UpdateMaintenanceRequest,
+            keyweave.v1.admin_pb2.UpdateMaintenanceResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.EndMaintenanceRequest,
+            keyweave.v1.admin_pb2.EndMaintenanceResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.DeleteMaintenanceRequest,
+            keyweave.v1.admin_pb2.DeleteMaintenanceResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.CreateScheduleRequest,
+            keyweave.v1.admin_pb2.CreateScheduleResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.GetScheduleRequest,
+            keyweave.v1.admin_pb2.GetScheduleResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListSchedulesRequest,
+            keyweave.v1.admin_pb2.ListSchedulesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.UpdateScheduleRequest,
+            keyweave.v1.admin_pb2.UpdateScheduleResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.DeleteScheduleRequest,
+            keyweave.v1.admin_pb2.DeleteScheduleResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -690,6 +910,50 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.ListAuditEntriesRequest,
             keyweave.v1.admin_pb2.ListAuditEntriesResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.CreateMaintenanceRequest,
+            keyweave.v1.admin_pb2.CreateMaintenanceResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.GetMaintenanceRequest,
+            keyweave.v1.admin_pb2.GetMaintenanceResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListMaintenancesRequest,
+            keyweave.v1.admin_pb2.ListMaintenancesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.UpdateMaintenanceRequest,
+            keyweave.v1.admin_pb2.UpdateMaintenanceResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.EndMaintenanceRequest,
+            keyweave.v1.admin_pb2.EndMaintenanceResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.DeleteMaintenanceRequest,
+            keyweave.v1.admin_pb2.DeleteMaintenanceResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.CreateScheduleRequest,
+            keyweave.v1.admin_pb2.CreateScheduleResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.GetScheduleRequest,
+            keyweave.v1.admin_pb2.GetScheduleResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListSchedulesRequest,
+            keyweave.v1.admin_pb2.ListSchedulesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.UpdateScheduleRequest,
+            keyweave.v1.admin_pb2.UpdateScheduleResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.DeleteScheduleRequest,
+            keyweave.v1.admin_pb2.DeleteScheduleResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateNode: _AdminServiceCreateNodeType
@@ -764,6 +1028,32 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
 
     ListAuditEntries: _AdminServiceListAuditEntriesType
     """The audit log: who changed what, which policies went out, and what protected keys when."""
+
+    CreateMaintenance: _AdminServiceCreateMaintenanceType
+    """Refused if a stream would lose what it requires, unless `force` is set."""
+
+    GetMaintenance: _AdminServiceGetMaintenanceType
+
+    ListMaintenances: _AdminServiceListMaintenancesType
+
+    UpdateMaintenance: _AdminServiceUpdateMaintenanceType
+    """Fields named by the mask change; the name cannot. Refused like CreateMaintenance."""
+
+    EndMaintenance: _AdminServiceEndMaintenanceType
+    """End it now, early; one that has not begun is called off."""
+
+    DeleteMaintenance: _AdminServiceDeleteMaintenanceType
+
+    CreateSchedule: _AdminServiceCreateScheduleType
+
+    GetSchedule: _AdminServiceGetScheduleType
+
+    ListSchedules: _AdminServiceListSchedulesType
+
+    UpdateSchedule: _AdminServiceUpdateScheduleType
+    """Fields named by the mask change; the name cannot."""
+
+    DeleteSchedule: _AdminServiceDeleteScheduleType
 
 AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -873,6 +1163,50 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.ListAuditEntriesRequest,
         keyweave.v1.admin_pb2.ListAuditEntriesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreateMaintenanceRequest,
+        keyweave.v1.admin_pb2.CreateMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetMaintenanceRequest,
+        keyweave.v1.admin_pb2.GetMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListMaintenancesRequest,
+        keyweave.v1.admin_pb2.ListMaintenancesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdateMaintenanceRequest,
+        keyweave.v1.admin_pb2.UpdateMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.EndMaintenanceRequest,
+        keyweave.v1.admin_pb2.EndMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeleteMaintenanceRequest,
+        keyweave.v1.admin_pb2.DeleteMaintenanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreateScheduleRequest,
+        keyweave.v1.admin_pb2.CreateScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetScheduleRequest,
+        keyweave.v1.admin_pb2.GetScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListSchedulesRequest,
+        keyweave.v1.admin_pb2.ListSchedulesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdateScheduleRequest,
+        keyweave.v1.admin_pb2.UpdateScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeleteScheduleRequest,
+        keyweave.v1.admin_pb2.DeleteScheduleResponse,
     ],
 ]
 
@@ -1086,5 +1420,86 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.ListAuditEntriesResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ListAuditEntriesResponse]]:
         """The audit log: who changed what, which policies went out, and what protected keys when."""
+
+    @abc.abstractmethod
+    def CreateMaintenance(
+        self,
+        request: keyweave.v1.admin_pb2.CreateMaintenanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.CreateMaintenanceResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.CreateMaintenanceResponse]]:
+        """Refused if a stream would lose what it requires, unless `force` is set."""
+
+    @abc.abstractmethod
+    def GetMaintenance(
+        self,
+        request: keyweave.v1.admin_pb2.GetMaintenanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.GetMaintenanceResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.GetMaintenanceResponse]]: ...
+
+    @abc.abstractmethod
+    def ListMaintenances(
+        self,
+        request: keyweave.v1.admin_pb2.ListMaintenancesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ListMaintenancesResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ListMaintenancesResponse]]: ...
+
+    @abc.abstractmethod
+    def UpdateMaintenance(
+        self,
+        request: keyweave.v1.admin_pb2.UpdateMaintenanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.UpdateMaintenanceResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.UpdateMaintenanceResponse]]:
+        """Fields named by the mask change; the name cannot. Refused like CreateMaintenance."""
+
+    @abc.abstractmethod
+    def EndMaintenance(
+        self,
+        request: keyweave.v1.admin_pb2.EndMaintenanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.EndMaintenanceResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.EndMaintenanceResponse]]:
+        """End it now, early; one that has not begun is called off."""
+
+    @abc.abstractmethod
+    def DeleteMaintenance(
+        self,
+        request: keyweave.v1.admin_pb2.DeleteMaintenanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.DeleteMaintenanceResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.DeleteMaintenanceResponse]]: ...
+
+    @abc.abstractmethod
+    def CreateSchedule(
+        self,
+        request: keyweave.v1.admin_pb2.CreateScheduleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.CreateScheduleResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.CreateScheduleResponse]]: ...
+
+    @abc.abstractmethod
+    def GetSchedule(
+        self,
+        request: keyweave.v1.admin_pb2.GetScheduleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.GetScheduleResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.GetScheduleResponse]]: ...
+
+    @abc.abstractmethod
+    def ListSchedules(
+        self,
+        request: keyweave.v1.admin_pb2.ListSchedulesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ListSchedulesResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ListSchedulesResponse]]: ...
+
+    @abc.abstractmethod
+    def UpdateSchedule(
+        self,
+        request: keyweave.v1.admin_pb2.UpdateScheduleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.UpdateScheduleResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.UpdateScheduleResponse]]:
+        """Fields named by the mask change; the name cannot."""
+
+    @abc.abstractmethod
+    def DeleteSchedule(
+        self,
+        request: keyweave.v1.admin_pb2.DeleteScheduleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.DeleteScheduleResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.DeleteScheduleResponse]]: ...
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -223,6 +223,48 @@ class Stream(_message.Message):
     etag: str
     def __init__(self, name: _Optional[str] = ..., source_node: _Optional[str] = ..., target_node: _Optional[str] = ..., source_sae: _Optional[str] = ..., target_sae: _Optional[str] = ..., min_rate_bps: _Optional[int] = ..., max_rate_bps: _Optional[int] = ..., priority: _Optional[int] = ..., key_size_bits: _Optional[int] = ..., k: _Optional[int] = ..., min_k: _Optional[int] = ..., require_qkd: _Optional[bool] = ..., require_pqc: _Optional[bool] = ..., accept_strongest_available: _Optional[bool] = ..., max_hops: _Optional[int] = ..., max_trusted_nodes: _Optional[int] = ..., avoid_nodes: _Optional[_Iterable[str]] = ..., allowed_trust_domains: _Optional[_Iterable[str]] = ..., tenant: _Optional[str] = ..., application_class: _Optional[str] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., on_exhaustion: _Optional[_Union[OnExhaustion, str]] = ..., buffer_keys: _Optional[int] = ..., pqc_only: _Optional[bool] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
 
+class Maintenance(_message.Message):
+    __slots__ = ("name", "links", "nodes", "start_unix_nanos", "end_unix_nanos", "lead_seconds", "reason", "revision", "etag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    START_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    END_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    LEAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    links: _containers.RepeatedScalarFieldContainer[str]
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    start_unix_nanos: int
+    end_unix_nanos: int
+    lead_seconds: int
+    reason: str
+    revision: int
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., links: _Optional[_Iterable[str]] = ..., nodes: _Optional[_Iterable[str]] = ..., start_unix_nanos: _Optional[int] = ..., end_unix_nanos: _Optional[int] = ..., lead_seconds: _Optional[int] = ..., reason: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class Schedule(_message.Message):
+    __slots__ = ("name", "tenant", "application_class", "refresh_seconds", "key_ttl_seconds", "times", "revision", "etag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    APPLICATION_CLASS_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    KEY_TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    tenant: str
+    application_class: str
+    refresh_seconds: int
+    key_ttl_seconds: int
+    times: _containers.RepeatedScalarFieldContainer[str]
+    revision: int
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., tenant: _Optional[str] = ..., application_class: _Optional[str] = ..., refresh_seconds: _Optional[int] = ..., key_ttl_seconds: _Optional[int] = ..., times: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+
 class Hop(_message.Message):
     __slots__ = ("link", "from_node", "to_node")
     LINK_FIELD_NUMBER: _ClassVar[int]

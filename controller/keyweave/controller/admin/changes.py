@@ -17,9 +17,18 @@ from keyweave.common.errors import (
 )
 from keyweave.common.names import LinkName, NodeName, OrderId, StreamName
 from keyweave.controller.admin.asked import Asked, Response
-from keyweave.controller.admin.messages import order_message, plan_message
+from keyweave.controller.admin.maintenance_preview import (
+    Loss,
+    check_losses,
+    losses,
+    resting,
+    told,
+    window_to_come,
+)
+from keyweave.controller.admin.messages import order_message, plan_message, unix_nanos
 from keyweave.controller.admin.preview import plan_under
 from keyweave.controller.answers import KeptAnswer
+from keyweave.controller.calendar import Phase, Window
 from keyweave.controller.intent import (
     Intent,
     Spec,
@@ -33,6 +42,7 @@ from keyweave.controller.intent import (
 )
 from keyweave.controller.optimiser import in_thread
 from keyweave.controller.orders import Order, OrderKind
+from keyweave.controller.planned_intent import schedule_of, window_of
 from keyweave.controller.routing.warnings import warnings_for
 from keyweave.controller.stimuli import (
     IntentStimulus,
@@ -41,8 +51,12 @@ from keyweave.controller.stimuli import (
     NodeDeleted,
     NodePut,
     OrderPut,
+    ScheduleDeleted,
+    SchedulePut,
     StreamDeleted,
     StreamPut,
+    WindowDeleted,
+    WindowPut,
 )
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Plan, Snapshot
@@ -53,6 +67,8 @@ from keyweave.v1 import admin_pb2, types_pb2
 _NOT_UPDATED = frozenset({"name", "revision", "etag"})
 # Orders that may wait at once; beyond that, something is badly wrong with the network or the operator.
 MAX_ORDERS = 1000
+# Maintenance windows that are kept, those that are over included.
+MAX_MAINTENANCES = 1000
 
 
 class Planner(Protocol):
@@ -89,7 +105,9 @@ class Changes:
         """Wait until every change that has begun is stored and handled."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def create(self, spec: SpecType, asked: Asked[Response], *, validate_only: bool) -> Response:
+    async def create(
+        self, spec: SpecType, asked: Asked[Response], *, validate_only: bool, force: bool = False
+    ) -> Response:
         """Put something new; with `validate_only` only say which plan would result."""
         new = _copy(spec)
         new.revision, new.etag = 0, ""
@@ -98,12 +116,18 @@ class Changes:
             if spec.name in self.intent.of(type(spec)):
                 what = f"{kind_name(type(spec))} '{spec.name}'"
                 raise AlreadyExistsError(f"{what} exists already; update it, or choose another name")
-            return await self._put(new, asked, validate_only=validate_only)
+            return await self._put(new, asked, validate_only=validate_only, force=force)
 
         return await self._in_turn(turn, asked)
 
     async def update(
-        self, given: SpecType, mask: Sequence[str], asked: Asked[Response], *, validate_only: bool
+        self,
+        given: SpecType,
+        mask: Sequence[str],
+        asked: Asked[Response],
+        *,
+        validate_only: bool,
+        force: bool = False,
     ) -> Response:
         """Change the fields that `mask` names to what `given` has."""
 
@@ -116,7 +140,7 @@ class Changes:
                     f"{given.revision}; read it again, then change it"
                 )
             _check_etag(present, given.etag)
-            return await self._put(changed, asked, validate_only=validate_only)
+            return await self._put(changed, asked, validate_only=validate_only, force=force)
 
         return await self._in_turn(turn, asked)
 
@@ -139,6 +163,36 @@ class Changes:
             return answer
 
         return await self._in_turn(turn, asked)
+
+    async def end_maintenance(self, name: str, etag: str, asked: Asked[Response]) -> Response:
+        """Have a maintenance window that is under way be over now."""
+
+        async def turn() -> Response:
+            present = self.intent.get(types_pb2.Maintenance, name)
+            _check_etag(present, etag)
+            now = time.time()
+            phase = window_of(present).phase(now)
+            if phase is not Phase.UNDER_WAY:
+                raise PreconditionError(
+                    f"maintenance '{name}' is {phase}, not under way; delete it if it is not wanted"
+                )
+            ended = _copy(present)
+            ended.end_unix_nanos = unix_nanos(now)
+            return await self._store_and_follow(ended, asked, ())
+
+        return await self._in_turn(turn, asked)
+
+    async def _make_room(self, name: str) -> None:
+        """Forget the window that has been over for longest once there are too many for a new one."""
+        known = self.intent.maintenances
+        if name in known or len(known) < MAX_MAINTENANCES:
+            return
+        oldest = min(known.values(), key=lambda spec: spec.end_unix_nanos)
+        if window_of(oldest).phase(time.time()) is not Phase.OVER:
+            raise PreconditionError(f"{MAX_MAINTENANCES} maintenance windows are planned; delete some first")
+        await self._store.delete(types_pb2.Maintenance, oldest.name)
+        self.intent = self.intent.without(types_pb2.Maintenance, oldest.name)
+        await self._planner.submit(WindowDeleted(oldest.name))
 
     async def order(self, kind: OrderKind, name: str, asked: Asked[Response]) -> Response:
         """Have something done once at a node, or at both ends of a link."""
@@ -192,7 +246,9 @@ class Changes:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _put(self, spec: SpecType, asked: Asked[Response], *, validate_only: bool) -> Response:
+    async def _put(
+        self, spec: SpecType, asked: Asked[Response], *, validate_only: bool, force: bool
+    ) -> Response:
         check(self.intent, spec)
         kind = kind_name(type(spec))
         warnings: tuple[str, ...] = ()
@@ -200,14 +256,34 @@ class Changes:
             # In a thread: in a large network the search for disjoint paths takes long.
             snapshot = self._planner.snapshot()
             warnings = await asyncio.to_thread(warnings_for, snapshot, stream_of(spec))
+        lost: tuple[Loss, ...] = ()
+        at_work: list[Window] = []
+        if isinstance(spec, types_pb2.Maintenance):
+            at_work.append(window_to_come(spec, time.time()))
+            intent, plan = self.intent, self._planner.plan()
+            snapshot = self._planner.snapshot()
+            lost = await in_thread(lambda: losses(intent, at_work[0], snapshot, plan), "losses")
         if validate_only:
-            plan = await self._preview(self.intent.put(spec))
-            return asked.answer(**{kind: spec}, plan=plan, warnings=warnings)
+            preview = await self._preview(self.intent.put(spec), at_work)
+            return asked.answer(**{kind: spec}, plan=preview, warnings=warnings, losses=told(lost))
         self._check_writable()
+        check_losses(lost, force=force)
+        if isinstance(spec, types_pb2.Maintenance):
+            await self._make_room(spec.name)
+        return await self._store_and_follow(spec, asked, lost, warnings)
+
+    async def _store_and_follow(
+        self,
+        spec: SpecType,
+        asked: Asked[Response],
+        lost: Sequence[Loss],
+        warnings: tuple[str, ...] = (),
+    ) -> Response:
         answer = asked.response()
 
         def kept(stored: SpecType) -> KeptAnswer | None:
-            answer.MergeFrom(asked.answer(**{kind: stored}, warnings=warnings))
+            content: dict[str, Any] = {kind_name(type(spec)): stored}
+            answer.MergeFrom(asked.answer(**content, warnings=warnings, losses=told(lost)))
             return asked.kept(answer)
 
         stored = await self._store.put(spec, kept)
@@ -215,9 +291,11 @@ class Changes:
         await self._planner.submit(_put(stored, warnings))
         return answer
 
-    async def _preview(self, candidate: Intent) -> admin_pb2.Plan:
-        snapshot, present = self._planner.snapshot(), self._planner.plan()
-        plan = await in_thread(lambda: plan_under(candidate, snapshot, present), "preview")
+    async def _preview(self, candidate: Intent, windows: Sequence[Window] = ()) -> admin_pb2.Plan:
+        snapshot, present, now = self._planner.snapshot(), self._planner.plan(), time.time()
+        known = [window_of(spec) for spec in candidate.maintenances.values()]
+        at_work = [*windows, *(window for window in known if window.rests(now))]
+        plan = await in_thread(lambda: plan_under(resting(candidate, at_work), snapshot, present), "preview")
         return plan_message(plan, 0.0)
 
     def _check_writable(self) -> None:
@@ -297,6 +375,10 @@ def _put(spec: Spec, warnings: tuple[str, ...]) -> IntentStimulus:
         return NodePut(node_of(spec))
     if isinstance(spec, types_pb2.Link):
         return LinkPut(link_of(spec))
+    if isinstance(spec, types_pb2.Maintenance):
+        return WindowPut(window_of(spec))
+    if isinstance(spec, types_pb2.Schedule):
+        return SchedulePut(schedule_of(spec))
     return StreamPut(stream_of(spec), warnings)
 
 
@@ -305,4 +387,8 @@ def _deleted(kind: type[Spec], name: str) -> IntentStimulus:
         return NodeDeleted(NodeName(name))
     if kind is types_pb2.Link:
         return LinkDeleted(LinkName(name))
+    if kind is types_pb2.Maintenance:
+        return WindowDeleted(name)
+    if kind is types_pb2.Schedule:
+        return ScheduleDeleted(name)
     return StreamDeleted(StreamName(name))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from keyweave.common.names import NodeName
+from keyweave.controller.calendar import Phase
 from keyweave.controller.compile.rules import ORDER_KINDS, path_set_message
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.orders import Order
@@ -28,6 +29,13 @@ _SEVERITIES: Mapping[Severity, admin_pb2.EventSeverity] = {
     Severity.INFO: admin_pb2.EVENT_SEVERITY_INFO,
     Severity.MINOR: admin_pb2.EVENT_SEVERITY_MINOR,
     Severity.MAJOR: admin_pb2.EVENT_SEVERITY_MAJOR,
+}
+
+PHASES: Mapping[Phase, admin_pb2.MaintenancePhase] = {
+    Phase.PLANNED: admin_pb2.MAINTENANCE_PHASE_PLANNED,
+    Phase.LEAVING: admin_pb2.MAINTENANCE_PHASE_LEAVING,
+    Phase.UNDER_WAY: admin_pb2.MAINTENANCE_PHASE_UNDER_WAY,
+    Phase.OVER: admin_pb2.MAINTENANCE_PHASE_OVER,
 }
 
 
@@ -104,6 +112,10 @@ def stream_status(spec: types_pb2.Stream, view: StreamView | None) -> admin_pb2.
         served_pqc_total=view.served_pqc_total,
         failovers_total=view.failovers_total,
         last_failover_seconds=view.last_failover_seconds,
+        refresh_seconds=view.stream.refresh_seconds,
+        refresh_from=view.stream.refresh_from,
+        key_ttl_seconds=view.stream.key_ttl_seconds,
+        key_ttl_from=view.stream.key_ttl_from,
     )
 
 

@@ -77,7 +77,8 @@ def judge(track: LinkTrack, limits: LinkLimits, now: float) -> LinkTrack:
 def _judge(track: LinkTrack, limits: LinkLimits, now: float) -> LinkTrack:
     if limits.maintenance:
         track = track._replace(cause=None, fault_reason="", recovering_since=None)
-        return _become(track, Condition.MAINTENANCE, now, "taken out of use by the operator")
+        reason = limits.maintenance_reason or "taken out of use by the operator"
+        return _become(track, Condition.MAINTENANCE, now, reason)
     if track.condition is Condition.MAINTENANCE:
         # People worked on it: what was measured before and meanwhile is no measure for what comes.
         track = forget_measurements(track, baseline=True)

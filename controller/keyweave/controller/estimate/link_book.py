@@ -108,6 +108,10 @@ class LinkBook:
     def __getitem__(self, name: LinkName) -> LinkEntry:
         return self._entries[name]
 
+    def find(self, name: LinkName) -> LinkEntry | None:
+        """The link of this name, if there is one."""
+        return self._entries.get(name)
+
     def put(self, link: Link, now: float) -> None:
         """A link is new or its description has changed; what was measured stays if its ends do."""
         limits = self._limits.of(link)

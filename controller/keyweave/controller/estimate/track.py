@@ -70,6 +70,7 @@ class LinkLimits:
     # DEGRADED ends, and the hold-down after an abort begins, once QBER is below this share of the threshold.
     leave_ratio: float = 0.9
     maintenance: bool = False
+    maintenance_reason: str = ""
     stale_after_seconds: float = 3.0
     # Hold-down after the first fault; doubled by each further one within `flap_window_seconds`.
     hold_down_seconds: float = 5.0
@@ -95,6 +96,7 @@ class LinkLimits:
             abort_qber_ratio=link.abort_qber_ratio,
             degraded_qber_ratio=link.degraded_qber_ratio,
             maintenance=link.maintenance,
+            maintenance_reason=link.maintenance_reason,
         )
 
 

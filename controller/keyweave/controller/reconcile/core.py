@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from keyweave.common.errors import describe_status
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.agent_events import end_event, event_of
+from keyweave.controller.calendar import Schedule, Window
 from keyweave.controller.estimate.link_book import LinkBook, LinkChange
 from keyweave.controller.event_kinds import KindName
 from keyweave.controller.events import Event, Severity
@@ -25,6 +26,7 @@ from keyweave.controller.reconcile.plan_changes import changed_streams, moved_st
 from keyweave.controller.reconcile.planning import CoreSettings, Planner, Planning
 from keyweave.controller.reconcile.reports import Reports
 from keyweave.controller.reconcile.snapshots import Snapshots
+from keyweave.controller.reconcile.timetable import Timetable
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import (
     AgentHello,
@@ -45,6 +47,8 @@ from keyweave.controller.stimuli import (
     PoolsReported,
     SamplesDropped,
     SamplesRefused,
+    ScheduleDeleted,
+    SchedulePut,
     Stimulus,
     StreamDeleted,
     StreamPut,
@@ -52,6 +56,8 @@ from keyweave.controller.stimuli import (
     TelemetryLost,
     TelemetryStimulus,
     Tick,
+    WindowDeleted,
+    WindowPut,
 )
 from keyweave.controller.topology import Link, Node, Plan, Snapshot, Stream
 from keyweave.v1 import agent_pb2
@@ -78,6 +84,7 @@ class Core:
         self.streams: dict[StreamName, Stream] = {}
         self.links = LinkBook(settings.links)
         self.orders = OrderBook()
+        self.timetable = Timetable()
         self.reports = Reports()
         # When the plan in force was made by this controller; 0 while it is the stored one.
         self.planned_at = 0.0
@@ -108,12 +115,16 @@ class Core:
         streams: Mapping[StreamName, Stream],
         now: float,
         orders: Iterable[Order] = (),
+        windows: Iterable[Window] = (),
+        schedules: Iterable[Schedule] = (),
     ) -> list[Instruction]:
         """Begin with what the store holds. Call once, before the first stimulus."""
-        self.nodes |= nodes
-        self.streams |= streams
+        self.timetable.resume(windows, schedules, now)
+        self.timetable.turn(now)
+        self.nodes.update((name, self.timetable.node(node)) for name, node in nodes.items())
+        self.streams.update((name, self.timetable.stream(stream)) for name, stream in streams.items())
         for name in sorted(links):
-            self.links.put(links[name], now)
+            self.links.put(self.timetable.link(links[name]), now)
         for order in orders:
             self.orders.put(order)
         self._snapshots.intent_changed()
@@ -129,6 +140,7 @@ class Core:
         """Take in one stimulus; what is to be done, in order."""
         touched: set[LinkName] = set()
         self._take(stimulus, now, touched)
+        self._turn(now)
         touched.update(self.links.due(now))
         for name in sorted(touched):
             if name in self.links:
@@ -148,6 +160,8 @@ class Core:
                     self._take_telemetry(item, now, touched)
             case NodePut() | NodeDeleted() | LinkPut() | LinkDeleted() | StreamPut() | StreamDeleted():
                 self._change_intent(stimulus, now)
+            case WindowPut() | WindowDeleted() | SchedulePut() | ScheduleDeleted():
+                self.timetable.change(stimulus)
             case OrderPut(order):
                 self.orders.put(order)
                 self._orders_changed(order)
@@ -202,32 +216,57 @@ class Core:
         self._planning.intent_changed(now)
         match change:
             case NodePut(node):
-                former = self.nodes.get(node.name)
-                self.nodes[node.name] = node
-                self._node_changed(former, node)
+                self._put_node(self.timetable.node(node))
             case NodeDeleted(name):
+                self.timetable.forget(name, Node)
                 self._node_changed(self.nodes.pop(name, None), None)
                 self.reports.agents.pop(name, None)
             case LinkPut(link):
-                self._put_link(link, now)
+                self._put_link(self.timetable.link(link), now)
             case LinkDeleted(name):
+                self.timetable.forget(name, Link)
                 self.links.remove(name)
                 self.reports.held_bits.pop(name, None)
                 self._planning.removed(name)
                 self.distribution.links_changed((name,))
                 self._prune(self.distribution.streams_over(name))
             case StreamPut(stream, warnings):
-                self.streams[stream.name] = stream
+                self._planning.homes.forget(stream.name)
+                self.streams[stream.name] = self.timetable.stream(stream)
                 for warning in warnings:
                     message = f"stream '{stream.name}': {warning}"
                     self._emit("stream_warning", Severity.MINOR, message, now, stream=stream.name)
                 self.distribution.streams_changed((stream.name,))
                 self._prune((stream.name,))
             case StreamDeleted(name):
+                self.timetable.forget(name, Stream)
                 self.streams.pop(name, None)
                 self.reports.streams.pop(name, None)
                 self.distribution.streams_changed((name,))
                 self._prune((name,))
+
+    def _turn(self, now: float) -> None:
+        """Have what windows and schedules make of intent now hold."""
+        turned = self.timetable.turn(now)
+        if turned is None:
+            return
+        self._out += map(Emit, turned.news)
+        self._planning.homes.leave(turned.leaving, self.plan)
+        if turned.nodes or turned.links or turned.streams:
+            self._snapshots.intent_changed()
+            self._planning.intent_changed(now)
+        for node in turned.nodes:
+            self._put_node(node)
+        for link in turned.links:
+            self._put_link(link, now)
+        self.streams.update((stream.name, stream) for stream in turned.streams)
+        self.distribution.streams_changed([stream.name for stream in turned.streams])
+        self._unsettled = True
+
+    def _put_node(self, node: Node) -> None:
+        former = self.nodes.get(node.name)
+        self.nodes[node.name] = node
+        self._node_changed(former, node)
 
     def _node_changed(self, former: Node | None, node: Node | None) -> None:
         known = node or former
@@ -240,8 +279,12 @@ class Core:
         self._unsettled = True
 
     def _put_link(self, link: Link, now: float) -> None:
-        former = self.links[link.name].link if link.name in self.links else None
+        entry = self.links.find(link.name)
+        former = entry.link if entry is not None else None
         self.links.put(link, now)
+        if entry is not None and (entry.link.a, entry.link.b) == (link.a, link.b):
+            change = LinkChange(link, entry.estimate, self.links[link.name].estimate)
+            self._out += map(Emit, link_news(change, now))
         self._refusals.forget(link.name)
         self.distribution.links_changed((link.name,))
         self._planning.judged(self.links[link.name].view, now)
@@ -388,6 +431,8 @@ class Core:
 
     def _take_optimised(self, number: int, plan: Plan, now: float) -> None:
         moved = self._planning.optimised(number, plan, self.snapshot())
+        if self._planning.homes.ready(self.snapshot()):
+            self._planning.plan_by(now + self._settings.rebalance_seconds)
         if moved and not self.read_only:
             self._out.append(Emit(plan_news(plan, moved, now)))
         self._tell_unmet(now)
@@ -421,7 +466,7 @@ class Core:
                     report.behind_since = 0.0 if in_sync else (report.behind_since or now)
         self._set_alarm(now)
         out, self._out = self._out, []
-        return out
+        return [Emit(self.timetable.marked(one.event)) if isinstance(one, Emit) else one for one in out]
 
     def _set_alarm(self, now: float) -> None:
         """Ask to be woken if that is sooner than what was asked for; a tick with nothing due costs little."""
@@ -436,11 +481,11 @@ class Core:
             self._out.append(WakeAt(wake))
 
     def _next_wake(self) -> float | None:
-        times = [self.links.next_deadline(), self.orders.next_deadline(), self._planning.deadline]
+        times = [self.timetable.next_change, self.links.next_deadline()]
         if self.warming_up:
-            times = [*times[:2], self._warm_at]
-        elif self.read_only:
-            times = times[:1]
+            times += [self.orders.next_deadline(), self._warm_at]
+        elif not self.read_only:
+            times += [self.orders.next_deadline(), self._planning.deadline]
         return min((time for time in times if time is not None), default=None)
 
     def _emit(

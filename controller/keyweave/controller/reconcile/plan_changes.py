@@ -108,13 +108,15 @@ def still_holds(
     """Whether what was planned for a stream on an older snapshot may still be adopted.
 
     Not if the operator changed the stream, or a repair moved it meanwhile: they know better. Nor if a link
-    has been forbidden, or one has failed that it would run over; a backup may as well be broken as another.
+    has been forbidden or taken into maintenance, or one has failed that it would run over; a backup may as
+    well be broken as another.
     """
     permitted = permits(snapshot)
     return (
         snapshot.streams.get(name) is basis.streams.get(name)
         and current.streams.get(name) is previous.streams.get(name)
         and all(permitted(name, path_set) for path_set in planned.path_sets)
+        and not any(_rests(path, snapshot) for path_set in planned.path_sets for path in path_set.paths)
         and all(
             snapshot.links[link].keeps_paths
             for path_set in planned.path_sets
@@ -122,6 +124,13 @@ def still_holds(
             for path in path_set.paths
             for link in path.links
         )
+    )
+
+
+def _rests(path: Path, snapshot: Snapshot) -> bool:
+    """Whether maintenance has come since over what the path crosses; nothing is placed there any more."""
+    return any(snapshot.links[link].link.maintenance for link in path.links) or any(
+        snapshot.nodes[node].maintenance for node in path.trusted_nodes
     )
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.estimate.estimate import LinkLimits
 from keyweave.controller.instructions import Optimise
+from keyweave.controller.reconcile.homes import Homes
 from keyweave.controller.reconcile.plan_changes import (
     is_as_planned,
     moved_streams,
@@ -91,6 +92,7 @@ class Planning:
         # estimates that breathe make no link look overbooked.
         self._ground: dict[LinkName, LinkView] = {}
         self._optimising: _Optimising | None = None
+        self.homes = Homes()
         self._number = 0
 
     # ---- when ------------------------------------------------------------------------------------
@@ -168,7 +170,8 @@ class Planning:
             return None
         self._plan_at = None
         self._number += 1
-        asked = Optimise(self._number, snapshot, plan)
+        self.homes.give_up(now)
+        asked = Optimise(self._number, snapshot, plan, self.homes.ready(snapshot))
         self._optimising = _Optimising(asked)
         return asked
 
@@ -178,6 +181,8 @@ class Planning:
         if under_way is None or under_way.asked.number != number or under_way.plan is not None:
             return ()
         under_way.plan = plan
+        for stream in under_way.asked.home:
+            self.homes.forget(stream)
         moved = moved_streams(under_way.asked.previous, plan)
         under_way.waiting.extend(moved)
         for name, view in under_way.asked.snapshot.links.items():
