@@ -16,10 +16,11 @@ from keyweave.v1 import admin_pb2
 
 MAX_LINES = 1_000_000
 _NANOS = 1_000_000_000
-_RELATIVE = re.compile(r"-([0-9]{1,9})([smhd])")
+_RELATIVE = re.compile(r"([+-])([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _FORMS = (
-    "a time like 2026-11-21T10:00:00Z (local without a zone), how long ago like -90s, -15m, -1h, -2d, or now"
+    "a time like 2026-11-21T10:00:00Z (local without a zone), how long ago like -90s, -15m, -1h, -2d, "
+    "ahead like +2h, or now"
 )
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -67,9 +68,10 @@ def unix_nanos(option: str, text: str, now: int) -> int:
     """The moment that `text` says, in nanoseconds since the epoch; `now` is in the same."""
     if text == "now":
         return now
-    ago = _RELATIVE.fullmatch(text)
-    if ago is not None:
-        return now - int(ago[1]) * _SECONDS[ago[2]] * _NANOS
+    away = _RELATIVE.fullmatch(text)
+    if away is not None:
+        span = int(away[2]) * _SECONDS[away[3]] * _NANOS
+        return now + span if away[1] == "+" else now - span
     try:
         moment = dt.datetime.fromisoformat(text)
         since = moment.astimezone(dt.UTC) - _EPOCH

@@ -13,6 +13,7 @@ from keyweave.cli import (
     faults,
     guards,
     ledger,
+    maintenance,
     network,
     objects,
     orders,
@@ -20,6 +21,7 @@ from keyweave.cli import (
     plans,
     processes,
     scenario,
+    schedules,
 )
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
@@ -72,6 +74,8 @@ for _kind in objects.KINDS:
         _commands.command(_verb)(connected(_command))
 _group("ledger", "What became of keys.").command("show")(connected(ledger.show))
 app.add_typer(plans.app, name="plan")
+app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(schedules.app, name="schedule")
 _audit = _group("audit", "Who changed what, which policies went out, what protected keys: a chained log.")
 _audit.command("list")(connected(audit.show))
 _audit.command("verify")(connected(audit.verify))
