@@ -14,7 +14,14 @@ settings.load_profile("patient")
 
 ROOT = Path(__file__).parents[1]
 # Packages that are not named as their programs.
-_DEBIAN = {"mosquitto_passwd": "mosquitto", "promtool": "prometheus"}
+_DEBIAN = {
+    "mosquitto_passwd": "mosquitto",
+    "systemd-analyze": "systemd",
+    "systemd-sysusers": "systemd",
+    "systemd-tmpfiles": "systemd",
+    "node": "nodejs",
+    "promtool": "prometheus",
+}
 
 
 @pytest.fixture
