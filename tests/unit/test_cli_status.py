@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from keyweave.cli.exits import ExitCode, UnreachableError, is_ours, report
-from keyweave.cli.status import shortcomings
+from keyweave.cli.troubles import shortcomings
 from keyweave.common.errors import InvalidInputError, NotFoundError, Violation
 from keyweave.v1 import admin_pb2, agent_pb2, types_pb2
 

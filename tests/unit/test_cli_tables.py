@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from keyweave.cli import tables
-from keyweave.cli.up.live import Board
+from keyweave.cli.board import Board
 from keyweave.v1 import admin_pb2, types_pb2
 
 
@@ -63,7 +63,7 @@ def test_an_error_ratio_is_shown_in_percent_and_an_unknown_one_is_not() -> None:
 def test_the_live_table_fits_and_shows_what_matters(width: int) -> None:
     board = Board()
     board.status = status()
-    board.trouble = ""
+    board.away = ""
     for number in range(50):
         board.events.append(
             admin_pb2.Event(id=number, kind="stream_failover", stream="s", message="moved " * 40)

@@ -22,6 +22,7 @@ from keyweave.cli import (
     processes,
     scenario,
     schedules,
+    top,
 )
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
@@ -49,6 +50,7 @@ def _group(name: str, summary: str) -> typer.Typer:
 
 app.command("up")(up.command)
 app.command("status")(connected(status))
+app.command("top")(connected(top.top))
 app.add_typer(processes.controller_app, name="controller")
 app.add_typer(processes.agent_app, name="agent")
 app.command("emulator")(processes.emulator)

@@ -1,80 +1,64 @@
-"""`keyweave status`: the whole network at a glance, and whether it does its job."""
+"""`keyweave status`: the whole network on one screen, and whether it does its job."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import grpc
 import typer
-from rich.console import Group
 
-from keyweave.cli import tables
+from keyweave.cli.board import Board
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network
 from keyweave.cli.exits import ExitCode, UnreachableError
-from keyweave.cli.output import Output, OutputOption, as_json, console, show, show_json
-from keyweave.v1 import admin_pb2, types_pb2
+from keyweave.cli.output import Output, OutputOption, as_json, console, show_json
+from keyweave.cli.troubles import health, shortcomings, troubles
+from keyweave.v1 import admin_pb2
 
 # Between two looks while waiting. Readiness is a state of many parts and has no event of its own.
 _INTERVAL_SECONDS = 0.25
-# Of rules that a guard withholds; `keyweave node get` has all.
-_RULES_NAMED = 3
-_SERVING = frozenset({types_pb2.PROTECTION_QKD, types_pb2.PROTECTION_HYBRID, types_pb2.PROTECTION_PQC})
-
-
-def shortcomings(status: admin_pb2.GetStatusResponse) -> Iterator[str]:
-    """What keeps the network from doing its whole job, one line each; nothing if it does."""
-    if status.read_only:
-        yield "controller: read-only, agents have seen a higher epoch than its database"
-    if not status.nodes:
-        yield "controller: knows no nodes yet"
-    for node in status.nodes:
-        if not node.connected:
-            yield f"node '{node.node.name}': its agent is not connected"
-        elif node.nacked_rules:
-            yield f"node '{node.node.name}': its agent refuses its policy"
-        elif not node.desired_policy.digest or node.desired_policy.digest != node.applied_policy.digest:
-            yield f"node '{node.node.name}': its agent has not applied its policy yet"
-        elif node.withheld_rules:
-            rules = ", ".join(rule.rule_id for rule in node.withheld_rules[:_RULES_NAMED])
-            more = ", ..." if len(node.withheld_rules) > _RULES_NAMED else ""
-            yield f"node '{node.node.name}': its guard now forbids {rules}{more}"
-    for stream in status.streams:
-        if not stream.buffered_keys and stream.protection not in _SERVING:
-            yield f"stream '{stream.stream.name}': can serve no keys"
 
 
 async def status(
     network: Network,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until everything works.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every stream can serve keys.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 60.0,  # noqa: ASYNC109  # an option
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of it, more than fits on one screen.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """The whole network.
+    """The network on one screen: what is wrong first.
 
-    Exits with 0 if every agent has applied its policy and every stream has keys to serve (links may be down
-    all the same), 3 if not, 4 timed out, 5 unreachable.
+    Exits with 0 if all is well and 3 if not: an agent is away or has not applied its policy, a stream has
+    no keys or less protection or rate than it asks for, a link is down, suspect or silent. What an operator
+    has taken out of use does not count. With --wait, 0 as soon as every agent has applied its policy and
+    every stream can serve keys, 4 if they have not in time.
     """
     answer = await (_wait(network, timeout) if wait else _ask(network))
+    found = troubles(answer)
     lacking = list(shortcomings(answer))
     if output is Output.JSON:
-        show_json({**as_json(answer), "ready": not lacking, "shortcomings": lacking})
-    else:
-        width = console().width
-        show(
-            Group(
-                tables.nodes_table(answer.nodes, width),
-                "",
-                tables.links_table(answer.links, width),
-                "",
-                tables.streams_table(answer.streams, width),
-                "",
-                *(tables.order_line(order) for order in answer.orders),
-            )
+        told = [
+            {"weight": one.weight.name.lower(), "kind": one.kind, "name": one.name, "what": one.what}
+            for one in found
+        ]
+        show_json(
+            {
+                **as_json(answer),
+                "health": health(found),
+                "ready": not lacking,
+                "shortcomings": lacking,
+                "troubles": told,
+            }
         )
-        done = "every agent has its policy, every stream can serve keys"
-        typer.echo(f"epoch {answer.epoch}, plan {answer.plan_version}: {'; '.join(lacking) or done}")
+    else:
+        screen = console()
+        # A line is left for the prompt.
+        height = screen.height - 1 if screen.is_terminal and not everything else None
+        screen.print(Board(status=answer, away="").render(screen.width, height))
     if lacking:
         raise typer.Exit(ExitCode.TIMED_OUT if wait else ExitCode.DEGRADED)
+    if not wait and health(found) != "ok":
+        raise typer.Exit(ExitCode.DEGRADED)
 
 
 async def _wait(network: Network, seconds: float) -> admin_pb2.GetStatusResponse:

@@ -39,7 +39,8 @@ def command(
     ] = False,
 ) -> None:
     """Start emulator, controller and agents of a scenario; Ctrl-C stops them in order."""
-    from keyweave.cli.up.live import show_network  # noqa: PLC0415  # other commands start faster without these
+    from keyweave.cli.board import Board  # noqa: PLC0415  # other commands start faster without these
+    from keyweave.cli.top import watch  # noqa: PLC0415
     from keyweave.cli.up.supervisor import Supervisor  # noqa: PLC0415
 
     root = state_dir or default_root()
@@ -55,7 +56,7 @@ def command(
             for line in suggestions(layout, _program(), root):
                 tell(f"  {line}")
             if table and console.is_terminal:
-                await show_network(Network(layout.state), console)
+                await watch(Network(layout.state), console, Board())
             else:
                 await stop.wait()
 
