@@ -76,6 +76,8 @@ class Operated:
         self.service = service
         self.held = {name: self._enrolled(name) for name in (*NODES, CONTROLLER)}
         self.children: dict[str, Child] = {}
+        # How much of each log a test has looked at.
+        self.heard: dict[str, int] = {}
         for name, role in ((EMULATOR, "emulator"), ("alice", "sae"), ("bob", "sae"), ("olga", "operator")):
             self.pki("issue", "--role", role, "--name", name, "--out", str(root / name))
             self.held[name] = HolderDir.open(root / name)
@@ -140,8 +142,9 @@ class Operated:
         await self.children[name].stop()
 
     def log(self, name: str) -> str:
-        """What a process has said."""
-        return self.layout.state.log(name).read_text(encoding="utf-8")
+        """What the process of a node, or the controller, has said."""
+        process = agent_process(name) if name in NODES else name
+        return self.layout.state.log(process).read_text(encoding="utf-8")
 
     # ---- as operator and as application -------------------------------------------------------
 

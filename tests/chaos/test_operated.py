@@ -13,7 +13,7 @@ from keyweave.v1 import admin_pb2, types_pb2
 from tests.chaos.operated import NODES, Operated, operated
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300), pytest.mark.slow]
 EVERYBODY = (*NODES, CONTROLLER)
 
 
@@ -27,28 +27,54 @@ async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ope
 async def test_every_certificate_is_renewed_and_the_old_ones_revoked_while_keys_flow(
     network: Operated,
 ) -> None:
+    """b first: a, which dials, dials again with its own new certificate, and is shown b's."""
     await network.wait_ready()
     destroyed = len(await network.events("pool_destroyed"))
     async with network.drawing() as draws:
         for _ in range(2):
             before = network.serials(*EVERYBODY)
-            await asyncio.to_thread(network.renew, *EVERYBODY)
-            after = network.serials(*EVERYBODY)
-            assert not set(before) & set(after)
-
-            async def shown(wanted: int = dict(network.serials(CONTROLLER))["control"]) -> bool:
-                return await asyncio.to_thread(network.shown_by_controller) == wanted
-
-            await eventually(shown, 30, "the controller shows its new certificate")
+            await renewed(network, CONTROLLER)
+            await shown_by_controller(network)
+            await renewed(network, "b", "signing_key_taken")
+            await renewed(network, "a", "session_up")
+            assert not set(before) & set(network.serials(*EVERYBODY))
             await draws.more(20, "keys flow with old and new certificates")
             network.revoke(before)
             await asyncio.to_thread(network.fetch_lists, *EVERYBODY)
+            for name in EVERYBODY:
+                await said(network, name, "trust_reloaded")
             await draws.more(40, "keys flow with new certificates only")
-        # Seconds after the lists: whoever still used an old certificate would have been cut off by now.
-        await draws.more(100, "keys flow on")
     await network.wait_ready("both agents are with the controller")
-    assert len(await network.events("pool_destroyed")) == destroyed, "pools have survived"
     assert await network.events("peer_revoked") == []
+    assert len(await network.events("pool_destroyed")) == destroyed, "pools have survived"
+
+
+async def renewed(network: Operated, name: str, sign: str = "") -> None:
+    """Renew, and wait until the process that runs has given a sign of it."""
+    network.heard[name] = len(network.log(name))
+    await asyncio.to_thread(network.renew, name)
+    if sign:
+        await said(network, name, sign)
+
+
+async def shown_by_controller(network: Operated) -> None:
+    """Connect anew, perhaps in the middle of the change, until the controller shows its new certificate."""
+    wanted = dict(network.serials(CONTROLLER))["control"]
+
+    async def shown() -> bool:
+        return await asyncio.to_thread(network.shown_by_controller) == wanted
+
+    await eventually(shown, 60, "the controller shows its new certificate")
+
+
+async def said(network: Operated, name: str, sign: str) -> None:
+    """Wait until a process says something that it had not said before."""
+
+    async def look() -> bool:
+        return sign in network.log(name)[network.heard.get(name, 0) :]
+
+    await eventually(look, 60, f"{name} says {sign}")
+    network.heard[name] = len(network.log(name))
 
 
 async def test_the_controllers_certificate_is_replaced_again_and_again_under_load(
@@ -60,13 +86,7 @@ async def test_the_controllers_certificate_is_replaced_again_and_again_under_loa
     async with network.drawing() as draws:
         for _ in range(4):
             await asyncio.to_thread(network.renew, CONTROLLER)
-            wanted = dict(network.serials(CONTROLLER))["control"]
-
-            async def shown(wanted: int = wanted) -> bool:
-                # New connections all the while, some of them in the middle of the change.
-                return await asyncio.to_thread(network.shown_by_controller) == wanted
-
-            await eventually(shown, 30, "the controller shows its new certificate")
+            await shown_by_controller(network)
             assert (await network.status()).nodes[0].connected
         await draws.more(20, "keys flow on")
     assert len(await network.events("agent_lost")) == lost
@@ -103,9 +123,8 @@ async def test_a_restored_backup_changes_nothing_until_its_epoch_is_raised_and_t
         # ---- the backup, while everything runs, and a network that goes on after it
         assert await asyncio.to_thread(main, ["controller", "backup", backup, "--config", config]) == 0
         backed_up = (await network.status()).epoch
-        for _ in range(2):
-            await network.stop(CONTROLLER)
-            await network.start(CONTROLLER)
+        await network.stop(CONTROLLER)
+        await network.start(CONTROLLER)
         await network.wait_ready("the controller leads again")
         later = types_pb2.Stream(
             name="later", source_node="b", target_node="a", source_sae="carol", target_sae="dave",
@@ -115,7 +134,7 @@ async def test_a_restored_backup_changes_nothing_until_its_epoch_is_raised_and_t
             await admin.CreateStream(admin_pb2.CreateStreamRequest(stream=later), timeout=30)
         await network.wait_ready("the stream that the backup knows nothing of has keys")
         seen = (await network.status()).epoch
-        assert seen == backed_up + 2
+        assert seen == backed_up + 1, "as the restored one will claim: the nearest miss"
 
         # ---- the restore
         restoring = ["controller", "restore", backup, "--config", config]
@@ -136,7 +155,6 @@ async def test_a_restored_backup_changes_nothing_until_its_epoch_is_raised_and_t
         # ---- it shall lead
         await network.stop(CONTROLLER)
         raising = ["controller", "raise-epoch", "--config", config, "--confirm", "--to"]
-        assert await asyncio.to_thread(main, [*raising, str(seen)]) == 1, "not above what agents have seen"
         assert await asyncio.to_thread(main, [*raising, str(seen + 10)]) == 0
         await network.start(CONTROLLER)
         await network.wait_ready("the restored controller leads")
