@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from keyweave.cli.board import Board
 from keyweave.cli.connection import Network
 from keyweave.cli.up.layout import Layout
-from keyweave.cli.up.live import Board
 from keyweave.cli.up.supervisor import Supervisor
 from keyweave.v1 import admin_pb2, admin_pb2_grpc, emulator_pb2, types_pb2
 
@@ -28,7 +28,7 @@ async def draw(layout: Layout) -> None:
         fault = emulator_pb2.Fault(link=CUT, kind=emulator_pb2.FAULT_KIND_CUT)
         await emulator.InjectFault(emulator_pb2.InjectFaultRequest(fault=fault))
         board = Board()
-        board.trouble = ""
+        board.away = ""
         board.status = await _until(admin, _healed)
         request = admin_pb2.WatchEventsRequest(past=8, past_only=True)
         board.events.extend([answer.event async for answer in admin.WatchEvents(request)])
