@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PROTO  := .tools/proto
 BUF    := .tools/buf/node_modules/.bin/buf
+AXE    := .tools/axe/node_modules/axe-core/axe.min.js
 SCENARIO ?= scenarios/tokyo.yaml
 STATE  ?= .keyweave
 
@@ -62,7 +63,7 @@ docs: $(VENV)/.installed ## The README's picture, from a network that really run
 	$(BIN)/keyweave scenario plot scenarios/surfnet.yaml -o docs/images/surfnet-map.svg
 	test ! -f bench-heal.json || $(BIN)/python docs/plots.py
 
-tools: .tools/bin/grpcurl .tools/bin/helm .tools/kubernetes-models/.installed .tools/sequence/.installed ## Outside peers that tests talk with
+tools: .tools/bin/grpcurl .tools/bin/helm .tools/kubernetes-models/.installed .tools/sequence/.installed $(AXE) ## Outside peers that tests talk with
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -76,6 +77,10 @@ $(PROTO)/.installed: proto/requirements.txt
 
 $(BUF):
 	npm install --silent --no-audit --no-fund --prefix .tools/buf @bufbuild/buf@$(shell cat proto/buf.version)
+
+# Finds what people with a screen reader could not use. MPL-2.0; a tool of the tests, not part of the wheel.
+$(AXE):
+	npm install --silent --no-audit --no-fund --prefix .tools/axe axe-core@4.14.1
 
 .tools/bin/grpcurl:
 	GOBIN=$(CURDIR)/.tools/bin GOFLAGS=-mod=mod go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4

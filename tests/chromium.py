@@ -33,6 +33,7 @@ OPTIONS = (
     "--force-color-profile=srgb",
     "--remote-debugging-port=0",
 )
+SHOWN = "document.body?.dataset.feed === 'live' && document.querySelector('tr[data-name]') !== null"
 _KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38}
 _KEYS |= {"ArrowRight": 39, "ArrowDown": 40, "PageUp": 33, "PageDown": 34}
 
@@ -101,9 +102,7 @@ class Tab:
         self.complaints.clear()
         self.requests.clear()
         await self.call("Page.navigate", url=url)
-        await self.until(
-            "document.body?.dataset.feed === 'live' && document.querySelector('tr[data-name]') !== null"
-        )
+        await self.until(SHOWN)
 
     async def size(self, width: int, height: int, *, phone: bool = False) -> None:
         """Be a window or a phone of this size."""

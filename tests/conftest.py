@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
@@ -24,7 +25,7 @@ _DEBIAN = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def outside_program() -> Callable[[str], str]:
     """Where a program that is not Python is; skips without it, except where nothing may be skipped."""
 
@@ -38,9 +39,14 @@ def outside_program() -> Callable[[str], str]:
                 if name in {"grpcurl", "helm"}
                 else f"Debian has it: {_DEBIAN.get(name, name)}"
             )
-            if os.environ.get("KEYWEAVE_NO_SKIP"):
-                pytest.fail(f"{name} is not installed and may not be skipped here; {whence}")
-            pytest.skip(f"{name} is not installed; {whence}")
+            skip_for_want_of(name, whence)
         return found
 
     return find
+
+
+def skip_for_want_of(name: str, whence: str) -> NoReturn:
+    """End a test that lacks a tool: skipped, except where nothing may be skipped."""
+    if os.environ.get("KEYWEAVE_NO_SKIP"):
+        pytest.fail(f"{name} is not installed and may not be skipped here; {whence}")
+    pytest.skip(f"{name} is not installed; {whence}")

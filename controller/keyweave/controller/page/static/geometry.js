@@ -45,7 +45,8 @@ export function arc(a, b, bulge) {
   return { forth: `M${point(a)}${line}`, back: `M${point(b)}${back}`, middle, across };
 }
 
-const LETTER = 6.7;
+// Of an ordinary sans-serif letter; names are measured by it, which is quick and seldom too narrow.
+const LETTER = 7.4;
 const LINE = 14;
 const CLEAR = 11;
 

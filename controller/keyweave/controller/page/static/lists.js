@@ -1,21 +1,20 @@
 // Streams, links and nodes as tables: all that the map shows, in words, and the way to it by keyboard.
 
 import { badge, html, say } from "./elements.js";
-import { pathsInUse } from "./model.js";
 import { CONDITIONS, PROTECTIONS, agentBadge, percent, plural, rate } from "./words.js";
 
 const TABS = {
   stream: {
     title: "Streams",
     things: "streams",
-    columns: ["Stream", "Protected by", "Delivered", "Path now"],
-    row: (stream) => [
+    columns: ["Stream", "Protected by", "Delivered", "Path"],
+    row: (stream, model) => [
       badge(PROTECTIONS[stream.protection]),
       rate(stream.figures.delivered_bps),
-      pathsInUse(stream).map((path) => path.nodes.join(" › ")).join("; ") || "no quantum path",
+      model.way(stream).paths.map((path) => path.nodes.join(" › ")).join("; ") || "no quantum path",
     ],
     words: (stream) => `${stream.name} ${PROTECTIONS[stream.protection].word} ${stream.source} ${stream.target} ${stream.tenant}`,
-    marks: (stream) => ({ "data-protection": stream.protection, "data-links": pathsInUse(stream).flatMap((path) => path.links).join(" ") }),
+    marks: (stream, model) => ({ "data-protection": stream.protection, "data-links": model.way(stream).paths.flatMap((path) => path.links).join(" ") }),
   },
   link: {
     title: "Links",
@@ -140,7 +139,7 @@ export class Lists {
   }
 
   fill(row, thing, tab) {
-    for (const [name, value] of Object.entries(tab.marks(thing))) row.line.setAttribute(name, value);
+    for (const [name, value] of Object.entries(tab.marks(thing, this.model))) row.line.setAttribute(name, value);
     const chosen = this.selection.kind === this.kind && this.selection.name === thing.name;
     if (chosen) row.button.setAttribute("aria-current", "true");
     else row.button.removeAttribute("aria-current");

@@ -4,7 +4,7 @@
 import { html, say, set, shape, svg } from "./elements.js";
 import { arc, bulges, gridSteps, labels, projection } from "./geometry.js";
 import { MapView } from "./view.js";
-import { CONDITIONS, PROTECTIONS, agentBadge, percent, plural, rate } from "./words.js";
+import { CONDITIONS, PROTECTIONS, agentBadge, clock, percent, plural, rate } from "./words.js";
 
 const KINDS = { map: "Map", graph: "Graph" };
 const LAYERS = ["grid", "halos", "links", "ways", "marks", "nodes", "names", "hits"];
@@ -82,6 +82,13 @@ export class NetworkMap {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     this.offer();
     if (!picture || !width || !height) return;
+    const began = performance.now();
+    this.drawAll(picture, width, height);
+    performance.measure(this.measured ? "drawing" : "first-drawing", { start: began });
+    this.measured = true;
+  }
+
+  drawAll(picture, width, height) {
     set(this.root, { viewBox: `0 0 ${width} ${height}`, width, height });
     const { place, back, scale } = projection(picture, width, height, this.view);
     this.places = new Map(Object.entries(picture.places).map(([name, at]) => [name, place(at)]));
@@ -230,17 +237,19 @@ export class NetworkMap {
 
   ways(stream, links, nodes) {
     const found = [];
+    const way = this.model.way(stream);
+    const now = new Set(way.paths);
     for (const group of [...stream.path_sets].reverse()) {
       for (const path of group.paths) {
         const line = this.way(path);
         if (!line) continue;
-        if (path.in_use) {
+        if (now.has(path)) {
           path.links.forEach((link) => links.add(link));
           path.nodes.forEach((node) => nodes.add(node));
         }
         const marks = { "data-stream": stream.name, "data-links": path.links.join(" ") };
-        if (!path.in_use) found.unshift(svg("path", { class: "way backup", d: line, ...marks }));
-        else found.push(svg("path", { class: "way used", d: line, ...marks }), svg("path", { class: "flow", d: line }));
+        if (!now.has(path)) found.unshift(svg("path", { class: "way backup", d: line, ...marks }));
+        else found.push(svg("path", { class: "way used", d: line, "data-word": way.word, ...marks }), svg("path", { class: "flow", d: line }));
       }
     }
     const [a, b] = [this.places.get(stream.source), this.places.get(stream.target)];
@@ -272,7 +281,15 @@ export class NetworkMap {
     }`;
     set(this.root, { "aria-label": `Picture of the network: ${said}` });
     const thing = this.pointed && this.model.thing(this.pointed.kind, this.pointed.name);
-    say(this.caption, thing ? CAPTIONS[this.pointed.kind](thing) : nodes.size ? "" : "Waiting for the controller.");
+    say(this.caption, thing ? CAPTIONS[this.pointed.kind](thing) : this.idleCaption());
+  }
+
+  idleCaption() {
+    const { nodes, status } = this.model;
+    if (status.epoch === undefined) return "Waiting for the controller.";
+    if (!nodes.size) return "There are no nodes yet.";
+    const made = status.planned_at ? `, made at ${clock(status.planned_at)}` : "";
+    return `Plan ${status.plan_version}${made}. Point at something for its figures, choose it for all that is known.`;
   }
 
   click(event) {

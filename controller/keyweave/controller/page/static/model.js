@@ -3,6 +3,8 @@
 const EVENTS_KEPT = 200;
 // One point every two seconds: ten minutes.
 const POINTS_KEPT = 300;
+const BREAKS = new Set(["down", "suspect"]);
+const QUANTUM = new Set(["hybrid", "qkd", "unknown"]);
 
 export class Model extends EventTarget {
   constructor() {
@@ -85,21 +87,36 @@ export class Model extends EventTarget {
   }
 
   streamsWhere(test) {
-    const found = { inUse: [], backup: [] };
+    const found = { now: [], backup: [] };
     for (const stream of this.streams.values()) {
-      const paths = stream.path_sets.flatMap((group) => group.paths).filter(test);
-      if (paths.some((path) => path.in_use)) found.inUse.push(stream.name);
-      else if (paths.length) found.backup.push(stream.name);
+      if (this.way(stream).paths.some(test)) found.now.push(stream.name);
+      else if (stream.path_sets.some((group) => group.paths.some(test))) found.backup.push(stream.name);
     }
     return found;
+  }
+
+  /**
+   * How a stream's keys come: over the paths that its ends report, or, where they report none of the plan that is
+   * whole (an end whose buffer is full makes no keys and so has not moved yet), over those that come next.
+   */
+  way(stream) {
+    const groups = stream.path_sets.filter((group) => group.paths.every((path) => !this.broken(path)));
+    const reported = groups.flatMap((group) => group.paths).filter((path) => path.in_use);
+    if (reported.length) return { paths: reported, word: "in use now" };
+    if (!groups.length || !QUANTUM.has(stream.protection)) return { paths: [], word: "" };
+    const rank = Math.min(...groups.map((group) => group.rank));
+    return { paths: groups.filter((group) => group.rank === rank).flatMap((group) => group.paths), word: "next keys come this way" };
+  }
+
+  /** Whether agents would not send a key over it. */
+  broken(path) {
+    return path.links.some((name) => {
+      const link = this.links.get(name);
+      return !link || link.disabled || BREAKS.has(link.condition);
+    });
   }
 }
 
 function sorted(things) {
   return Object.entries(things).sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
-}
-
-/** Paths that carry a stream's keys now. */
-export function pathsInUse(stream) {
-  return stream.path_sets.flatMap((group) => group.paths).filter((path) => path.in_use);
 }

@@ -81,8 +81,8 @@ export function linkParts(link, model, open) {
     ),
     part(
       "Streams",
-      facts(["Carries now", joined(over.inUse.map((name) => stream(name)))], ["Would carry", joined(over.backup.map((name) => stream(name)))]),
-      over.inUse.length + over.backup.length ? "" : html("p", { class: "muted" }, "None goes over it."),
+      facts(["Carries now", joined(over.now.map((name) => stream(name)))], ["Would carry", joined(over.backup.map((name) => stream(name)))]),
+      over.now.length + over.backup.length ? "" : html("p", { class: "muted" }, "None goes over it."),
     ),
   ];
 }
@@ -91,6 +91,7 @@ export function streamParts(stream, model, open, explained) {
   const { figures } = stream;
   const node = opener("node", open);
   const planned = figures.planned_bps;
+  const way = model.way(stream);
   return [
     html("p", { class: "headline" }, badge(PROTECTIONS[stream.protection]), html("span", { class: "muted" }, ` requires ${stream.requirement}`)),
     html("p", {}, node(stream.source), ` (${stream.source_sae}) – `, node(stream.target), ` (${stream.target_sae})`),
@@ -107,7 +108,7 @@ export function streamParts(stream, model, open, explained) {
     ),
     part(
       "Paths",
-      stream.path_sets.length ? html("ol", { class: "paths" }, stream.path_sets.map((group) => pathSet(group, node))) : html("p", {}, "No quantum path."),
+      stream.path_sets.length ? html("ol", { class: "paths" }, stream.path_sets.map((group) => pathSet(group, model, way, node))) : html("p", {}, "No quantum path."),
     ),
     part("Why, and who can see its keys", explained),
     part(
@@ -127,16 +128,17 @@ export function streamParts(stream, model, open, explained) {
   ];
 }
 
-function pathSet(group, node) {
-  const used = group.paths.some((path) => path.in_use);
+function pathSet(group, model, way, node) {
+  const used = group.paths.some((path) => way.paths.includes(path));
+  const broken = group.paths.some((path) => model.broken(path));
   const role = group.rank === 0 ? "planned" : `backup ${group.rank}`;
-  const words = used ? `in use now, ${role}` : role;
+  const words = used ? `${way.word}, ${role}` : broken ? `${role}, broken` : role;
   const look = { word: words, shape: used ? "disc" : "ring", tone: used ? "accent" : "stale" };
   return html(
     "li",
     { class: used ? "used" : "" },
     html("p", {}, badge(look), group.rate_bps ? ` ${rate(group.rate_bps)}` : ""),
-    group.paths.map((path, index) => html("p", { class: "way" }, joined(path.nodes.map((name) => node(name, `${group.rank}.${index}`)), " › "))),
+    group.paths.map((path, index) => html("p", { class: "hops" }, joined(path.nodes.map((name) => node(name, `${group.rank}.${index}`)), " › "))),
     html("p", { class: "muted" }, group.reason),
   );
 }
@@ -169,7 +171,7 @@ export function nodeParts(node, model, open) {
       "Streams",
       facts(
         ["End here", joined(ending.map((one) => stream(one.name)))],
-        ["Relayed now: it sees their QKD part", joined(through.inUse.map((name) => stream(name)))],
+        ["Relayed now: it sees their QKD part", joined(through.now.map((name) => stream(name)))],
         ["Would be relayed", joined(through.backup.map((name) => stream(name)))],
       ),
     ),

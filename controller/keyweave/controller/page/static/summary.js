@@ -29,6 +29,7 @@ export class Summary {
       : { tab: "node", text: "", look: { word: `${plural(nodes.size, "agent")}`, shape: "disc", tone: "ok" } };
     yield* this.counted("link", links, (link) => CONDITIONS[link.condition], plural(links.size, "link"));
     yield* this.counted("stream", streams, (stream) => PROTECTIONS[stream.protection], plural(streams.size, "stream"));
+    if ([...links.values()].some((link) => link.emulated)) yield { look: { word: "emulated devices", shape: "ring", tone: "stale" } };
     if (status.read_only) yield { look: { word: "controller is read-only", shape: "cross", tone: "down" } };
     if (status.warming_up) yield { look: { word: "warming up", shape: "ring", tone: "stale" } };
     for (const order of status.orders ?? []) {

@@ -28,9 +28,10 @@ export const POLICIES = {
   unknown: { word: "policy not known", shape: "ring", tone: "stale" },
 };
 
-/** What a node is called: its agent, and whether it is drained. */
+/** How a node stands: its agent, what that makes of its policy, and whether it is drained. */
 export function agentBadge(node) {
   if (!node.connected) return { word: "agent away", shape: "cross", tone: "down" };
+  if (node.policy === "refused" || node.policy === "withheld") return POLICIES[node.policy];
   if (node.maintenance) return { word: "maintenance", shape: "bars", tone: "maintenance" };
   return { word: "agent connected", shape: "disc", tone: "ok" };
 }
@@ -46,13 +47,13 @@ function scaled(value, unit) {
     value /= 1000;
     step += 1;
   }
-  return `${DIGITS.format(value)} ${steps[step]}${unit}`;
+  return `${DIGITS.format(value)}\u00a0${steps[step]}${unit}`;
 }
 
 export const rate = (bps) => scaled(bps, "bit/s");
 export const bits = (count) => scaled(count, "bit");
-export const percent = (ratio) => (ratio == null ? "–" : `${DIGITS.format(ratio * 100)} %`);
-export const decibels = (db) => (db == null ? "–" : `${DIGITS.format(db)} dB`);
+export const percent = (ratio) => (ratio == null ? "–" : `${DIGITS.format(ratio * 100)}\u00a0%`);
+export const decibels = (db) => (db == null ? "–" : `${DIGITS.format(db)}\u00a0dB`);
 export const count = (number) => (number == null ? "–" : WHOLE.format(number));
 
 export function seconds(value) {
