@@ -142,13 +142,11 @@ _OF_STREAMS = (
     Alert(
         "KeyweaveKeysRecalled",
         Urgency.CRITICAL,
-        "keyweave_keys_recalled_total\n"
-        "  - (keyweave_keys_recalled_total offset 1h or keyweave_keys_recalled_total * 0)\n"
-        "> 0",
+        "increase(keyweave_keys_recalled_total[1h]) > 0",
         "",
         "Keys that applications have fetched at {{ $labels.node }} were recalled",
-        "{{ $value }} keys within an hour were built on a link that was under attack. They must not be "
-        "trusted.",
+        "{{ $value | humanize }} keys within an hour were built on a link that was under attack. They must "
+        "not be trusted.",
     ),
 )
 _OF_AGENTS = (

@@ -46,6 +46,5 @@ def diagnosis_code(chosen: str = LINK) -> str:
 
 
 def new_events(chosen: str) -> str:
-    """Events counted within the last minute, those of a kind that had not been counted before included."""
-    counter = f"keyweave_events_total{{{chosen}}}"
-    return f"({counter} - {counter} offset 1m) > 0 or ({counter} unless {counter} offset 1m)"
+    """Kinds of event that were counted within the last minute."""
+    return f"increase(keyweave_events_total{{{chosen}}}[1m]) > 0"

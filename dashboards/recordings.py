@@ -10,15 +10,17 @@ RECORDINGS = Group(
     (
         Recording(
             "keyweave:link_pool:seconds_to_empty",
-            "# Only of pools that are being drained: what is left, over what goes away a second.\n"
+            "# Only of pools that lose more than a twentieth of what their link makes.\n"
             "keyweave_link_pool_bits\n"
-            f"  / -(deriv(keyweave_link_pool_bits[{POOL_TREND}]) < 0)",
+            f"  / -(deriv(keyweave_link_pool_bits[{POOL_TREND}])"
+            " < -0.05 * keyweave_link_secret_key_rate_bps)",
         ),
         Recording(
             "keyweave:link_qber:seconds_to_abort",
-            "# Only of links whose QBER rises: how far it is from the threshold, over its rise a second.\n"
+            "# How far a QBER is from the threshold, over its rise a second; if measured for an hour.\n"
             "(keyweave_link_abort_qber_ratio - keyweave_link_qber_ratio)\n"
-            f"  / (deriv(keyweave_link_qber_ratio[{QBER_TREND}]) > 0)",
+            f"  / (deriv(keyweave_link_qber_ratio[{QBER_TREND}]) > 0)\n"
+            "  and keyweave_link_qber_ratio offset 1h",
         ),
         Recording(
             "keyweave:certificate:seconds_left",

@@ -20,6 +20,7 @@ import matplotlib as mpl
 from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from dashboards.asking import Prometheus, Series
@@ -136,6 +137,7 @@ def _lines(axes: Axes, panel: Drawn) -> None:
     if least is not None:
         axes.set_ylim(bottom=least)
     axes.yaxis.set_major_formatter(lambda value, _: shown(value, panel.unit))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     _time_axis(axes)
     handles, names = axes.get_legend_handles_labels()
     if handles:
@@ -238,9 +240,7 @@ def _table(axes: Axes, panel: Drawn) -> None:
         colours.append(line_colours)
     if not cells:
         return
-    drawn = axes.table(
-        cells, colLabels=[by, *columns], loc="upper center", cellLoc="left", edges="horizontal"
-    )
+    drawn = axes.table(cells, colLabels=[by, *columns], loc="upper left", cellLoc="left", edges="horizontal")
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(7)
     drawn.auto_set_column_width(list(range(len(columns) + 1)))
@@ -321,6 +321,9 @@ _KINDS: Mapping[str, Callable[[Axes, Drawn], None]] = {
 }
 
 
+_OVER_TIME = ("timeseries", "state-timeline", "heatmap")
+
+
 def draw(board: Mapping[str, Any], prometheus: Prometheus) -> bytes:
     """A dashboard as a PNG."""
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"])
@@ -342,6 +345,9 @@ def draw(board: Mapping[str, Any], prometheus: Prometheus) -> bytes:
             (left + side, bottom + 0.32 / inches, width - side - margin / 2, tall - 0.66 / inches)
         )
         axes.set_title(panel.get("title", ""), fontsize=8, loc="left", color=INK)
+        if panel["type"] in _OVER_TIME:
+            axes.set_xlim(prometheus.start / DAY, prometheus.end / DAY)
+            axes.autoscale(enable=False, axis="x")
         _KINDS[panel["type"]](axes, Drawn(panel, ask(prometheus, panel)))
     with io.BytesIO() as drawn, io.BytesIO() as small:
         figure.savefig(drawn, format="png")

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import NODES, Row, board
-from dashboards.look import NO_YES, ORANGE, VERMILION, YES_NO
+from dashboards.look import GREEN, NO_YES, ORANGE, VERMILION, YES_NO
 from dashboards.panels import (
     BITS,
     BITS_PER_SECOND,
@@ -65,7 +65,7 @@ def build() -> Dashboard:
                             " - time()",
                             "{{node}}",
                         ),
-                        steps=((0, VERMILION), (2 * days, ORANGE), (14 * days, "text")),
+                        steps=((0, VERMILION), (2 * days, ORANGE), (14 * days, GREEN)),
                         place=Place(8, 9),
                     ),
                 ),

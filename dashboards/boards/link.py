@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import LINKS, Row, board
-from dashboards.look import CONDITIONS, DIAGNOSES, ORANGE, VERMILION
+from dashboards.look import CONDITIONS, DIAGNOSES, GREEN, ORANGE, VERMILION
 from dashboards.panels import (
     BITS,
     BITS_PER_SECOND,
@@ -98,7 +98,7 @@ def build() -> Dashboard:
                         "By the trend of the last hours, of the soonest link; no data while none rises.",
                         SECONDS,
                         Query(f"min(keyweave:link_qber:seconds_to_abort{{{LINK}}} > 0)"),
-                        steps=((0, VERMILION), (3600 * 6, ORANGE), (3600 * 24, "text")),
+                        steps=((0, VERMILION), (3600 * 6, ORANGE), (3600 * 24, GREEN)),
                         place=Place(8, 8),
                     ),
                 ),
@@ -120,7 +120,6 @@ def build() -> Dashboard:
                         "Of pools that are being drained, at the pace of the last quarter of an hour.",
                         SECONDS,
                         Query(_of("keyweave:link_pool:seconds_to_empty"), "{{link}}"),
-                        least=0,
                         logarithmic=True,
                     ),
                 ),
@@ -128,7 +127,13 @@ def build() -> Dashboard:
             Row(
                 "Detectors",
                 (
-                    _device("Counts", "Clicks a second.", HERTZ, "keyweave_detector_count_rate_hz"),
+                    _device(
+                        "Counts",
+                        "Clicks a second; dashed: the highest that is in order.",
+                        HERTZ,
+                        "keyweave_detector_count_rate_hz",
+                        ("keyweave_link_detector_count_rate_max_hz", "highest"),
+                    ),
                     _device(
                         "Dark counts",
                         "Clicks without light; dashed: the highest that is in order.",

@@ -85,7 +85,7 @@ def build() -> Dashboard:
                         Query(_of("keyweave_stream_planned_rate_bps"), "{{stream}} planned"),
                         Query(_of("keyweave_stream_min_rate_bps"), "{{stream}} guaranteed"),
                         dashed="planned|guaranteed",
-                        logarithmic=True,
+                        least=0,
                     ),
                     lines(
                         "Keys ready",

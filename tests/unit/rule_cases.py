@@ -51,6 +51,7 @@ HEARD = {
 RISING = 'keyweave_link_qber_ratio{link="ab"}'
 ABORT = 'keyweave_link_abort_qber_ratio{link="ab"}'
 POOL = 'keyweave_link_pool_bits{link="ab"}'
+MADE = 'keyweave_link_secret_key_rate_bps{link="ab"}'
 PLANNED = 'keyweave_link_planned_rate_bps{link="ab"}'
 TRUST = "keyweave_controller_trust_current"
 UNAVAILABLE = 'keyweave:stream_unavailable:ratio_{}{{stream="s"}}'
@@ -80,8 +81,16 @@ CASES: Mapping[str, Case] = {
     # 100 kbit less each minute: empty within 40 minutes; and within 3 hours.
     "KeyweaveLinkPoolDraining": Case(
         30,
-        {POOL: "7000000-100000x60", PLANNED: "1000x60"},
-        {POOL: "21000000-100000x60", PLANNED: "1000x60"},
+        {POOL: "7000000-100000x60", PLANNED: "1000x60", MADE: "1000x60"},
+        {
+            POOL: "21000000-100000x60",
+            PLANNED: "1000x60",
+            MADE: "1000x60",
+            # So much goes up and down where a slow link's pool is drawn on all the time.
+            POOL.replace("ab", "cd"): " ".join(["512 256 8 512"] * 12),
+            PLANNED.replace("ab", "cd"): "128x60",
+            MADE.replace("ab", "cd"): "250x60",
+        },
         LINK,
     ),
     # By 0.1 percentage points an hour: in 15 hours; and in 75.
@@ -145,7 +154,7 @@ CASES: Mapping[str, Case] = {
     ),
     "KeyweaveKeysRecalled": Case(
         70,
-        {'keyweave_keys_recalled_total{node="a"}': "_x65 7x10"},
+        {'keyweave_keys_recalled_total{node="a"}': "0x65 7x10"},
         # Longer ago than an hour.
         {'keyweave_keys_recalled_total{node="a"}': "7x80"},
         NODE,

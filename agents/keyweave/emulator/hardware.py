@@ -85,6 +85,8 @@ class DetectorSpec(Part):
     def limits(self) -> dict[str, float]:
         """What operators of an emulated link hold its detectors against: fields of a `keyweave.v1.Link`."""
         return {
+            # At half of what its dead time allows every second photon finds it blind.
+            "max_detector_count_rate_hz": 0.5 / self.dead_time_seconds,
             "max_detector_dark_count_rate_hz": 2 * self.dark_count_rate_hz,
             "min_detector_efficiency_ratio": self.efficiency_ratio / 2,
             "max_detector_temperature_celsius": self.temperature_celsius + _WARM_KELVIN,

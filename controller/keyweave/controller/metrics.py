@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from keyweave.controller.agent_events import protection_word
 from keyweave.controller.described_metrics import DescribedMetrics
 from keyweave.controller.device_metrics import DeviceMetrics
+from keyweave.controller.event_kinds import KINDS
 from keyweave.controller.events import Event
 from keyweave.controller.ingest import IngestCounters
 from keyweave.controller.orders import OrderKind
@@ -91,6 +92,10 @@ class ControllerMetrics:
             ("kind", "severity"),
             registry=self.registry,
         )
+        # At 0, as `_begin` has it for nodes and streams.
+        for kind, declared in KINDS.items():
+            for severity in declared.severities:
+                self._events_total.labels(kind, severity)
 
     def watch(
         self,
@@ -102,10 +107,20 @@ class ControllerMetrics:
         now: Callable[[], float],
     ) -> None:
         """Show the state of these whenever Prometheus asks."""
-        self.registry.register(_State(core, push, ingest, queues, now))
+        self.registry.register(_State(core, push, ingest, queues, now, self._begin))
         self.registry.register(DescribedMetrics(core))
         self.registry.register(DeviceMetrics(core, now))
         ProcessCollector(registry=self.registry)
+
+    def _begin(self, overview: Overview) -> None:
+        """Counters of nodes and streams begin at 0: one born with its first event hides that from rates."""
+        for node in overview.nodes():
+            name = node.node.name
+            self._keys_recalled_total.labels(name)
+            self._signature_failures_total.labels(name)
+            self._guard_refusals_total.labels(name)
+        for stream in overview.streams():
+            self._failover_duration_seconds.labels(stream.stream.name)
 
     def observe(self, event: Event) -> None:
         """Count an event, and what it measured."""
@@ -136,6 +151,7 @@ class _State(Collector):
         ingest: IngestCounters,
         queues: Callable[[], Mapping[str, int]],
         now: Callable[[], float],
+        begin: Callable[[Overview], None],
     ) -> None:
         self._core = core
         self._overview = Overview(core)
@@ -143,6 +159,7 @@ class _State(Collector):
         self._ingest = ingest
         self._queues = queues
         self._now = now
+        self._begin = begin
 
     def describe(self) -> Iterator[Metric]:
         """Nothing at registration: names are known only with values."""
@@ -150,6 +167,7 @@ class _State(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
+        self._begin(self._overview)
         yield from self._links()
         yield from self._streams()
         yield from self._agents()
@@ -157,7 +175,9 @@ class _State(Collector):
 
     def _links(self) -> Iterator[Metric]:
         links = self._overview.links()
-        qber = _gauge("keyweave_link_qber_ratio", "QBER, the worse of both ends", "link")
+        qber = _gauge(
+            "keyweave_link_qber_ratio", "QBER, the worse of both ends; absent until it is measured", "link"
+        )
         skr = _gauge("keyweave_link_secret_key_rate_bps", "Secret key rate, the lower of both ends", "link")
         usable = _gauge(
             "keyweave_link_usable_rate_bps",
@@ -181,7 +201,9 @@ class _State(Collector):
         )
         for state in links:
             name = state.view.link.name
-            qber.add_metric((name,), state.view.qber_ratio)
+            # Nothing measured is 0 inside, which outside would be a perfect link.
+            if state.view.qber_ratio:
+                qber.add_metric((name,), state.view.qber_ratio)
             skr.add_metric((name,), state.view.skr_bps)
             usable.add_metric((name,), state.view.usable_rate_bps)
             planned.add_metric((name,), state.planned_bps)
