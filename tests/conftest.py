@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 # Packages that are not named as their programs.
 _DEBIAN = {
     "mosquitto_passwd": "mosquitto",
+    "pdftotext": "poppler-utils",
     "systemd-analyze": "systemd",
     "systemd-sysusers": "systemd",
     "systemd-tmpfiles": "systemd",

@@ -27,6 +27,7 @@ from keyweave.cli import (
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.health import health
+from keyweave.cli.report import command as reports
 from keyweave.cli.status import status
 from keyweave.cli.up import command as up
 from keyweave.common.errors import KeyweaveError
@@ -55,6 +56,7 @@ app.add_typer(processes.controller_app, name="controller")
 app.add_typer(processes.agent_app, name="agent")
 app.command("emulator")(processes.emulator)
 app.command("health")(health)
+app.command("report")(connected(reports.report))
 app.add_typer(drivers.driver_app, name="driver")
 app.add_typer(guards.guard_app, name="guard")
 app.add_typer(pki.app, name="pki")
