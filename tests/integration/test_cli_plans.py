@@ -48,6 +48,22 @@ async def test_sweeps_tell_the_most_harmful_first_and_how_many_were_looked_at() 
     assert "cut ab, cut bc" in double.out
 
 
+@pytest.mark.usefixtures("state")
+async def test_the_missing_side_of_a_triangle_is_the_first_to_build() -> None:
+    told = await keyweave("plan", "--capacity", "--rate", "5k")
+    first = told.out.splitlines()[3].split()
+    assert (told.code, first[:3]) == (0, ["a", "-", "c"])
+    assert told.out.splitlines()[-1] == "3 links that could be built or widened, each planned in full"
+    answer = (await keyweave("plan", "capacity", "--goal", "total", "--count", "1", "-o", "json")).json
+    assert len(answer["gains"]) == 1
+    assert answer["present"] == {
+        **answer["present"],
+        "without_path": 0,
+        "unprotected": 1,
+        "worst_stream": "s",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

@@ -79,6 +79,23 @@ def sweep_table(outcomes: Sequence[admin_pb2.WhatIfOutcome]) -> Table:
     return table
 
 
+def capacity_table(answer: admin_pb2.AnalysePlanResponse) -> Table:
+    """What links that could be built or widened would give, the most helpful first, and what there is now."""
+    located = any(gain.link.length_km for gain in answer.gains)
+    table = new_table("Where the next fibre helps most")
+    table.add_column("build", overflow="fold")
+    for heading in ("rate", *(["km"] if located else []), "worst stream", "all", "no path", "unprotected"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    skip = [""] * located
+    table.add_row("nothing", "", *skip, *_score(answer.present), style="dim")
+    for gain in answer.gains:
+        link = gain.link
+        what = f"widen {gain.existing_link}" if gain.existing_link else f"{link.a_node} - {link.b_node}"
+        length = [f"{link.length_km:.3g}" if link.length_km else "-"] if located else []
+        table.add_row(what, rate(link.rate_bps), *length, *_score(gain.score))
+    return table
+
+
 def coverage(answer: admin_pb2.AnalysePlanResponse, what: str) -> str:
     """How much of what there is to look at was looked at."""
     if answer.planned == answer.considered:
@@ -87,6 +104,11 @@ def coverage(answer: admin_pb2.AnalysePlanResponse, what: str) -> str:
         f"{answer.planned} of {answer.considered} {what} planned in full, the most likely first; more time "
         "(--timeout) or a higher --planned looks at more"
     )
+
+
+def _score(score: admin_pb2.NetworkScore) -> list[str]:
+    counts = [str(score.without_path), str(score.unprotected)]
+    return [rate(score.worst_bps), rate(score.total_bps), *counts]
 
 
 def _summary(outcome: admin_pb2.WhatIfOutcome) -> str:

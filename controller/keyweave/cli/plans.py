@@ -1,5 +1,6 @@
 """`keyweave plan show|what-if|capacity`: the routing of all streams, and what would become of it."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,21 @@ _Seconds = Annotated[float, typer.Option("--timeout", help="Seconds to work at m
 _Planned = Annotated[
     int, typer.Option(help="Plan for at most so many, the most likely first; 0: as time allows.", min=0)
 ]
+
+
+class Goal(StrEnum):
+    """What counts first where capacity is looked for."""
+
+    WORST_STREAM = "worst-stream"
+    PROTECTED = "protected"
+    TOTAL = "total"
+
+
+_GOALS = {
+    Goal.WORST_STREAM: admin_pb2.CAPACITY_GOAL_WORST_STREAM,
+    Goal.PROTECTED: admin_pb2.CAPACITY_GOAL_PROTECTED,
+    Goal.TOTAL: admin_pb2.CAPACITY_GOAL_TOTAL,
+}
 
 
 class PlanGroup(TyperGroup):
@@ -71,5 +87,39 @@ async def what_if(
             console().print(line, soft_wrap=True)
 
 
+async def capacity(
+    network: Network,
+    goal: Annotated[Goal, typer.Option(help="What counts first.")] = Goal.WORST_STREAM,
+    rate: Annotated[
+        str | None, typer.Option(help="What a link would carry more, like 20k; else as links of its length.")
+    ] = None,
+    max_km: Annotated[
+        float,
+        typer.Option(help="Leave out longer new links; 0: than any there is.", min=0, max=100_000),
+    ] = 0.0,
+    planned: Annotated[int, typer.Option(help="Plan for so many, the most promising.", min=1)] = 100,
+    count: Annotated[int, typer.Option(help="Show so many, the best first.", min=1, max=10_000)] = 10,
+    timeout: _Seconds = 300.0,  # noqa: ASYNC109  # an option
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Where the next fibre helps most: new links between nodes, or more rate on present ones."""
+    search = admin_pb2.CapacitySearch(
+        goal=_GOALS[goal],
+        rate_bps=supposed.rate_bps("--rate", rate) if rate else 0.0,
+        max_length_km=max_km,
+        planned_at_most=planned,
+        count=count,
+    )
+    async with network.admin() as admin:
+        asked = admin_pb2.AnalysePlanRequest(capacity=search)
+        answer = await admin.AnalysePlan(asked, timeout=timeout + CALL_TIMEOUT_SECONDS)
+    if output is Output.JSON:
+        show_json(as_json(answer))
+    else:
+        show(forecasts.capacity_table(answer))
+        typer.echo(forecasts.coverage(answer, "links that could be built or widened"))
+
+
 app.command("show")(connected(plan_show))
 app.command("what-if")(connected(what_if))
+app.command("capacity")(connected(capacity))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from keyweave.common.names import LinkName, NodeName
+from keyweave.controller.routing.capacity import Capacity, Goal, Option, Place, Score, options
 from keyweave.controller.routing.what_if import (
     Added,
     Case,
@@ -25,6 +26,14 @@ from keyweave.controller.topology import Plan, Snapshot
 from keyweave.v1 import admin_pb2
 
 DEFAULT_OUTCOMES = 20
+DEFAULT_GAINS = 10
+DEFAULT_OPTIONS_PLANNED = 100
+_GOALS: Mapping[admin_pb2.CapacityGoal, Goal] = {
+    admin_pb2.CAPACITY_GOAL_UNSPECIFIED: Goal.WORST_STREAM,
+    admin_pb2.CAPACITY_GOAL_WORST_STREAM: Goal.WORST_STREAM,
+    admin_pb2.CAPACITY_GOAL_PROTECTED: Goal.PROTECTED,
+    admin_pb2.CAPACITY_GOAL_TOTAL: Goal.TOTAL,
+}
 _EFFECTS: Mapping[Effect, admin_pb2.StreamEffect] = {
     Effect.ENDS: admin_pb2.STREAM_EFFECT_ENDS,
     Effect.FAILS_CLOSED: admin_pb2.STREAM_EFFECT_FAILS_CLOSED,
@@ -46,6 +55,8 @@ class Question:
     request: bytes
     snapshot: Snapshot
     plan: Plan
+    # Latitude and longitude of nodes that are located, in degrees.
+    places: Mapping[NodeName, Place]
     # Work for no longer than this.
     seconds: float
 
@@ -53,6 +64,8 @@ class Question:
 def answer(question: Question, has_time: Callable[[], bool]) -> admin_pb2.AnalysePlanResponse:
     """The answer, as far as there `has_time` to look; what explicit changes do is told in any case."""
     request = admin_pb2.AnalysePlanRequest.FromString(question.request)
+    if request.HasField("capacity"):
+        return _most_helpful(question, request.capacity, has_time)
     what_if = WhatIf(question.snapshot, question.plan)
     response = admin_pb2.AnalysePlanResponse(plan_version=question.plan.version)
     if request.HasField("sweep"):
@@ -67,6 +80,44 @@ def answer(question: Question, has_time: Callable[[], bool]) -> admin_pb2.Analys
         response.considered = response.planned = 1
     response.outcomes.extend(map(_outcome_message, chosen))
     return response
+
+
+def _most_helpful(
+    question: Question, asked: admin_pb2.CapacitySearch, has_time: Callable[[], bool]
+) -> admin_pb2.AnalysePlanResponse:
+    capacity = Capacity(question.snapshot)
+    there = options(question.snapshot, question.places, asked.rate_bps, asked.max_length_km)
+    goal = _GOALS[asked.goal]
+    found: list[tuple[Score, Option]] = []
+    for option in capacity.by_promise(there)[: asked.planned_at_most or DEFAULT_OPTIONS_PLANNED]:
+        if not has_time():
+            break
+        found.append((capacity.score(option), option))
+    found.sort(key=lambda one: one[0].merit(goal), reverse=True)
+    return admin_pb2.AnalysePlanResponse(
+        plan_version=question.plan.version,
+        considered=len(there),
+        planned=len(found),
+        present=_score_message(capacity.present),
+        gains=[
+            admin_pb2.CapacityGain(
+                link=_change_message(option.link).add_link,
+                existing_link=option.existing or "",
+                score=_score_message(score),
+            )
+            for score, option in found[: asked.count or DEFAULT_GAINS]
+        ],
+    )
+
+
+def _score_message(score: Score) -> admin_pb2.NetworkScore:
+    return admin_pb2.NetworkScore(
+        without_path=score.without_path,
+        unprotected=score.unprotected,
+        worst_bps=score.worst_bps,
+        total_bps=score.total_bps,
+        worst_stream=score.worst_stream or "",
+    )
 
 
 def changes_of(what_if: admin_pb2.WhatIf) -> tuple[Change, ...]:

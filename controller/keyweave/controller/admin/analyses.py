@@ -3,14 +3,16 @@
 import asyncio
 import pickle
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 
 from keyweave.common import log
 from keyweave.common.errors import UnavailableError
+from keyweave.common.names import NodeName
 from keyweave.controller.analysis import Question, changes_of
 from keyweave.controller.routing.what_if import with_changes
 from keyweave.controller.topology import Plan, Snapshot
-from keyweave.v1 import admin_pb2
+from keyweave.v1 import admin_pb2, types_pb2
 
 MAX_SECONDS = 600.0
 MAX_WAITING = 4
@@ -28,7 +30,12 @@ class Analyses:
         self._waiting = 0
 
     async def answer(
-        self, request: admin_pb2.AnalysePlanRequest, snapshot: Snapshot, plan: Plan, seconds: float | None
+        self,
+        request: admin_pb2.AnalysePlanRequest,
+        snapshot: Snapshot,
+        plan: Plan,
+        nodes: Iterable[types_pb2.Node],
+        seconds: float | None,
     ) -> admin_pb2.AnalysePlanResponse:
         """The answer to `request`, whose caller waits for `seconds`. One who goes ends the work."""
         if request.HasField("what_if"):
@@ -46,10 +53,18 @@ class Analyses:
         try:
             left = MAX_SECONDS if seconds is None else seconds - (loop.time() - asked) - _AROUND_SECONDS
             left = min(MAX_SECONDS, max(0.0, left))
-            question = Question(request.SerializeToString(), replace(snapshot, orders={}), plan, left)
+            question = Question(
+                request.SerializeToString(), replace(snapshot, orders={}), plan, _places(nodes), left
+            )
             return admin_pb2.AnalysePlanResponse.FromString(await _ask(question))
         finally:
             self._turn.release()
+
+
+def _places(nodes: Iterable[types_pb2.Node]) -> dict[NodeName, tuple[float, float]]:
+    """Where nodes are, as far as it is told: zeros are what nobody has set."""
+    located = ((node.name, node.latitude_degrees, node.longitude_degrees) for node in nodes)
+    return {NodeName(name): (north, east) for name, north, east in located if north or east}
 
 
 async def _ask(question: Question) -> bytes:

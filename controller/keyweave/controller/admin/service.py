@@ -199,7 +199,9 @@ class AdminService(PlannedRpcs, admin_pb2_grpc.AdminServiceServicer):
         """What failures or new links would do to the streams."""
         enter("AnalysePlan", request, context)
         network, plan = self._view.snapshot(), self._view.plan()
-        return await self._analyses.answer(request, network, plan, context.time_remaining())
+        return await self._analyses.answer(
+            request, network, plan, self._intent.nodes.values(), context.time_remaining()
+        )
 
     async def GetStatus(
         self, request: admin_pb2.GetStatusRequest, context: Context
