@@ -13,6 +13,7 @@ from keyweave.common import log
 from keyweave.common.errors import InvalidInputError, NotAllowedError, NotFoundError, PreconditionError
 from keyweave.common.identity import Plane, Role, peer_identity
 from keyweave.common.names import LinkName, NodeName
+from keyweave.common.near import instead_of
 from keyweave.common.validation import check
 from keyweave.emulator.fault_book import Begun, FaultBook
 from keyweave.emulator.faults import KINDS, OF_NODES, Fault
@@ -174,7 +175,7 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
         node = NodeName(name)
         book = self._plane.nodes.get(node)
         if book is None:
-            raise NotFoundError(f"there is no node '{name}'; nodes are {_listed(self._plane.nodes)}")
+            raise NotFoundError(f"there is no node '{name}'; {instead_of(name, self._plane.nodes)}")
         links = tuple(link for link in self._links.values() if link.end_of(node) is not None)
         return _Target(book, node=node, links=links)
 
@@ -187,7 +188,7 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
     def _link(self, name: str) -> EmulatedLink:
         link = self._links.get(LinkName(name))
         if link is None:
-            raise NotFoundError(f"there is no link '{name}'; links are {_listed(self._links)}")
+            raise NotFoundError(f"there is no link '{name}'; {instead_of(name, self._links)}")
         return link
 
     def _own_end(self, node: NodeName, name: str) -> tuple[EmulatedLink, int]:

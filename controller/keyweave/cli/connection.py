@@ -1,9 +1,10 @@
 """How a command reaches the network, and the options for it that every command takes."""
 
 import asyncio
+import datetime as dt
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,9 @@ from typing import Annotated, Any
 import grpc
 import typer
 
+from keyweave.cli.exits import UnreachableError
 from keyweave.cli.state_dir import StateDir, default_root
+from keyweave.cli.unreachable import is_refused, why, wrong_certificate
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.tls import TlsFiles, secure_channel
@@ -21,8 +24,10 @@ CONTROLLER = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
 EMULATOR = Identity(Plane.CONTROL, Role.EMULATOR, "emulator")
 # Of one call; the controller answers within milliseconds.
 CALL_TIMEOUT_SECONDS = 10.0
-# How long a controller that starts, or a busy machine, may take to let us in.
-CONNECT_SECONDS = 3.0
+# How long a controller that starts may take to listen; where somebody does, --connect-timeout counts.
+_LISTEN_SECONDS = 3.0
+# A handshake takes milliseconds, on a machine that is short of them seconds.
+CONNECT_SECONDS = 20.0
 
 StateDirOption = Annotated[
     Path | None,
@@ -38,7 +43,11 @@ _OPTIONS: dict[str, Any] = {
     "certificate": Annotated[Path | None, typer.Option(help="Certificate to show (PEM).")],
     "key": Annotated[Path | None, typer.Option(help="Its private key (PEM).")],
     "trust_anchor": Annotated[Path | None, typer.Option(help="Trust anchors of the control plane (PEM).")],
+    "connect_timeout": Annotated[
+        float, typer.Option(help="Seconds to try to connect for.", min=0.1, max=3600)
+    ],
 }
+_DEFAULTS = {"connect_timeout": CONNECT_SECONDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class Network:
     state: StateDir
     address: str | None = None
     tls: TlsFiles | None = None
+    connect_seconds: float = CONNECT_SECONDS
 
     @classmethod
     def of(
@@ -57,6 +67,7 @@ class Network:
         certificate: Path | None,
         key: Path | None,
         trust_anchor: Path | None,
+        connect_timeout: float = CONNECT_SECONDS,
     ) -> "Network":
         """The network that a command's options name."""
         state = StateDir(state_dir or default_root())
@@ -66,7 +77,7 @@ class Network:
             private_key=key or defaults.private_key,
             trust_anchor=trust_anchor or defaults.trust_anchor,
         )
-        return cls(state, address, tls)
+        return cls(state, address, tls, connect_timeout)
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator["admin_pb2_grpc.AdminServiceAsyncStub"]:
@@ -84,11 +95,33 @@ class Network:
 
     @asynccontextmanager
     async def _channel(self, address: str, server: Identity) -> AsyncIterator[grpc.aio.Channel]:
-        async with secure_channel(address, self._files(), server) as channel:
-            # Where nobody lets us in, the call that follows says why.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
+        files = self._files()
+        async with secure_channel(address, files, server) as channel:
+            ready = asyncio.ensure_future(channel.channel_ready())
+            try:
+                await self._connect(ready, address, files, server)
+            finally:
+                ready.cancel()
             yield channel
+
+    async def _connect(
+        self, ready: asyncio.Future[None], address: str, files: TlsFiles, server: Identity
+    ) -> None:
+        """Wait until the channel is ready, which tries again by itself; else UnreachableError says why."""
+        patience = min(_LISTEN_SECONDS, self.connect_seconds)
+        await asyncio.wait([ready], timeout=patience)
+        if ready.done():
+            return
+        refused = await is_refused(address)
+        if not refused:
+            now = dt.datetime.now(dt.UTC)
+            hopeless = wrong_certificate(files.certificate, files.trust_anchor, now)
+            rest = 0.0 if hopeless else self.connect_seconds - patience
+            await asyncio.wait([ready], timeout=rest)
+            if ready.done():
+                return
+            raise UnreachableError(f"nobody could be reached: {why(address, files, server.name, now)}")
+        raise UnreachableError(f"nobody could be reached: {address}: {refused}")
 
     def _files(self) -> TlsFiles:
         tls = self.tls or self.state.operator_tls()
@@ -119,7 +152,9 @@ def connected(
 
     own = [p for p in list(inspect.signature(function).parameters.values())[1:] if p.name != "given"]
     options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=annotation
+        )
         for name, annotation in _OPTIONS.items()
     ]
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *fields, *options)]

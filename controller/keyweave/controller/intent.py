@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from keyweave.common.errors import InvalidInputError, NotFoundError, PreconditionError, Violation
 from keyweave.common.names import LinkName, NodeName, SaeId, StreamName
+from keyweave.common.near import instead_of
 from keyweave.controller.planned_intent import schedule_violations, window_violations
 from keyweave.controller.topology import DetectorLimits, Link, Node, OnExhaustion, Stream
 from keyweave.v1 import types_pb2
@@ -76,7 +77,7 @@ class Intent:
         """The one of this name, or NotFoundError telling which there are."""
         known = self.of(kind)
         if name not in known:
-            raise NotFoundError(f"there is no {kind_name(kind)} '{name}'; there {_existing(known)}")
+            raise NotFoundError(f"there is no {kind_name(kind)} '{name}'; {instead_of(name, known)}")
         return known[name]
 
     def put(self, spec: SpecType) -> "Intent":
@@ -342,12 +343,4 @@ def _contradictions_of_pqc_only(stream: types_pb2.Stream) -> Iterable[Violation]
 
 def _unknown_nodes(intent: Intent, field_name: str, name: str) -> Iterable[Violation]:
     if name not in intent.nodes:
-        yield Violation(field_name, f"there is no node '{name}'; there {_existing(intent.nodes)}")
-
-
-def _existing(names: Iterable[str], limit: int = 20) -> str:
-    known = sorted(names)
-    if not known:
-        return "are none yet"
-    more = f" and {len(known) - limit} more" if len(known) > limit else ""
-    return ("is " if len(known) == 1 else "are ") + ", ".join(known[:limit]) + more
+        yield Violation(field_name, f"there is no node '{name}'; {instead_of(name, intent.nodes)}")

@@ -12,6 +12,7 @@ from itertools import combinations
 
 from keyweave.common.errors import InvalidInputError, Violation
 from keyweave.common.names import LinkName, NodeName, StreamName
+from keyweave.common.near import instead_of
 from keyweave.controller.routing.grants import in_use
 from keyweave.controller.routing.network import RATE_TOLERANCE, flows, link_load, terrain
 from keyweave.controller.routing.plan import plan_streams
@@ -239,13 +240,13 @@ def _check(snapshot: Snapshot, changes: Sequence[Change]) -> None:
     for index, change in enumerate(changes):
         field = f"changes[{index}]"
         if isinstance(change, Cut) and change.link not in snapshot.links:
-            wrong.append(Violation(f"{field}.cut_link", f"there is no link '{change.link}'"))
+            wrong.append(Violation(f"{field}.cut_link", _no("link", change.link, snapshot.links)))
         if isinstance(change, NodeDown) and change.node not in snapshot.nodes:
-            wrong.append(Violation(f"{field}.down_node", f"there is no node '{change.node}'"))
+            wrong.append(Violation(f"{field}.down_node", _no("node", change.node, snapshot.nodes)))
         if isinstance(change, Added):
             ends = (("a_node", change.a), ("b_node", change.b))
             wrong += [
-                Violation(f"{field}.add_link.{end}", f"there is no node '{node}'")
+                Violation(f"{field}.add_link.{end}", _no("node", node, snapshot.nodes))
                 for end, node in ends
                 if node not in snapshot.nodes
             ]
@@ -253,6 +254,10 @@ def _check(snapshot: Snapshot, changes: Sequence[Change]) -> None:
                 wrong.append(Violation(f"{field}.add_link.b_node", "a link joins two different nodes"))
     if wrong:
         raise InvalidInputError(wrong)
+
+
+def _no(kind: str, name: str, known: Iterable[str]) -> str:
+    return f"there is no {kind} '{name}'; {instead_of(name, known)}"
 
 
 def _working(snapshot: Snapshot) -> list[LinkName]:
