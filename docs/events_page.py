@@ -9,8 +9,8 @@ PAGE = Path(__file__).with_name("events.md")
 _INTRODUCTION = """\
 # Events
 
-What happened, for people and programs: `keyweave event list|watch`, `WatchEvents` of the admin API, and
-the controller's log. This page is written from `controller/keyweave/controller/event_kinds.py`, where
+What happened, for people and programs: `keyweave event list|watch`, `WatchEvents` of the admin API, the
+[exports](audit.md#exports), and the controller's log. This page is written from `controller/keyweave/controller/event_kinds.py`, where
 every kind is declared once.
 
 Every event has an `id` that rises by one, a time, a severity (`info`, `minor`, `major`; the latter two as

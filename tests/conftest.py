@@ -23,6 +23,7 @@ _DEBIAN = {
     "systemd-tmpfiles": "systemd",
     "node": "nodejs",
     "promtool": "prometheus",
+    "rsyslogd": "rsyslog, and rsyslog-openssl",
 }
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from keyweave.common.cancellation import raise_if_cancelled
+from keyweave.common.cancellation import raise_if_cancelled, to_its_end
 
 
 class _ChildFailedError(Exception):
@@ -47,3 +47,22 @@ async def test_a_cancellation_at_the_moment_a_child_fails_is_kept() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert rounds == []
+
+
+async def test_a_step_that_must_not_be_cut_off_is_waited_for_and_then_the_task_is_cancelled() -> None:
+    begun, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def step() -> None:
+        begun.set()
+        await go_on.wait()
+        done.set()
+
+    task = asyncio.create_task(to_its_end(step()))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done.is_set()

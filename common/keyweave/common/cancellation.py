@@ -1,6 +1,10 @@
-"""A cancellation that must not get lost."""
+"""A cancellation that must not get lost, and what it must not cut off."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 def raise_if_cancelled() -> None:
@@ -16,3 +20,17 @@ def raise_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def to_its_end(work: Awaitable[Result]) -> Result:
+    """What `work` comes to; cancelled meanwhile, wait for its end and only then be cancelled.
+
+    For a step with a database: cut off in the middle, it leaves a connection behind, or in doubt what was
+    written.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

@@ -39,6 +39,8 @@ from keyweave.controller.audit.records import Records
 from keyweave.controller.config import ControllerConfig
 from keyweave.controller.estimate.estimate import LinkLimits
 from keyweave.controller.events import Event, Severity
+from keyweave.controller.exports.exporter import Exports
+from keyweave.controller.exports.states import states
 from keyweave.controller.history.recorder import Recorder
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
@@ -151,6 +153,8 @@ class Controller:
         self._alarm: asyncio.TimerHandle | None = None
         self._finishing = False
         self.audit = AuditInterceptor(store.audit, store.flush_audit, time.time)
+        self.exports = Exports(config.exports, store.spool, lambda: states(self._overview))
+        self.metrics.registry.register(self.exports)
         self.audit_keeper = AuditKeeper(store, config.audit, config.audit_archive, self._note)
         self.optimiser = Optimiser(planner.plan, self._offer)
         self.intake = TelemetryIntake(known_node=self._knows, submit=self._offer)
@@ -234,6 +238,7 @@ class Controller:
 
     async def start(self, intent: Intent, orders: Sequence[Order] = ()) -> None:
         """Take up where the store left off."""
+        await self.exports.begin()
         message = f"this controller leads under epoch {self.epoch}"
         fields = {"epoch": str(self.epoch)}
         await self._record([Event("controller_started", Severity.INFO, message, self._now(), fields=fields)])
@@ -264,6 +269,7 @@ class Controller:
             if item.handled is not None and not item.handled.done():
                 item.handled.set_result(None)
         await self.audit_keeper.finish()
+        await self.exports.finish()
 
     async def finish(self) -> None:
         """Let `run` end once everything that waits is handled. Nothing may come after this."""
@@ -340,6 +346,7 @@ class Controller:
             log.get().error("events_not_stored", count=len(self._unstored), reason=str(error))
         else:
             self._unstored.clear()
+            self.exports.wake(self.events.last_id)
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
@@ -443,7 +450,10 @@ async def _serve(
             recording = group.create_task(controller.history.run(), name="history")
             optimiser = group.create_task(controller.optimiser.run(), name="optimiser")
             await page.start(files, group)
-            auditing = group.create_task(controller.audit_keeper.run(), name="audit")
+            tellers = [
+                group.create_task(controller.audit_keeper.run(), name="audit"),
+                group.create_task(controller.exports.run(), name="exports"),
+            ]
             await server.start()
             for service in ("", *services):
                 await health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -462,7 +472,8 @@ async def _serve(
             await server.stop(SHUTDOWN_GRACE_SECONDS)
             await admin.close()
             optimiser.cancel()
-            auditing.cancel()
+            for task in tellers:
+                task.cancel()
             await controller.finish()
             recording.cancel()
             watching.cancel()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keyweave.common.tls import TlsFiles
 from keyweave.controller.audit.config import AuditConfig
+from keyweave.controller.exports.config import ExportsConfig
 
 Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:]+):[0-9]{1,5}$", description="host:port")]
 
@@ -77,6 +78,7 @@ class ControllerConfig(BaseModel):
     # Left out, there is no page.
     page: PageConfig | None = None
     audit: AuditConfig = AuditConfig()
+    exports: ExportsConfig = ExportsConfig()
     # Telemetry messages and changes of intent that may wait for the core; when full, agents get no credit.
     queue_limit: Annotated[int, Field(ge=16, le=1_000_000)] = 1024
     ready_file: Path | None = None

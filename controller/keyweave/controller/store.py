@@ -30,12 +30,14 @@ from keyweave.common.errors import (
     UnavailableError,
 )
 from keyweave.common.names import OrderId
+from keyweave.controller import event_log
 from keyweave.controller.answers import KeptAnswer, keep_answer, kept_answer
 from keyweave.controller.audit import log as audit_log
 from keyweave.controller.audit.chain import Chained, Entry, EntryKind
 from keyweave.controller.audit.log import AuditLog, note_change
 from keyweave.controller.epoch_starts import first_unseen, note_epoch
 from keyweave.controller.events import Event
+from keyweave.controller.exports.spool import Spool
 from keyweave.controller.history.archive import Archive
 from keyweave.controller.intent import Intent, Spec, SpecType, etag_of, kind_name
 from keyweave.controller.orders import Order
@@ -78,9 +80,6 @@ _stream_rollouts = sa.Table(
     sa.Column("stream", sa.String(63), primary_key=True),
     sa.Column("content", sa.Text),
 )
-_events = sa.Table(
-    "events", _metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("content", sa.Text)
-)
 _orders = sa.Table(
     "orders", _metadata, sa.Column("id", sa.String(32), primary_key=True), sa.Column("content", sa.Text)
 )
@@ -96,7 +95,6 @@ _lease = sa.Table(
 )
 _ONLY_ROW = 1
 _rollout_json: TypeAdapter[StreamRollout] = TypeAdapter(StreamRollout)
-_event_json: TypeAdapter[Event] = TypeAdapter(Event)
 _order_json: TypeAdapter[Order] = TypeAdapter(Order)
 
 
@@ -109,6 +107,7 @@ class Store:
         self._epoch: int | None = None
         self.history = Archive(engine, self._fenced)
         self.audit = AuditLog()
+        self.spool = Spool(engine, self._fenced)
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -179,7 +178,7 @@ class Store:
                 .values(epoch=epoch, holder=holder[:255], taken_at=time.time())
             )
             taken = int(await connection.scalar(sa.select(_lease.c.epoch)) or 0)
-            last = int(await connection.scalar(sa.select(sa.func.max(_events.c.id))) or 0)
+            last = await event_log.last_id(connection)
             await note_epoch(connection, taken, last + 1)
             self.audit.note(_led("lead", holder, taken))
             await chain(connection)
@@ -334,22 +333,14 @@ class Store:
 
     async def append_events(self, events: Sequence[Event]) -> None:
         """Keep numbered events; beyond the newest EVENTS_KEPT they are forgotten."""
-        if not events:
-            return
-        rows = [{"id": event.id, "content": _event_json.dump_json(event).decode()} for event in events]
-        async with self._fenced() as connection:
-            await connection.execute(sa.insert(_events), rows)
-            oldest_kept = max(event.id for event in events) - EVENTS_KEPT + 1
-            await connection.execute(sa.delete(_events).where(_events.c.id < oldest_kept))
+        if events:
+            async with self._fenced() as connection:
+                await event_log.append(connection, events, EVENTS_KEPT)
 
     async def recent_events(self, count: int, before: int | None = None) -> tuple[Event, ...]:
         """The newest `count` events (with an id below `before`), newest last."""
-        query = sa.select(_events.c.content).order_by(_events.c.id.desc()).limit(count)
-        if before is not None:
-            query = query.where(_events.c.id < before)
         async with self._engine.connect() as connection:
-            contents = (await connection.scalars(query)).all()
-        return tuple(_event_json.validate_json(content) for content in reversed(contents))
+            return await event_log.recent(connection, count, before)
 
     async def first_unseen_event(self, epoch: int, event_id: int) -> int:
         """The first event that a watcher has not seen whose last one was `event_id` under `epoch`."""
@@ -358,17 +349,13 @@ class Store:
 
     async def events_from(self, event_id: int, count: int) -> tuple[Event, ...]:
         """Up to `count` events from this one on, oldest first."""
-        query = (
-            sa.select(_events.c.content).where(_events.c.id >= event_id).order_by(_events.c.id).limit(count)
-        )
         async with self._engine.connect() as connection:
-            contents = (await connection.scalars(query)).all()
-        return tuple(_event_json.validate_json(content) for content in contents)
+            return await event_log.since(connection, event_id, count)
 
     async def last_event_id(self) -> int:
         """The id of the newest event, 0 if there was none."""
         async with self._engine.connect() as connection:
-            return int(await connection.scalar(sa.select(sa.func.max(_events.c.id))) or 0)
+            return await event_log.last_id(connection)
 
     # ---- the audit log -----------------------------------------------------------------------------
 

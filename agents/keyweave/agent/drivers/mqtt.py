@@ -3,12 +3,11 @@
 Each iterator has a connection of its own, which ends with it: there is nothing to share, and nothing goes on.
 """
 
-import asyncio
 import secrets
 import ssl
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from keyweave.agent.drivers.mqtt_rows import Arrived, KeyBlocks, LinkRows
 from keyweave.agent.drivers.mqtt_settings import LinkSettings, MqttSettings
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError
+from keyweave.common.mqtt_connection import connected
 from keyweave.common.names import LinkName, NodeName
 
 if TYPE_CHECKING:
@@ -152,26 +152,8 @@ class MqttDriver:
             max_queued_incoming_messages=MAX_QUEUED_MESSAGES,
             tls_context=tls,
         )
-        await self._enter(client)
-        try:
+        async with connected(client, self._library.MqttError):
             yield client
-        finally:
-            with suppress(self._library.MqttError):
-                await client.__aexit__(None, None, None)
-
-    async def _enter(self, client: "aiomqtt.Client") -> None:
-        """Connect. That is done in a thread, which cannot be cancelled: it is waited for, then undone."""
-        entering = asyncio.ensure_future(client.__aenter__())
-        try:
-            await asyncio.shield(entering)
-        except asyncio.CancelledError:
-            with suppress(self._library.MqttError):
-                await entering
-                await client.__aexit__(None, None, None)
-            raise
-        finally:
-            # Its error's traceback has this frame and the socket's: a circle that would keep the socket open.
-            del entering
 
     def _tls(self) -> ssl.SSLContext | None:
         tls = self._settings.tls

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from keyweave.common import log
+from keyweave.common.cancellation import to_its_end
 from keyweave.common.errors import UnavailableError
 from keyweave.controller.audit.chain import CHECKPOINT, Entry, EntryKind, Head
 from keyweave.controller.audit.config import AuditConfig
@@ -58,8 +59,7 @@ class AuditKeeper:
             await asyncio.sleep(GATHER_SECONDS)
             try:
                 if self._store.audit.is_waiting:
-                    # Not to be cut off: whether its entries are on disk would be in doubt.
-                    await asyncio.shield(self._store.flush_audit())
+                    await to_its_end(self._store.flush_audit())
             except UnavailableError as error:
                 log.get().error("audit_not_stored", reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
@@ -68,7 +68,7 @@ class AuditKeeper:
         while True:
             await self._anchor_if_due(time.monotonic())
             try:
-                await self._archive_if_due()
+                await to_its_end(self._archive_if_due())
             except (OSError, UnavailableError) as error:
                 log.get().error("audit_not_archived", reason=str(error), directory=str(self._archive))
                 await asyncio.sleep(self._settings.anchor_seconds)
