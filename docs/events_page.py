@@ -10,8 +10,8 @@ _INTRODUCTION = """\
 # Events
 
 What happened, for people and programs: `keyweave event list|watch`, `WatchEvents` of the admin API, the
-[exports](audit.md#exports), and the controller's log. This page is written from `controller/keyweave/controller/event_kinds.py`, where
-every kind is declared once.
+[exports](audit.md#exports), and the controller's log. This page is written from
+`controller/keyweave/controller/event_kinds.py`, where every kind is declared once.
 
 Every event has an `id` that rises by one, a time, a severity (`info`, `minor`, `major`; the latter two as
 in ETSI GS QKD 015), a kind, a message for people, and fields for programs. Which of `node`, `link` and

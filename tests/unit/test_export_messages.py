@@ -37,7 +37,7 @@ FORMAT = re.compile(
 
 
 def syslog(event: Event, **changed: Any) -> bytes:
-    settings = {
+    settings: dict[str, Any] = {
         "facility": 13,
         "hostname": "kms1",
         "process": 42,
