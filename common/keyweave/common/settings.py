@@ -15,7 +15,7 @@ from keyweave.common.names import NAME_PATTERN, NAME_RULE
 Model = TypeVar("Model", bound=BaseModel)
 
 # What PyYAML lets out for scalars that look like a date or a number, or are tagged as one, and are none.
-_UNREADABLE = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
+UNREADABLE = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
 
 
 def load(path: Path, model: type[Model]) -> Model:
@@ -45,7 +45,7 @@ def parse(text: str, model: type[Model], *, source: str) -> Model:
         raise InvalidInputError.of(source, f"is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise InvalidInputError.of(source, "is nested too deeply") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = (
             f"holds a value that YAML cannot read ({error}), such as a date that does not exist; quote it"
         )
@@ -57,6 +57,12 @@ def parse(text: str, model: type[Model], *, source: str) -> Model:
             Violation(f"{source}:{_line(root, item['loc'])}: {_dotted(item['loc'])}", _explain(item, model))
             for item in error.errors()
         ) from None
+
+
+def located(path: Path, location: Sequence[int | str], description: str) -> Violation:
+    """What is wrong with a field of a file that could be read, told as `load` tells it."""
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    return Violation(f"{path}:{_line(root, location)}: {_dotted(location)}", description)
 
 
 def _dotted(location: Iterable[int | str]) -> str:

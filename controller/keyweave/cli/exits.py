@@ -60,11 +60,11 @@ def _lines(error: BaseException) -> Iterable[str]:
         for inner in error.exceptions:
             yield from _lines(inner)
     elif isinstance(error, InvalidInputError):
-        yield from (_one_line(str(violation)) for violation in error.violations)
+        yield from (one_line(str(violation)) for violation in error.violations)
     elif isinstance(error, grpc.aio.AioRpcError):
         yield from _rpc_lines(error)
     else:
-        yield _one_line(str(error))
+        yield one_line(str(error))
 
 
 def _rpc_lines(error: grpc.aio.AioRpcError) -> Iterable[str]:
@@ -75,13 +75,14 @@ def _rpc_lines(error: grpc.aio.AioRpcError) -> Iterable[str]:
         if detail.Unpack(bad_request):
             violations += [f"{v.field}: {v.description}" for v in bad_request.field_violations]
     if violations:
-        yield from (_one_line(violation) for violation in violations)
+        yield from (one_line(violation) for violation in violations)
     elif error.code() is grpc.StatusCode.UNAVAILABLE:
-        yield _one_line(f"nobody could be reached: {error.details()}")
+        yield one_line(f"nobody could be reached: {error.details()}")
     else:
         name = error.code().name.lower().replace("_", " ")
-        yield _one_line(f"{name}: {error.details()}")
+        yield one_line(f"{name}: {error.details()}")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """`text` without the line breaks that other people's messages have."""
     return " ".join(text.split())

@@ -24,6 +24,7 @@ from keyweave.cli import (
     schedules,
     top,
 )
+from keyweave.cli.check_config import check_config
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.health import health
@@ -56,6 +57,7 @@ app.add_typer(processes.controller_app, name="controller")
 app.add_typer(processes.agent_app, name="agent")
 app.command("emulator")(processes.emulator)
 app.command("health")(health)
+app.command("check-config")(check_config)
 app.command("report")(connected(reports.report))
 app.add_typer(drivers.driver_app, name="driver")
 app.add_typer(guards.guard_app, name="guard")
