@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from keyweave.pki.holders import Holder
 from keyweave.pki.requests import make_request
 from keyweave.pki.tokens import Token
 from tests.authorities import serving
+from tests.waiting import POLL_SECONDS
 
 PASSPHRASE = "four words are better"
 
@@ -270,6 +273,87 @@ def test_a_node_is_enrolled_and_renewed_by_two_commands(
         )
 
 
+def test_any_holder_enrols_and_renews_by_its_token(
+    tmp_path: Path, keyweave: Keyweave, authorities: Path
+) -> None:
+    with serving(Authorities.open(authorities, None), tmp_path, burst=1000) as service:
+        file = tmp_path / "token"
+        make = ("pki", "token", "--dir", authorities, "--server", service, "--days", "1")
+        for role, name in (("emulator", "emulator"), ("operator", "alice"), ("sae", "bank/1")):
+            file.write_text(token_in(keyweave(*make, "--role", role, "--name", name)))
+            out = tmp_path / role
+            assert keyweave("pki", "enrol", "--token-file", file, "--out", out).code == 0
+            assert f"{out}: nothing is due\n" in keyweave("pki", "renew", "--out", out).out
+        unlocked = tmp_path / "sae"
+        refused = keyweave("pki", "enrol", "--token-file", file, "--out", unlocked)
+        assert "holds certificates already" in refused.err
+
+
+def test_the_service_runs_as_a_process_and_says_nothing_secret(
+    tmp_path: Path, keyweave: Keyweave, passphrase_file: Path
+) -> None:
+    directory, ready = tmp_path / "authorities", tmp_path / "ready.json"
+    assert keyweave("pki", "init", "--dir", directory, "--passphrase-file", passphrase_file).code == 0
+    command = [sys.executable, "-m", "keyweave.cli", "pki", "serve", "--dir", str(directory)]
+    command += ["--listen", "127.0.0.1:0", "--ready-file", str(ready)]
+    command += ["--passphrase-file", str(passphrase_file)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 60
+            while not ready.exists():
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(POLL_SECONDS)
+            service = json.loads(ready.read_text())["address"]
+            made = keyweave("pki", "token", "--dir", directory, "--node", "north", "--server", service)
+            token = Token.parse(made.out)
+            (tmp_path / "token").write_text(made.out)
+            arguments = ("agent", "enrol", "--token-file", tmp_path / "token", "--dir", tmp_path / "north")
+            assert keyweave(*arguments).code == 0
+            again = keyweave(*arguments[:-1], tmp_path / "again")
+            assert "was used already" in again.err
+        finally:
+            process.terminate()
+            code = process.wait(30)
+    assert code == 0
+    said = (tmp_path / "log").read_text()
+    assert '"event": "enrolment_alarm"' in said
+    assert "enrolment_service_stopped" in said
+    written = said + (directory / "journal.jsonl").read_text() + again.err
+    for secret in (token.secret, token.text(), PASSPHRASE, "PRIVATE KEY"):
+        assert secret not in written
+
+
+def test_people_are_asked_for_the_passphrase(
+    tmp_path: Path, keyweave: Keyweave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([PASSPHRASE, "something else here", PASSPHRASE, PASSPHRASE, PASSPHRASE])
+    monkeypatch.setattr("getpass.getpass", lambda _prompt: next(answers))
+    monkeypatch.setattr(sys, "stdin", _Input("", terminal=True))
+    directory = tmp_path / "authorities"
+    assert keyweave("pki", "init", "--dir", directory).err == "error: passphrase: was not the same twice\n"
+    assert not directory.exists()
+    assert keyweave("pki", "init", "--dir", directory).code == 0
+    assert issue(keyweave, directory, "viewer", "alice", tmp_path / "alice").code == 0
+    assert next(answers, None) is None
+
+
+def test_what_the_system_refuses_is_told_in_words(
+    tmp_path: Path, keyweave: Keyweave, authorities: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    refused = issue(keyweave, authorities, "viewer", "alice", tmp_path / "file" / "alice")
+    assert (refused.code, refused.err.splitlines()[0]) == (
+        1,
+        f"error: {tmp_path}/file/alice: Not a directory",
+    )
+    serve = ("pki", "serve", "--dir", authorities)
+    assert keyweave(*serve, "--listen", "here").err == "error: --listen: 'here' is not host:port\n"
+    nothing = keyweave("pki", "list", "--dir", tmp_path / "nothing")
+    assert "has no trust anchors; see `keyweave pki init`" in nothing.err
+
+
 def token_in(said: Said) -> str:
     """The token that a command printed; the service's log goes to the same place here."""
     (line,) = (line for line in said.out.splitlines() if line.startswith("keyweave-enrol-1."))
@@ -279,14 +363,15 @@ def token_in(said: Said) -> str:
 class _Input:
     """Standard input with a token in it."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, terminal: bool = False) -> None:
         self._text = text
+        self._terminal = terminal
 
     def read(self) -> str:
         return self._text
 
     def isatty(self) -> bool:
-        return False
+        return self._terminal
 
 
 def test_private_keys_are_readable_by_their_owner_only_whatever_the_umask(

@@ -103,7 +103,7 @@ def test_a_token_enrols_once_and_whoever_comes_second_is_an_alarm(site: Site) ->
     before = len(alarms(site.authorities))
     with pytest.raises(NotAllowedError, match=r"was used already.*have agent 'north' revoked"):
         enrol(token, site.root / "twice")
-    assert not (site.root / "twice").exists()
+    assert not (site.root / "twice" / "current").exists()
     (alarm,) = alarms(site.authorities)[before:]
     assert (alarm["kind"], alarm["name"]) == ("token_used_twice", "north")
     assert alarm["first_source"] == alarm["source"] == "127.0.0.1"
@@ -152,7 +152,7 @@ def test_a_token_that_has_expired_or_nobody_made_gets_nothing(site: Site) -> Non
     made_up = expired.model_copy(update={"secret": "0" * 64})
     with pytest.raises(NotAllowedError, match="not known"):
         enrol(made_up, site.root / "made-up")
-    assert not (site.root / "expired").exists()
+    assert not (site.root / "expired" / "current").exists()
 
 
 def test_requests_that_are_wrong_are_named_and_leave_the_token_good(site: Site) -> None:
@@ -222,6 +222,14 @@ def test_a_second_enrolment_does_not_write_over_the_first(site: Site) -> None:
     enrol(token, site.root / "elsewhere")
 
 
+def test_a_token_is_not_spent_where_nothing_can_be_written(site: Site, tmp_path: Path) -> None:
+    token = new_token(site.authorities, site.service, NORTH)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        enrol(token, tmp_path / "file" / "north")
+    enrol(token, tmp_path / "north")
+
+
 # ---- renewal ---------------------------------------------------------------------------------------
 
 
@@ -256,6 +264,16 @@ def test_nothing_is_renewed_before_its_time_but_lists_are_fetched(site: Site) ->
     assert "revoked" in trust.refusal(trust.standing(number), time.time())
     # With a third of its time left it is due.
     assert renew(held, within=dt.timedelta(days=31)) == AGENT_KINDS
+
+
+def test_renewals_at_once_leave_certificates_with_their_keys(site: Site) -> None:
+    held = site.enrolled("twice-at-once", NORTH)
+    with ThreadPoolExecutor(3) as pool:
+        for future in [pool.submit(renew, held, within=EVERYTHING) for _ in range(3)]:
+            assert future.result() == AGENT_KINDS
+    for kind in AGENT_KINDS:
+        Material.read(held.files(kind))
+    assert len([*held.root.glob("generation-*")]) == 1
 
 
 def test_the_time_to_renew_is_when_a_third_is_left(site: Site) -> None:
@@ -390,9 +408,25 @@ def test_whoever_guesses_is_soon_told_to_wait(tmp_path: Path) -> None:
             except KeyweaveError as error:
                 told.append(f"{type(error).__name__}: {error}")
         assert told[0].startswith("NotAllowedError: this token is not known")
-        assert told[-1] == "UnavailableError: too many requests from this address; wait a minute"
+        assert told[-1] == "UnavailableError: too many requests; wait a minute"
+        # A machine with a certificate is counted by itself, whoever else is behind its address.
+        renewing = enrolled_at_once(authorities, service, tmp_path)
+        for _ in range(3):
+            assert renew(renewing, within=None) == ()
     with pytest.raises(UnavailableError, match="cannot be reached"):
         enrol(token, tmp_path / "held")
+
+
+def enrolled_at_once(authorities: Authorities, service: str, root: Path) -> HolderDir:
+    """Certificates without asking the service, which does not listen to this address any more."""
+    held, keys = HolderDir(root / "by-hand", NORTH, service), new_keys(NORTH)
+    with authorities.register.changing():
+        pems = authorities.certify_all(
+            NORTH, enrolling.public_keys(keys), hosts=(), valid_for=dt.timedelta(days=30)
+        )
+    with held.changing():
+        held.put(keys, pems, authorities.register.trust_files())
+    return held
 
 
 def unverified() -> ssl.SSLContext:

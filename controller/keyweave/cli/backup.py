@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from keyweave.cli.refused_files import in_words
 from keyweave.common import settings
 
 _Config = Annotated[Path, typer.Option("--config", help="The controller's configuration (YAML).")]
 
 
+@in_words()
 def backup(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; must not exist.")],
     config: _Config,
@@ -25,6 +27,7 @@ def backup(
     typer.echo(f"{target}: {_summary(made.counts)}, epoch {made.epoch}, {made.database_bytes} bytes")
 
 
+@in_words()
 def restore(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `backup` has written.")],
     config: _Config,

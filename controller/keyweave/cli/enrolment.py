@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from keyweave.cli.durations import duration
+from keyweave.cli.refused_files import in_words
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.identity import Role
 from keyweave.common.process import write_atomically
@@ -18,7 +19,7 @@ from keyweave.pki.holder_dir import HolderDir
 from keyweave.pki.tokens import Token
 
 _Dir = Annotated[Path, typer.Option("--dir", help="Where keys and certificates are kept.")]
-_TokenFile = Annotated[
+TokenFile = Annotated[
     Path,
     typer.Option(help="A file with the token that `keyweave pki token` printed; - reads standard input."),
 ]
@@ -29,8 +30,9 @@ _Within = Annotated[
 _Now = Annotated[bool, typer.Option("--now", help="Renew everything, whenever it ends.")]
 
 
+@in_words()
 def enrol_agent(
-    token_file: _TokenFile,
+    token_file: TokenFile,
     directory: _Dir,
     controller: Annotated[
         str, typer.Option(help="host:port of the controller: also write DIR/agent.yaml to start from.")
@@ -43,25 +45,40 @@ def enrol_agent(
         typer.echo(f"{written}: name this node's devices in it, then `keyweave agent --config {written}`")
 
 
-def enrol_controller(token_file: _TokenFile, directory: _Dir) -> None:
+@in_words()
+def enrol_controller(token_file: TokenFile, directory: _Dir) -> None:
     """Get the controller's certificate for a one-time token. Its key is made here and stays here."""
     _enrol(token_file, directory, Role.CONTROLLER)
 
 
+@in_words()
 def renew_here(directory: _Dir, within: _Within = None, now: _Now = False) -> None:
     """Fetch revocation lists, and renew certificates whose time has come; run it daily.
 
     Running processes take what has changed within a second or two.
     """
-    held = HolderDir.open(directory)
     limit = dt.timedelta.max if now else duration("--within", within) if within is not None else None
-    renewed = renew(held, within=limit)
+    renew_from_service(directory, limit)
+
+
+def renew_from_service(directory: Path, within: dt.timedelta | None) -> None:
+    """Renew what lies in a holder's directory at its enrolment service, and say what was renewed."""
+    renewed = renew(HolderDir.open(directory), within=within)
     typer.echo(f"{directory}: renewed {', '.join(renewed)}" if renewed else f"{directory}: nothing is due")
 
 
-def _enrol(token_file: Path, directory: Path, role: Role) -> HolderDir:
+@in_words()
+def enrol_anybody(
+    token_file: TokenFile,
+    out: Annotated[Path, typer.Option(help="Where keys and certificates are kept.")],
+) -> None:
+    """Get certificates for a one-time token, whoever it is for. Keys are made here and stay here."""
+    _enrol(token_file, out, None)
+
+
+def _enrol(token_file: Path, directory: Path, role: Role | None) -> HolderDir:
     token = Token.parse(_read(token_file))
-    if token.holder.role is not role:
+    if role is not None and token.holder.role is not role:
         raise InvalidInputError.of("--token-file", f"holds a token for {token.holder}, not for {role}")
     held = enrol(token, directory)
     typer.echo(f"{directory}: certificates of {held.holder}, from {token.service}")

@@ -13,8 +13,10 @@ from rich.table import Table
 
 from keyweave.cli.connection import StateDirOption
 from keyweave.cli.durations import duration
+from keyweave.cli.enrolment import enrol_anybody, renew_from_service
 from keyweave.cli.exits import ExitCode
 from keyweave.cli.output import Output, OutputOption, show, show_json
+from keyweave.cli.refused_files import in_words
 from keyweave.cli.state_dir import StateDir, default_root
 from keyweave.cli.up.credentials import Credentials
 from keyweave.common import log, process
@@ -59,6 +61,7 @@ _Hosts = Annotated[
 
 
 @app.command("init")
+@in_words()
 def init(
     directory: _Dir,
     passphrase_file: _Passphrase = None,
@@ -77,6 +80,7 @@ def init(
 
 
 @app.command("issue")
+@in_words()
 def issue(
     certificate: Annotated[
         Path | None, typer.Argument(help="Of `keyweave up`: a certificate file below DIR/pki to replace.")
@@ -112,13 +116,26 @@ def issue(
     typer.echo(f"{target}: {', '.join(public)} of {holder}")
 
 
+app.command("enrol")(enrol_anybody)
+
+
 @app.command("renew")
+@in_words()
 def renew(
-    directory: _Dir,
-    out: Annotated[Path, typer.Option(help="A directory that `keyweave pki issue` has written.")],
+    out: Annotated[Path, typer.Option(help="A directory that `issue` or `enrol` has written.")],
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="The directory of the authorities; without it, the enrolment service."),
+    ] = None,
     passphrase_file: _Passphrase = None,
 ) -> None:
-    """Issue new keys and certificates into a holder's directory, with the names that it has."""
+    """New keys and certificates in a holder's directory, with the names that it has.
+
+    From the authorities' directory, or else from the enrolment service: there, only if its time has come.
+    """
+    if directory is None:
+        renew_from_service(out, None)
+        return
     held = HolderDir.open(out)
     authorities = _open(directory, passphrase_file)
     hosts = Inventory(authorities.register).hosts(held.holder)
@@ -128,6 +145,7 @@ def renew(
 
 
 @app.command("revoke")
+@in_words()
 def revoke(
     certificate: Annotated[Path | None, typer.Argument(help="A certificate file.")] = None,
     state_dir: StateDirOption = None,
@@ -160,6 +178,7 @@ def revoke(
 
 
 @app.command("list")
+@in_words()
 def list_(
     directory: _Dir,
     within: Annotated[str, typer.Option(help="Exit with 3 if something ends within this time.")] = "30d",
@@ -189,6 +208,7 @@ def list_(
 
 
 @app.command("token")
+@in_words()
 def token(
     directory: _Dir,
     server: Annotated[str, typer.Option(help="host:port where holders reach `keyweave pki serve`.")] = "",
@@ -240,6 +260,7 @@ def token(
 
 
 @app.command("serve")
+@in_words()
 def serve_(
     directory: _Dir,
     listen: Annotated[str, typer.Option(help="host:port; port 0 takes a free one.")] = "0.0.0.0:8444",
@@ -268,7 +289,8 @@ def _certify(
 ) -> None:
     with authorities.register.changing():
         issued = authorities.certify_all(held.holder, public, hosts=hosts, valid_for=dt.timedelta(days=days))
-    held.put(keys, issued, authorities.register.trust_files())
+    with held.changing():
+        held.put(keys, issued, authorities.register.trust_files())
 
 
 def _from_requests(holder: Holder, given: Sequence[str]) -> dict[str, PublicKey]:

@@ -56,20 +56,27 @@ def enrol(token: Token, directory: Path) -> HolderDir:
 
     The service gets the token's secret only after it has shown the key whose fingerprint the token has.
     """
-    if (directory / "current").exists():
-        raise AlreadyExistsError(f"{directory} holds certificates already; name another directory, or renew")
+    holder = token.holder
+    held = HolderDir(directory, holder, token.service)
+    # First of all: a token that was spent on a directory that cannot be written would be lost.
+    with held.changing():
+        if (directory / "current").exists():
+            raise AlreadyExistsError(f"{directory} holds certificates already; name another one, or renew")
+        _enrol(token, held)
+    return held
+
+
+def _enrol(token: Token, held: HolderDir) -> None:
     holder = token.holder
     keys = new_keys(holder)
     requests = {kind: make_request(key).decode() for kind, key in keys.items()}
     asked = Enrol(secret=token.secret, role=holder.role, name=holder.name, requests=requests)
     with _pinned(token) as connection:
         answer = _ask(connection, ENROL_PATH, asked)
-    held = HolderDir(directory, holder, token.service)
     held.put(keys, answer.certificates, answer.trust)
-    return held
 
 
-def renew(held: HolderDir, *, within: dt.timedelta | None, now: float | None = None) -> tuple[str, ...]:
+def renew(held: HolderDir, *, within: dt.timedelta | None) -> tuple[str, ...]:
     """Fetch lists and anchors; renew what ends within a time (None: with a third of its time left).
 
     Returns the kinds that were renewed.
@@ -78,7 +85,11 @@ def renew(held: HolderDir, *, within: dt.timedelta | None, now: float | None = N
         raise InvalidInputError.of(
             "--dir", f"{held.root} was not enrolled with a service; renew it where its authorities are"
         )
-    moment = time.time() if now is None else now
+    with held.changing():
+        return _renew(held, within, time.time())
+
+
+def _renew(held: HolderDir, within: dt.timedelta | None, moment: float) -> tuple[str, ...]:
     due = due_for_renewal(held, within, dt.datetime.fromtimestamp(moment, dt.UTC))
     with _verified(held) as connection:
         if not due:

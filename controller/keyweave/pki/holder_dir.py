@@ -8,10 +8,12 @@ A new generation is written and synced whole, then the link is swapped: whatever
 the old certificates with their keys, or the new ones with theirs. Processes look at the files every second.
 """
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +64,14 @@ class HolderDir:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidInputError.of(str(file), f"cannot be read: {error}") from None
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Nobody else changes the directory meanwhile; OSError where nothing can be written there."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def files(self, kind: str) -> TlsFiles:
         """Where a certificate, its key, its anchor and its anchor's list are."""
         (wanted,) = (each for each in self.holder.wanted if each.kind == kind)
@@ -93,9 +103,8 @@ class HolderDir:
     ) -> None:
         """Take new certificates with their keys, and trust; what is not among them stays as it is.
 
-        InvalidInputError, and nothing changed, where one of them is not what was asked for.
+        Under `changing`. InvalidInputError, and nothing changed, where one of them is not what was asked for.
         """
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         anchors = {wanted.kind: f"{wanted.authority}-ca.pem" for wanted in self.holder.wanted}
         _check_trust_names(trust)
         for wanted in self.holder.wanted:

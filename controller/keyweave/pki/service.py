@@ -14,7 +14,6 @@ from pathlib import Path
 
 from aiohttp import web
 from cryptography import x509
-from cryptography.x509 import load_der_x509_certificate
 from pydantic import ValidationError
 
 from keyweave.common import log
@@ -76,8 +75,8 @@ class Service:
 
     def _guarded(self, method: _Handler) -> _Handler:
         async def guard(request: web.Request) -> web.Response:
-            if not self._limit.admits(_source(request), time.monotonic()):
-                return _problem(429, "too many requests from this address; wait a minute")
+            if not self._limit.admits(_asker(request), time.monotonic()):
+                return _problem(429, "too many requests; wait a minute")
             try:
                 return await method(request)
             except ValidationError as error:
@@ -101,6 +100,9 @@ async def serve(
 ) -> None:
     """Enrol and renew until `stop`."""
     register = authorities.register
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise InvalidInputError.of("--listen", f"'{listen}' is not host:port")
     _upkeep(authorities)
     files = service_files(register.directory)
     context = _tls_context(register, files)
@@ -108,7 +110,6 @@ async def serve(
         Service(authorities, limit).app(), access_log=None, handler_cancellation=False, shutdown_timeout=5.0
     )
     await runner.setup()
-    host, _, port = listen.rpartition(":")
     server = runner.server
     assert server is not None
 
@@ -165,12 +166,24 @@ class _Full(asyncio.Protocol):
 
 
 def _caller(request: web.Request) -> x509.Certificate:
+    certificate = _shown(request)
+    if certificate is None:
+        raise NotAllowedError("renewing takes a client certificate; enrol with a token instead")
+    return certificate
+
+
+def _shown(request: web.Request) -> x509.Certificate | None:
+    """The client certificate, which TLS has verified; None where none was shown."""
     transport = request.transport
     tls = transport.get_extra_info("ssl_object") if transport is not None else None
     der = tls.getpeercert(binary_form=True) if tls is not None else None
-    if der is None:
-        raise NotAllowedError("renewing takes a client certificate; enrol with a token instead")
-    return load_der_x509_certificate(der)
+    return None if der is None else x509.load_der_x509_certificate(der)
+
+
+def _asker(request: web.Request) -> str:
+    """Whose requests are counted together: a certificate's, else an address's, behind which may be many."""
+    certificate = _shown(request)
+    return _source(request) if certificate is None else f"certificate {certificate.serial_number:x}"
 
 
 def _source(request: web.Request) -> str:
