@@ -1,6 +1,7 @@
 """The chart as Helm renders it, and what tests ask of the objects."""
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -110,6 +111,18 @@ def render(program: str, values: Path | None, *more: str, chart: Path = CHART) -
     code, output, errors = helm(program, "template", *arguments, *more, chart=chart)
     assert code == 0, errors
     return Rendered(tuple(each for each in yaml.load_all(output, yaml.CSafeLoader) if each))
+
+
+def notes(program: str, values: Path, folder: Path) -> str:
+    """What Helm tells whoever installs. Only where there is a cluster, so here from a ConfigMap."""
+    chart = folder / "keyweave"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "NOTES.txt").rename(chart / "notes.tpl")
+    (chart / "templates" / "notes.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
+        'data: {notes: {{ tpl (.Files.Get "notes.tpl") . | quote }}}\n'
+    )
+    return str(render(program, values, chart=chart).named("ConfigMap", "notes")["data"]["notes"])
 
 
 def refused(program: str, *more: str) -> str:

@@ -71,6 +71,8 @@ def _mounts(specification: dict[str, Any]) -> None:
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     for target, files in specification["overlays"].items():
         _mount("overlay", target, "overlay", 0, f"lowerdir={files}:{target}")
+    for target, source in specification.get("bound", {}).items():
+        _mount(source, target, None, _MS_BIND)
     _set_read_only("/", _AT_RECURSIVE, read_only=True)
     for target, source in specification["writable"].items():
         _mount(source, target, None, _MS_BIND)

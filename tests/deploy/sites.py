@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,16 @@ CONFINED = Path(__file__).parent / "confined.py"
 READY_SECONDS = 90.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.1
+# Each probe is a Python of its own.
+PROBE_SECONDS = 2.0
+# As an application would, that verifies the name it dials.
+_FETCH = """
+import ssl, sys, urllib.request
+certificate, key, anchor, url = sys.argv[1:]
+context = ssl.create_default_context(cafile=anchor)
+context.load_cert_chain(certificate, key)
+print(urllib.request.urlopen(url, context=context, timeout=30).read().decode())
+"""
 
 
 def launcher(folder: Path) -> Path:
@@ -39,6 +50,10 @@ class Process:
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def must_run(self) -> None:
+        """AssertionError with its last words if it has ended."""
+        assert self.running.poll() is None, f"{self.name} has ended:\n{self.said()[-3000:]}"
 
     def stop(self) -> int:
         """SIGTERM, as systemd and the kubelet do; returns how it ended."""
@@ -93,6 +108,7 @@ class Sites:
         for namespace in self._names.values():
             with contextlib.suppress(subprocess.CalledProcessError):
                 self._run("netns", "del", namespace)
+            shutil.rmtree(Path("/etc/netns") / namespace, ignore_errors=True)
 
     def start(
         self,
@@ -135,19 +151,33 @@ class Sites:
     def keyweave(self, machine: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return self.call(machine, sys.executable, "-m", "keyweave.cli", *arguments)
 
+    def names(self, machine: str, hosts: Path) -> None:
+        """Give a machine a hosts file; what `call` runs there sees it, nobody else."""
+        folder = Path("/etc/netns") / self._names[machine]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(hosts, folder / "hosts")
+
+    def fetch(self, machine: str, files: Sequence[Path], url: str) -> list[dict[str, str]]:
+        """The keys of one enc_keys request; `files` are certificate, key and anchor of the application."""
+        done = self.call(machine, sys.executable, "-c", _FETCH, *map(str, files), url)
+        assert done.returncode == 0, done.stderr
+        keys: list[dict[str, str]] = json.loads(done.stdout)["keys"]
+        return keys
+
     def until_healthy(self, machine: str, process: Process, address: str = "127.0.0.1:21004") -> None:
         """Wait as a probe does: ask again and again, and look whether it has ended."""
         deadline = time.monotonic() + READY_SECONDS
         while (asked := self.keyweave(machine, "health", address)).returncode != 0:
-            assert process.running.poll() is None, f"{process.name} has ended:\n{process.said()}"
-            assert time.monotonic() < deadline, f"{process.name}: {asked.stderr}\n{process.said()}"
-            time.sleep(POLL_SECONDS)
+            for each in self.processes:
+                each.must_run()
+            assert time.monotonic() < deadline, f"{process.name}: {asked.stderr}\n{process.said()[-3000:]}"
+            time.sleep(PROBE_SECONDS)
 
 
 def until(said: str, process: Process) -> None:
     """Wait for a word in a process's log."""
     deadline = time.monotonic() + READY_SECONDS
     while said not in process.said():
-        assert process.running.poll() is None, f"{process.name} has ended:\n{process.said()}"
-        assert time.monotonic() < deadline, f"{process.name} never said {said!r}:\n{process.said()}"
+        process.must_run()
+        assert time.monotonic() < deadline, f"{process.name} never said {said!r}:\n{process.said()[-3000:]}"
         time.sleep(POLL_SECONDS)

@@ -1,7 +1,6 @@
 """The Helm chart: every object is one that Kubernetes takes, and says what the code understands."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import run
@@ -32,6 +31,7 @@ from tests.deploy.chart import (
     Rendered,
     helm,
     identity_of,
+    notes,
     paths_in,
     refused,
     render,
@@ -365,19 +365,9 @@ def test_values_and_their_schema_know_the_same_fields() -> None:
 
 
 def test_the_notes_name_commands_that_exist(program: str, values: Path, tmp_path: Path) -> None:
-    # Helm shows notes only where there is a cluster; as a file of a ConfigMap they render without one.
-    chart = tmp_path / "keyweave"
-    shutil.copytree(CHART, chart)
-    (chart / "templates" / "NOTES.txt").rename(chart / "notes.tpl")
-    (chart / "templates" / "notes.yaml").write_text(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
-        'data: {notes: {{ tpl (.Files.Get "notes.tpl") . | quote }}}\n'
-    )
-    notes = render(program, values, chart=chart).named("ConfigMap", "notes")["data"]["notes"]
+    told = notes(program, values, tmp_path)
     commands = [
-        line.strip()
-        for line in notes.replace("\\\n", "").splitlines()
-        if line.strip().startswith("keyweave ")
+        line.strip() for line in told.replace("\\\n", "").splitlines() if line.strip().startswith("keyweave ")
     ]
     controller = "enabled: false" not in values.read_text().partition("agents:")[0]
     assert bool(commands) == controller
