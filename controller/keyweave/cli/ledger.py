@@ -18,7 +18,7 @@ MAX_LINES = 1_000_000
 _NANOS = 1_000_000_000
 _RELATIVE = re.compile(r"([+-])([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_FORMS = (
+FORMS = (
     "a time like 2026-11-21T10:00:00Z (local without a zone), how long ago like -90s, -15m, -1h, -2d, "
     "ahead like +2h, or now"
 )
@@ -28,7 +28,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 async def show(
     network: Network,
     stream: Annotated[str, typer.Argument(help="The stream.")],
-    from_: Annotated[str, typer.Option("--from", help=f"The first moment: {_FORMS}.")] = "-1h",
+    from_: Annotated[str, typer.Option("--from", help=f"The first moment: {FORMS}.")] = "-1h",
     to: Annotated[str, typer.Option(help="The moment after the last, in the same forms.")] = "now",
     limit: Annotated[
         int, typer.Option(help="At most this many lines of each end, the newest.", min=1, max=MAX_LINES)
@@ -76,5 +76,5 @@ def unix_nanos(option: str, text: str, now: int) -> int:
         moment = dt.datetime.fromisoformat(text)
         since = moment.astimezone(dt.UTC) - _EPOCH
     except (ValueError, OverflowError):
-        raise InvalidInputError.of(option, f"'{text}' is no time; give {_FORMS}") from None
+        raise InvalidInputError.of(option, f"'{text}' is no time; give {FORMS}") from None
     return since // dt.timedelta(microseconds=1) * 1000

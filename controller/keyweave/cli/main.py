@@ -20,6 +20,7 @@ from keyweave.cli import (
     pki,
     plans,
     processes,
+    provenance,
     scenario,
     schedules,
     top,
@@ -71,7 +72,7 @@ _OF_ONE_KIND: Mapping[str, Mapping[str, Callable[..., Awaitable[None]]]] = {
         "destroy": orders.destroy,
         "calibrate": orders.calibrate,
     },
-    "stream": {"explain": network.explain},
+    "stream": {"explain": network.explain, "provenance": provenance.provenance},
 }
 for _kind in objects.KINDS:
     _commands = objects.commands(_kind)
