@@ -59,6 +59,7 @@ dashboards: $(VENV)/.installed ## Grafana dashboards and Prometheus rules, from 
 docs: $(VENV)/.installed ## The README's picture, from a network that really runs; maps; plots of the last bench; events
 	$(BIN)/python -m docs.events_page
 	$(BIN)/python docs/picture.py
+	$(BIN)/python -m docs.page_pictures
 	$(BIN)/keyweave scenario plot scenarios/tokyo.yaml -o docs/images/tokyo-map.svg
 	$(BIN)/keyweave scenario plot scenarios/surfnet.yaml -o docs/images/surfnet-map.svg
 	test ! -f bench-heal.json || $(BIN)/python docs/plots.py

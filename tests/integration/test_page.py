@@ -154,6 +154,15 @@ async def test_pages_of_other_sites_get_nothing(page: Page, browser: aiohttp.Cli
             assert answer.status == status
 
 
+async def test_a_link_on_another_sites_page_can_be_followed(
+    page: Page, browser: aiohttp.ClientSession
+) -> None:
+    fetched = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    for shown_as, status in (("document", 200), ("iframe", 403)):
+        async with browser.get(page.url, headers={**fetched, "Sec-Fetch-Dest": shown_as}) as answer:
+            assert answer.status == status
+
+
 async def test_the_feed_goes_on_after_a_break(
     page: Page, network: ShownNetwork, browser: aiohttp.ClientSession
 ) -> None:

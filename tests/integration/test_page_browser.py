@@ -156,6 +156,7 @@ async def test_a_cut_shows_as_a_link_that_is_down_and_a_path_that_moved(desk: De
         "document.getElementById('detail').innerText.includes('alkmaar \u203a coevorden \u203a breda')"
     )
     assert "1 down" in await desk.tab.run("document.getElementById('summary').innerText")
+    assert await desk.tab.run("document.title") == "1 down \u2013 Keyweave"
     assert "north is down" in await desk.tab.run(
         "document.querySelector('.canvas svg').getAttribute('aria-label')"
     )

@@ -4,8 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from keyweave.controller.config import is_loopback
 from keyweave.controller.events import Severity
+from keyweave.controller.page.access import host_name
 from keyweave.controller.page.feed import REMEMBERED_FRAMES, WAITING_FRAMES, Feed, FrameKind, apply, changes
 from keyweave.controller.page.scene import Observer, Scene
 from keyweave.controller.topology import Condition
@@ -106,6 +110,22 @@ async def test_a_page_that_comes_back_hears_only_what_it_missed() -> None:
     assert number != seen
     assert json.loads(frame.data)["links"]["ab"]["condition"] == "down"
     await again.aclose()
+
+
+@given(st.text())
+async def test_any_last_seen_is_taken_or_answered_with_everything(text: str) -> None:
+    feed = feed_of(network())
+    for last_seen in (text, f"{feed.run_id}-{text}"):
+        page = feed.listen(last_seen)
+        assert (await anext(page))[1].kind in FrameKind
+        await page.aclose()
+
+
+@given(st.text() | st.from_regex(r"\[?[0-9a-fA-F:.%]*\]?(:[0-9]*)?", fullmatch=True))
+def test_no_host_is_taken_for_this_machine_unless_it_is(host: str) -> None:
+    name = host_name(host)
+    if is_loopback(name):
+        assert name.lower() == "localhost" or name.startswith("127.") or "1" in name.rpartition(":")[2]
 
 
 @pytest.mark.parametrize(

@@ -28,18 +28,15 @@ class Access(Protocol):
 class LocalAccess:
     """Loopback only, without certificates.
 
-    A page of another site can make a browser on this machine ask us, in two ways. It can call our address,
-    which browsers tell of (`Sec-Fetch-Site`); or it can have its own name lead to our address (DNS
-    rebinding), and then that name stands in `Host`.
+    A page of another site could have its own name lead to our address (DNS rebinding) and so read what a
+    browser on this machine can; then that name stands in `Host`.
     """
 
     def refusal(self, request: web.Request) -> str:
-        """Only names of loopback addresses are answered, and no other site's pages."""
+        """Only names of loopback addresses are answered."""
         if not is_loopback(host_name(request.headers.get("Host", ""))):
             return "this page answers to localhost and loopback addresses only"
-        if request.headers.get("Sec-Fetch-Site") in _FOREIGN_SITES:
-            return "pages of other sites may not read this one"
-        return ""
+        return foreign(request)
 
 
 class CertificateAccess:
@@ -61,7 +58,22 @@ class CertificateAccess:
             known = self._callers[connection] = self._trust.standing(parsed), _not_a_reader(parsed)
         standing, wrong = known
         reason = self._trust.refusal(standing, time.time())
-        return wrong or (f"the client certificate is no longer good: {reason}" if reason else "")
+        if wrong or reason:
+            return wrong or f"the client certificate is no longer good: {reason}"
+        return foreign(request)
+
+
+def foreign(request: web.Request) -> str:
+    """Why a request that another site's page made is refused; empty for others.
+
+    Such a page could not read the answer, but it could use up the places for open pages. A link that people
+    follow to us is no such request.
+    """
+    told = request.headers
+    followed = told.get("Sec-Fetch-Mode") == "navigate" and told.get("Sec-Fetch-Dest") == "document"
+    if told.get("Sec-Fetch-Site") in _FOREIGN_SITES and not followed:
+        return "pages of other sites may not read this one"
+    return ""
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:

@@ -4,7 +4,7 @@ What moves all the time stands under `figures`, so that news of it can go out ap
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from keyweave.controller.agent_events import protection_word
@@ -154,11 +154,6 @@ def picture_document(picture: Picture) -> Document:
             "per_y": picture.degrees_per_y,
         }
     return document
-
-
-def without_figures(document: Mapping[str, Any]) -> Document:
-    """What of a document is news at once."""
-    return {name: value for name, value in document.items() if name != "figures"}
 
 
 def _policy_word(view: NodeView) -> str:

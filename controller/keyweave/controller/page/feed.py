@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import secrets
+import time
 import traceback
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -17,12 +18,14 @@ from enum import StrEnum
 from typing import Any
 
 from keyweave.common import log
-from keyweave.controller.page.documents import Document, without_figures
+from keyweave.controller.page.documents import Document
 from keyweave.controller.page.scene import PAST_EVENTS, Observer, Scene
 
 # What matters is looked for this often while something happens, and at this pace figures go out.
 TICK_SECONDS = 0.2
 FIGURES_SECONDS = 2.0
+# Share of the controller's time that looking may take: a network of 1,000 nodes is looked at less often.
+MOST_OF_THE_TIME = 0.05
 # Agents tell of a failover first and of the paths they use now a moment later.
 RESTLESS_SECONDS = 2.0
 # A page that hears nothing for several of these connects anew.
@@ -137,6 +140,7 @@ class Feed:
         """Look for changes while somebody listens, until cancelled."""
         while True:
             await self._somebody.wait()
+            began = time.perf_counter()
             # A page must never take the controller down with it.
             try:
                 await self._observer.draw()
@@ -145,7 +149,7 @@ class Feed:
                 self._tell(repr(error))
             else:
                 self._trouble = ""
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(max(TICK_SECONDS, (time.perf_counter() - began) / MOST_OF_THE_TIME))
 
     def close(self) -> None:
         """End every listener; the controller is shutting down."""
@@ -209,7 +213,7 @@ def changes(shown: Scene, seen: Scene, *, figures: bool) -> Document:
         changed: dict[str, Document | None] = {
             name: document
             for name, document in new.items()
-            if name not in old or without_figures(document) != without_figures(old[name])
+            if name not in old or {**old[name], "figures": document["figures"]} != document
         }
         changed |= dict.fromkeys(old.keys() - new.keys())
         if changed:

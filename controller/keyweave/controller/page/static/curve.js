@@ -13,10 +13,12 @@ export function curve(points, key, words, title) {
   const high = Math.max(...values);
   const first = known[0].time;
   const span = Math.max(known.at(-1).time - first, 1);
-  const height = high - low || 1;
-  const place = (point) => `${((point.time - first) / span) * WIDTH},${HEIGHT - 3 - ((point[key] - low) / height) * (HEIGHT - 6)}`;
+  // Noise of less than a tenth is drawn as the calm that it is.
+  const height = Math.max(high - low, 0.1 * Math.abs(high)) || 1;
+  const base = (low + high - height) / 2;
+  const place = (point) => `${((point.time - first) / span) * WIDTH},${HEIGHT - 3 - ((point[key] - base) / height) * (HEIGHT - 6)}`;
   const minutes = Math.max(1, Math.round(span / 60));
-  const said = `${title} since ${minutes} min: ${words(low)} to ${words(high)}`;
+  const said = `${title} over ${minutes} min: ${words(low)} to ${words(high)}`;
   return html(
     "figure",
     { class: "curve" },

@@ -7,12 +7,9 @@ const TABS = {
   stream: {
     title: "Streams",
     things: "streams",
-    columns: ["Stream", "Protected by", "Delivered", "Path"],
-    row: (stream, model) => [
-      badge(PROTECTIONS[stream.protection]),
-      rate(stream.figures.delivered_bps),
-      model.way(stream).paths.map((path) => path.nodes.join(" › ")).join("; ") || "no quantum path",
-    ],
+    columns: ["Stream and its path", "Protected by", "Delivered"],
+    under: (stream, model) => model.way(stream).paths.map((path) => path.nodes.join(" › ")).join("; ") || "no quantum path",
+    row: (stream) => [badge(PROTECTIONS[stream.protection]), rate(stream.figures.delivered_bps)],
     words: (stream) => `${stream.name} ${PROTECTIONS[stream.protection].word} ${stream.source} ${stream.target} ${stream.tenant}`,
     marks: (stream, model) => ({ "data-protection": stream.protection, "data-links": model.way(stream).paths.flatMap((path) => path.links).join(" ") }),
   },
@@ -20,6 +17,7 @@ const TABS = {
     title: "Links",
     things: "links",
     columns: ["Link", "Condition", "QBER", "Key rate"],
+    under: (link) => `${link.a} – ${link.b}`,
     row: (link) => [badge(CONDITIONS[link.condition]), percent(link.figures.qber_ratio), rate(link.figures.skr_bps)],
     words: (link) => `${link.name} ${CONDITIONS[link.condition].word} ${link.a} ${link.b} ${link.diagnosis}`,
     marks: (link) => ({ "data-condition": link.condition }),
@@ -28,6 +26,7 @@ const TABS = {
     title: "Nodes",
     things: "nodes",
     columns: ["Node", "Agent", "Links"],
+    under: (node) => node.location,
     row: (node, model) => [badge(agentBadge(node)), linksAt(node, model)],
     words: (node) => `${node.name} ${agentBadge(node).word} ${node.owner} ${node.location} ${node.trust_domain}`,
     marks: (node) => ({ "data-connected": node.connected }),
@@ -131,9 +130,10 @@ export class Lists {
     const kind = this.kind;
     const button = html("button", { type: "button", class: "row-button", tabindex: "-1", "data-name": name, onclick: () => this.open(kind, name) }, name);
     const cells = tab.columns.slice(1).map(() => html("td", {}));
-    const line = html("tr", { "data-name": name }, html("th", { scope: "row" }, button), cells);
+    const under = html("span", { class: "under" });
+    const line = html("tr", { "data-name": name }, html("th", { scope: "row" }, button, under), cells);
     line.addEventListener("click", (event) => event.target.closest("button") || this.open(kind, name));
-    const row = { line, button, cells, shown: [] };
+    const row = { line, button, under, cells, shown: [] };
     rows.set(name, row);
     return row;
   }
@@ -144,6 +144,7 @@ export class Lists {
     if (chosen) row.button.setAttribute("aria-current", "true");
     else row.button.removeAttribute("aria-current");
     row.line.classList.toggle("chosen", chosen);
+    say(row.under, tab.under(thing, this.model));
     tab.row(thing, this.model).forEach((content, index) => {
       const text = typeof content === "string" ? content : content.outerHTML;
       if (row.shown[index] === text) return;

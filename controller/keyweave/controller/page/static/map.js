@@ -90,11 +90,15 @@ export class NetworkMap {
 
   drawAll(picture, width, height) {
     set(this.root, { viewBox: `0 0 ${width} ${height}`, width, height });
-    const { place, back, scale } = projection(picture, width, height, this.view);
+    const { place, back } = projection(picture, width, height, this.view);
     this.places = new Map(Object.entries(picture.places).map(([name, at]) => [name, place(at)]));
     this.drawGrid(picture.grid, back, place, width, height);
     this.drawLinks();
-    this.drawNodes(width, height, scale);
+    // Many nodes in little room are drawn smaller.
+    const room = Math.sqrt((width * height) / Math.max(1, this.places.size)) * this.view.scale;
+    this.size = Math.min(1, Math.max(0.5, room / 45));
+    this.root.classList.toggle("dense", this.size < 0.8);
+    this.drawNodes(width, height);
     this.emphasise();
     this.describe();
   }
@@ -138,7 +142,9 @@ export class NetworkMap {
       Object.values(parts).forEach((part) => part.remove());
       drawn.delete(name);
     }
-    for (const link of this.model.links.values()) {
+    const words = [];
+    const worst = [...this.model.links.values()].sort((a, b) => CONDITIONS[a.condition].rank - CONDITIONS[b.condition].rank);
+    for (const link of worst) {
       const [a, b] = [this.places.get(link.a), this.places.get(link.b)];
       if (!a || !b) continue;
       const way = arc(a, b, bows.get(link.name));
@@ -147,12 +153,17 @@ export class NetworkMap {
       const look = CONDITIONS[link.condition];
       for (const part of [parts.halo, parts.line, parts.hit]) set(part, { d: way.forth });
       set(parts.line, { "data-condition": link.condition });
-      set(parts.mark, { transform: `translate(${way.middle.x.toFixed(1)} ${way.middle.y.toFixed(1)})`, class: `mark tone-${look.tone}`, "data-condition": link.condition });
+      set(parts.mark, { transform: `translate(${way.middle.x.toFixed(1)} ${way.middle.y.toFixed(1)})`, "data-condition": link.condition });
       if (parts.mark.dataset.shape !== look.shape) {
+        parts.mark.setAttribute("class", `mark tone-${look.tone}`);
         parts.mark.dataset.shape = look.shape;
-        const words = link.condition === "ok" ? [] : [svg("circle", { r: 9 }), shape(look.shape), svg("text", { y: 22, "text-anchor": "middle" }, look.word)];
-        parts.mark.replaceChildren(...words);
+        const drawing = link.condition === "ok" ? [] : [svg("circle", { r: 9 }), shape(look.shape), svg("text", { y: 22, "text-anchor": "middle" }, look.word)];
+        parts.mark.replaceChildren(...drawing);
       }
+      // Where marks crowd, the worst keep their words; all keep their shapes.
+      const crowded = words.some((other) => Math.abs(other.x - way.middle.x) < 62 && Math.abs(other.y - way.middle.y) < 15);
+      parts.mark.classList.toggle("crowded", crowded);
+      if (link.condition !== "ok" && !crowded) words.push(way.middle);
     }
   }
 
@@ -190,7 +201,7 @@ export class NetworkMap {
       const must = this.selection.kind === "node" && this.selection.name === node.name;
       placed.push({ name: node.name, at, degree: degrees.get(node.name) ?? 0, must });
       const parts = drawn.get(node.name) ?? this.addNode(node.name);
-      set(parts.dot, { transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})`, class: `node tone-${agentBadge(node).tone}`, "data-connected": node.connected });
+      set(parts.dot, { transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)}) scale(${this.size.toFixed(2)})`, class: `node tone-${agentBadge(node).tone}`, "data-connected": node.connected });
       set(parts.hit, { cx: at.x.toFixed(1), cy: at.y.toFixed(1) });
     }
     const spots = labels(placed, [...this.arcs.values()], { width, height });

@@ -47,7 +47,7 @@ export function linkParts(link, model, open) {
   if (link.diagnosis) why.push(html("p", {}, "Reads as ", html("strong", {}, link.diagnosis.replaceAll("_", " "))));
   if (link.evidence.length) why.push(html("ul", { class: "evidence" }, link.evidence.map((line) => html("li", {}, line))));
   return [
-    html("p", { class: "headline" }, badge(CONDITIONS[link.condition]), html("span", { class: "muted" }, ` since ${clock(link.since)}, ${seconds(Math.max(0, model.now() - link.since))} ago`)),
+    html("p", { class: "headline" }, badge(CONDITIONS[link.condition]), html("span", { class: "muted" }, ` since ${clock(link.since)}, ${seconds(Math.max(1, Math.round(model.now() - link.since)))} ago`)),
     html("p", {}, joined([node(link.a), node(link.b)], " – ")),
     part("Why", why),
     part(
@@ -105,6 +105,7 @@ export function streamParts(stream, model, open, explained) {
         ["At most", stream.max_rate_bps ? rate(stream.max_rate_bps) : "no limit"],
         ["Keys ready", `${count(figures.buffered_keys)} of ${count(stream.buffer_keys)}`],
       ),
+      figures.buffered_keys >= stream.buffer_keys ? html("p", { class: "muted" }, "Its buffers are full: no more is made than is fetched.") : "",
     ),
     part(
       "Paths",

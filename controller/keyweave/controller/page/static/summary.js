@@ -16,9 +16,18 @@ export class Summary {
     const shown = JSON.stringify(entries);
     if (shown === this.shown) return;
     this.shown = shown;
+    document.title = this.title();
     const focused = document.activeElement?.dataset?.entry;
     this.list.replaceChildren(...entries.map((entry) => this.item(entry)));
     if (focused) this.list.querySelector(`[data-entry="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  /** What a tab in the background says. */
+  title() {
+    const conditions = [...this.model.links.values()].map((link) => link.condition);
+    const wrong = ["down", "suspect", "degraded", "stale"].map((one) => [conditions.filter((each) => each === one).length, one]);
+    const worst = wrong.find(([number]) => number);
+    return worst ? `${worst.join(" ")} – Keyweave` : "Keyweave";
   }
 
   *entries() {
