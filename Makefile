@@ -56,13 +56,14 @@ dashboards: $(VENV)/.installed ## Grafana dashboards and Prometheus rules, from 
 	cp -r dashboards/rules helm/keyweave/files/rules
 	cp -r dashboards/generated helm/keyweave/files/dashboards
 
-docs: $(VENV)/.installed ## The README's picture, from a network that really runs; maps; plots of the last bench; events
+docs: $(VENV)/.installed ## The README's picture, from a network that really runs; maps; plots of the last bench; events; dashboards
 	$(BIN)/python -m docs.events_page
 	$(BIN)/python docs/picture.py
 	$(BIN)/python -m docs.page_pictures
 	$(BIN)/keyweave scenario plot scenarios/tokyo.yaml -o docs/images/tokyo-map.svg
 	$(BIN)/keyweave scenario plot scenarios/surfnet.yaml -o docs/images/surfnet-map.svg
 	test ! -f bench-heal.json || $(BIN)/python docs/plots.py
+	KEYWEAVE_PICTURES=$(CURDIR)/docs/images/dashboards $(BIN)/pytest -q tests/chaos/test_monitoring.py
 
 tools: .tools/bin/grpcurl .tools/bin/helm .tools/kubernetes-models/.installed .tools/sequence/.installed $(AXE) ## Outside peers that tests talk with
 

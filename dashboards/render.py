@@ -111,8 +111,9 @@ def _lines(axes: Axes, panel: Drawn) -> None:
     below: dict[float, float] = {}
     for index, (name, series) in enumerate(named):
         colour = COLOURS[index % len(COLOURS)]
-        times = [t / DAY for t, _ in series.points]
-        values = [v for _, v in series.points]
+        whole = series.points if stacked else tuple(_with_gaps(series))
+        times = [t / DAY for t, _ in whole]
+        values = [v for _, v in whole]
         if stacked:
             floor = [below.get(t, 0.0) for t, _ in series.points]
             top = [a + b for a, b in zip(floor, values, strict=True)]
@@ -138,7 +139,6 @@ def _lines(axes: Axes, panel: Drawn) -> None:
         axes.set_ylim(bottom=least)
     axes.yaxis.set_major_formatter(lambda value, _: shown(value, panel.unit))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    _time_axis(axes)
     handles, names = axes.get_legend_handles_labels()
     if handles:
         more = [f"and {len(names) - LEGEND} more"] if len(names) > LEGEND else []
@@ -146,11 +146,23 @@ def _lines(axes: Axes, panel: Drawn) -> None:
         axes.legend(handles[:LEGEND], names[:LEGEND], fontsize=6, ncols=2, loc="best", framealpha=0.6)
 
 
-def _time_axis(axes: Axes) -> None:
+def _with_gaps(series: Series) -> Iterable[tuple[float, float]]:
+    """The points, and one without a value wherever some are missing, so that no line is drawn there."""
+    step = min([now - before for (before, _), (now, _) in pairwise(series.points)], default=0.0)
+    last = series.points[0][0]
+    for when, value in series.points:
+        if when - last > 1.5 * step:
+            yield last + step, math.nan
+        yield when, value
+        last = when
+
+
+def _time_axis(axes: Axes, prometheus: Prometheus) -> None:
     axes.xaxis_date()
-    locator = dates.AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
+    axes.set_xlim(prometheus.start / DAY, prometheus.end / DAY)
+    locator = dates.AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
     shape = dates.ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(shape)
     axes.grid(visible=True, color="#dddddd", linewidth=0.5)
     axes.tick_params(labelsize=6)
@@ -177,7 +189,6 @@ def _states(axes: Axes, panel: Drawn) -> None:
                     color=PAPER,
                 )
     axes.set_yticks(range(len(named)), [name for name, _ in named])
-    _time_axis(axes)
 
 
 def _runs(series: Series) -> Iterable[tuple[float, float, float]]:
@@ -284,7 +295,6 @@ def _heatmap(axes: Axes, panel: Drawn) -> None:
         range(len(by_bound)),
         ["more" if bound == float("inf") else shown(bound, "s") for bound, _ in by_bound],
     )
-    _time_axis(axes)
 
 
 def _map(axes: Axes, panel: Drawn) -> None:
@@ -345,10 +355,9 @@ def draw(board: Mapping[str, Any], prometheus: Prometheus) -> bytes:
             (left + side, bottom + 0.32 / inches, width - side - margin / 2, tall - 0.66 / inches)
         )
         axes.set_title(panel.get("title", ""), fontsize=8, loc="left", color=INK)
-        if panel["type"] in _OVER_TIME:
-            axes.set_xlim(prometheus.start / DAY, prometheus.end / DAY)
-            axes.autoscale(enable=False, axis="x")
         _KINDS[panel["type"]](axes, Drawn(panel, ask(prometheus, panel)))
+        if panel["type"] in _OVER_TIME:
+            _time_axis(axes, prometheus)
     with io.BytesIO() as drawn, io.BytesIO() as small:
         figure.savefig(drawn, format="png")
         Image.open(drawn).convert("RGB").quantize(PALETTE).save(small, format="png", optimize=True)

@@ -24,6 +24,7 @@ _DEBIAN = {
     "node": "nodejs",
     "promtool": "prometheus",
     "rsyslogd": "rsyslog, and rsyslog-openssl",
+    "amtool": "prometheus-alertmanager",
 }
 
 

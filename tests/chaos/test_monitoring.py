@@ -30,7 +30,9 @@ SCENARIO = ROOT / "scenarios" / "tokyo.yaml"
 BOARDS = {
     file.stem: json.loads(file.read_text()) for file in (ROOT / "dashboards" / "generated").glob("*.json")
 }
-CUT, DRIFTING = "toshiba", "nec-nict"
+CUT, WARMING = "toshiba", "all-vienna"
+# Relayed over one or more other nodes, whatever way.
+RELAYED = "ministry"
 PATIENCE = 90.0
 PACE = {"bank-settlement": 0.6, "ministry": 1.1, "grid-control": 1.1, "hospital-records": 4.1}
 
@@ -73,7 +75,6 @@ async def watched(
 
 async def test_a_cut_fibre_is_told_by_alertmanager_and_so_is_its_end(watched: Watched) -> None:
     live, monitoring = watched.live, watched.monitoring
-    await live.fault(DRIFTING, emulator_pb2.FAULT_KIND_LASER_DRIFT)
     await live.cut(CUT)
 
     async def told() -> Any:
@@ -91,7 +92,43 @@ async def test_a_cut_fibre_is_told_by_alertmanager_and_so_is_its_end(watched: Wa
         return monitoring.told("KeyweaveLinkDown", "resolved", link=CUT)
 
     await eventually(over, PATIENCE, "Alertmanager tells that it is over")
-    assert monitoring.told("KeyweaveLinkDown", "firing", link="mitsubishi") is None
+    assert monitoring.told("KeyweaveLinkDown", "firing", link="id-quantique") is None
+
+
+async def test_a_detector_that_warms_up_is_told_of(watched: Watched) -> None:
+    await watched.live.fault(WARMING, emulator_pb2.FAULT_KIND_DETECTOR, 4)
+
+    async def told() -> Any:
+        return watched.monitoring.told(
+            "KeyweaveDetectorOutOfRange", "firing", link=WARMING, quantity="temperature"
+        )
+
+    await eventually(told, PATIENCE, "Alertmanager tells that a detector is too warm")
+
+
+async def test_a_silent_agent_is_told_of_and_the_failover_that_it_forces_is_counted(
+    watched: Watched,
+) -> None:
+    live, monitoring = watched.live, watched.monitoring
+    fetched = await live.fetch(RELAYED)
+    assert fetched.ok, fetched
+    ends = {link.name: set(link.ends) for link in live.layout.scenario.links}
+    first, second = fetched.links[:2]
+    (relay,) = ends[first] & ends[second]
+    go_on = live.stop(f"agent-{relay}")
+    try:
+
+        async def told() -> Any:
+            return monitoring.told("KeyweaveAgentLost", "firing", node=relay)
+
+        await eventually(told, PATIENCE, "Alertmanager tells that the agent is lost")
+
+        async def counted() -> Any:
+            return await monitoring.series("sum(keyweave_stream_failover_duration_seconds_count) > 0")
+
+        await eventually(counted, PATIENCE, "a failover that interrupted a stream")
+    finally:
+        go_on()
 
 
 async def test_every_rule_is_evaluated_and_all_that_it_asks_for_is_there(watched: Watched) -> None:

@@ -66,6 +66,15 @@ def test_what_is_checked_in_is_what_the_code_makes() -> None:
     assert [name for name in made if made[name] != there[name]] == [], "run `make dashboards`"
 
 
+def test_the_chart_has_the_same_files() -> None:
+    chart = ROOT / "helm" / "keyweave" / "files"
+    for ours, theirs in (("generated", "dashboards"), ("rules", "rules")):
+        made = {path.name: path.read_text() for path in (FOLDER / ours).iterdir()}
+        assert {path.name: path.read_text() for path in (chart / theirs).iterdir()} == made, (
+            "run `make dashboards`"
+        )
+
+
 def test_every_metric_that_is_asked_for_is_exported_recorded_or_known_to_be_awaited() -> None:
     known = exported() | recorded() | AWAITING.keys() | FOREIGN
     lost = {

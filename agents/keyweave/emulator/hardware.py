@@ -25,7 +25,7 @@ ReconciliationLeak = Annotated[float, Field(ge=1, le=2)]
 
 # How far an emulated detector may be from its own figures before operators are told (assumed: no data sheet).
 _WARM_KELVIN = 5.0
-_BIAS_MARGIN = 0.1
+_BIAS_MARGIN, _LEAST_BIAS_MARGIN_VOLTS = 0.1, 1.0
 
 
 class Part(BaseModel):
@@ -84,14 +84,15 @@ class DetectorSpec(Part):
 
     def limits(self) -> dict[str, float]:
         """What operators of an emulated link hold its detectors against: fields of a `keyweave.v1.Link`."""
+        margin = max(_BIAS_MARGIN * self.bias_volts, _LEAST_BIAS_MARGIN_VOLTS)
         return {
             # At half of what its dead time allows every second photon finds it blind.
             "max_detector_count_rate_hz": 0.5 / self.dead_time_seconds,
             "max_detector_dark_count_rate_hz": 2 * self.dark_count_rate_hz,
             "min_detector_efficiency_ratio": self.efficiency_ratio / 2,
             "max_detector_temperature_celsius": self.temperature_celsius + _WARM_KELVIN,
-            "min_detector_bias_volts": self.bias_volts * (1 - _BIAS_MARGIN),
-            "max_detector_bias_volts": self.bias_volts * (1 + _BIAS_MARGIN),
+            "min_detector_bias_volts": self.bias_volts - margin,
+            "max_detector_bias_volts": self.bias_volts + margin,
         }
 
     def receiver(self) -> Receiver:

@@ -52,7 +52,7 @@ class StateDir:
     @property
     def targets_file(self) -> Path:
         """What Prometheus finds this network's pages by (file_sd); it stays: what stops shows as down."""
-        return self.root / "prometheus-targets.json"
+        return self.root / "prometheus" / "targets.json"
 
     @property
     def processes_file(self) -> Path:
@@ -103,6 +103,7 @@ class StateDir:
 
     def write_endpoints(self, endpoints: Endpoints) -> None:
         """Announce that everything listens."""
+        self.targets_file.parent.mkdir(exist_ok=True)
         write_atomically(self.targets_file, json.dumps(scrape_targets(endpoints), indent=2) + "\n")
         write_atomically(self.endpoints_file, json.dumps(asdict(endpoints), indent=2) + "\n")
 
