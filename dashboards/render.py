@@ -7,6 +7,7 @@ given, plainly: for documentation and tests, and for those who have no Grafana a
 import argparse
 import io
 import json
+import math
 import re
 import sys
 import time
@@ -111,7 +112,7 @@ def _lines(axes: Axes, panel: Drawn) -> None:
     below: dict[float, float] = {}
     for index, (name, series) in enumerate(named):
         colour = COLOURS[index % len(COLOURS)]
-        whole = series.points if stacked else tuple(_with_gaps(series))
+        whole = series.points if stacked else tuple(with_gaps(series))
         times = [t / DAY for t, _ in whole]
         values = [v for _, v in whole]
         if stacked:
@@ -146,7 +147,7 @@ def _lines(axes: Axes, panel: Drawn) -> None:
         axes.legend(handles[:LEGEND], names[:LEGEND], fontsize=6, ncols=2, loc="best", framealpha=0.6)
 
 
-def _with_gaps(series: Series) -> Iterable[tuple[float, float]]:
+def with_gaps(series: Series) -> Iterable[tuple[float, float]]:
     """The points, and one without a value wherever some are missing, so that no line is drawn there."""
     step = min([now - before for (before, _), (now, _) in pairwise(series.points)], default=0.0)
     last = series.points[0][0]

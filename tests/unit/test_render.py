@@ -1,6 +1,7 @@
 """Dashboards drawn without Grafana: of any span of time, whether or not there is anything to show."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from dashboards.asking import Prometheus, Series
 from dashboards.figures import shown
-from dashboards.render import draw
+from dashboards.render import draw, with_gaps
 
 GENERATED = Path(__file__).parents[2] / "dashboards" / "generated"
 ONE_OF_EACH_KIND = {
@@ -79,3 +80,10 @@ def test_variables_of_grafana_are_filled_in() -> None:
     prometheus = Prometheus("", 0, 60, rate_interval="10s")
     asked = prometheus.filled('rate(m{link=~"$link"}[$__rate_interval]) + n[$__range]')
     assert asked == 'rate(m{link=~".*"}[10s]) + n[60s]'
+
+
+def test_a_curve_has_a_hole_where_nothing_was_measured() -> None:
+    points = [(0.0, 1.0), (10.0, 1.0), (20.0, 1.0), (50.0, 2.0), (60.0, 2.0)]
+    drawn = list(with_gaps(Series({}, tuple(points))))
+    assert [when for when, _ in drawn] == [0.0, 10.0, 20.0, 30.0, 50.0, 60.0]
+    assert [when for when, value in drawn if math.isnan(value)] == [30.0]
