@@ -16,10 +16,12 @@ from keyweave.controller.history.recorder import Recorder
 from keyweave.controller.history.rows import DAY_SECONDS, TIERS, Happening, Merge, Row
 from keyweave.controller.history.watch import Served, Totals
 from keyweave.controller.history.wire import pack, row_message, row_of, totals_message
+from keyweave.controller.stimuli import AgentHello, Batch, StreamsReported
 from keyweave.controller.store import Store
+from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import history_pb2 as pb
 from tests.integration.admin_server import AdminServer, serving
-from tests.unit.core_run import RATES, Run
+from tests.unit.core_run import RATES, A, B, Run
 
 MINUTE = 60
 START = 1_800_000_000
@@ -113,6 +115,51 @@ async def test_a_recorder_ages_what_is_old_and_forgets_what_is_older_than_all(st
     recorder = Recorder(Run().core, store.history, lambda: now)
     await recorder._write([])
     assert [each.seconds for each in await stored(store)] == [86_400, 3600, 600, 60]
+
+
+# ---- kill -9 ----------------------------------------------------------------------------------------
+
+
+def told(run: Run, keys: int) -> None:
+    """Both ends of the stream say how many keys they have handed out."""
+    for node in (A, B):
+        state = agent_pb2.StreamState(
+            stream="s",
+            is_source=node == A,
+            protection=types_pb2.PROTECTION_HYBRID,
+            buffered_keys=9,
+            served_hybrid_total=keys,
+        )
+        hello = AgentHello(node, agent_pb2.TelemetryHello(node=node, incarnation=b"i" * 16))
+        run.handle(Batch(node, b"i" * 16, 1, (hello, StreamsReported(node, (state,)))))
+
+
+async def test_a_killed_controller_loses_the_open_minute_and_no_key_of_the_time_it_was_away(
+    store: Store,
+) -> None:
+    now = [float(START)]
+    run = Run(now=now[0])
+    told(run, 10)
+    first = Recorder(run.core, store.history, lambda: now[0])
+    for _ in range(150):
+        await first._write(first._look())
+        now[0] += 1
+    # Killed here, half a minute into the third row; agents go on.
+    now[0] += 200
+    again = Run(now=now[0])
+    told(again, 17)
+    second = Recorder(again.core, store.history, lambda: now[0])
+    await second.take_up()
+    for _ in range(90):
+        await second._write(second._look())
+        now[0] += 1
+    await second._write(second._watch.finish(now[0]))
+    rows = await stored(store)
+    # 350 s after the start is within the sixth minute.
+    assert [each.start - START for each in rows] == [0, 60, 300, 360, 420]
+    assert [round(each.watched_seconds) for each in rows] == [60, 60, 10, 60, 20]
+    assert sum(each.streams["s"].served.get("hybrid", 0) for each in rows) == 2 * 7
+    assert sum(each.streams["s"].service["serving"] for each in rows) == sum(e.watched_seconds for e in rows)
 
 
 # ---- size -------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from keyweave.controller.history.watch import (
     Watch,
 )
 from keyweave.controller.history.wire import pack, row_message, row_of, totals_message, totals_of, unpack
-from keyweave.controller.stimuli import AgentHello, Batch, StreamsReported, TelemetryLost
+from keyweave.controller.stimuli import AgentHello, Batch, PolicyDisconnected, StreamsReported, TelemetryLost
 from keyweave.v1 import agent_pb2, history_pb2, types_pb2
 from tests.unit.core_run import RATES, A, B, Run, reported
 
@@ -163,7 +163,9 @@ def test_the_open_row_shows_what_is_so_far_and_stays_open() -> None:
 
 def serving(keys: int, *, stream: str = "s") -> Seen:
     total = Served(confirmed_bits=keys * 256, hybrid=keys)
-    return Seen(streams={stream: StreamSeen("serving", "hybrid")}, served={(stream, "a"): total})
+    return Seen(
+        streams={stream: StreamSeen("serving", "hybrid")}, served={(stream, "a"): total}, existing=[stream]
+    )
 
 
 def counted(watch: Watch, now: float) -> tuple[int, int]:
@@ -332,11 +334,19 @@ def test_a_link_is_measured_while_it_serves_and_only_then() -> None:
     assert (down.condition, down.qber_ratio, down.skr_bps) == ("down", None, None)
 
 
-def test_nodes_are_connected_or_away() -> None:
+def test_nodes_are_connected_or_away_and_after_a_start_not_known_to_be() -> None:
     run = Run()
-    assert network_seen(run.core).nodes["a"].presence == "away"
+    fresh = network_seen(run.core)
+    assert (fresh.links, fresh.streams, fresh.nodes) == ({}, {}, {})
     run.connect()
     assert network_seen(run.core).nodes["a"].presence == "connected"
+    run.handle(PolicyDisconnected(A))
+    run.advance(60)
+    assert not run.core.warming_up
+    late = network_seen(run.core)
+    assert late.nodes["a"].presence == "away"
+    assert late.links["a-p"].condition == "stale"
+    assert late.streams["s"].service == "silent"
 
 
 def event(kind: KindName, severity: Severity, message: str = "m", **fields: str) -> Event:

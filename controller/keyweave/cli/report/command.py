@@ -42,6 +42,9 @@ async def report(
     output: Annotated[Format, typer.Option("-o", "--output", help="html, json or pdf.")] = Format.HTML,
     output_file: Annotated[Path | None, typer.Option(help="Where to write it; stdout if not given.")] = None,
     title: Annotated[str, typer.Option(help="What to call the report.")] = "",
+    prometheus: Annotated[
+        str, typer.Option(help="Take the figures from the Prometheus at this URL, not from the controller.")
+    ] = "",
 ) -> None:
     """Key rate, QBER and its stability, uptime, failovers, keys by protection, faults, and acceptance.
 
@@ -55,7 +58,12 @@ async def report(
         raise InvalidInputError.of("--to", f"'{to}' is not after --from '{from_}'")
     if output is Format.PDF and output_file is None and sys.stdout.isatty():
         raise InvalidInputError.of("--output-file", "a PDF is nothing for a terminal; name a file")
-    recorded = await from_controller.recorded(network, start, end)
+    if prometheus:
+        from keyweave.cli.report import from_prometheus  # noqa: PLC0415  # needed by few
+
+        recorded = await from_prometheus.recorded(prometheus, start, end)
+    else:
+        recorded = await from_controller.recorded(network, start, end)
     if not recorded.rows:
         raise KeyweaveError("nothing is known of this period; the first minute is there once it is over")
     name = title or (agreed.criteria.title if agreed else "") or "Pilot report"

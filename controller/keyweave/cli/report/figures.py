@@ -58,9 +58,9 @@ def report(known: Recorded, *, title: str, made_at: float, software: str) -> doc
 
 
 def _period(known: Recorded) -> doc.Period:
-    """The period that was asked for; one without a beginning begins with the first row."""
+    """The period that was asked for; one without a beginning begins with what is known first."""
     rows, end = known.rows, known.end
-    start = known.start or (float(rows[0].start) if rows else end)
+    start = known.start or (_known_from(rows[0], end) if rows else end)
     watched = min(sum(row.watched_seconds for row in rows), end - start)
     return doc.Period(
         start=start,
@@ -70,6 +70,11 @@ def _period(known: Recorded) -> doc.Period:
         coarsest_row_seconds=max((row.seconds for row in rows), default=0),
         gaps=tuple(_gaps(rows, start, end)),
     )
+
+
+def _known_from(row: Row, end: float) -> float:
+    """When watching began in a row: what was not watched of the first one is what came before."""
+    return max(float(row.start), min(float(row.end), end) - row.watched_seconds)
 
 
 def _gaps(rows: Sequence[Row], start: float, end: float) -> Iterable[doc.Gap]:

@@ -48,11 +48,24 @@ def service(stream: Stream, plan: StreamPlan | None, report: StreamReport, *, he
 
 
 def network_seen(core: Core) -> Seen:
-    """The whole network as it is now."""
+    """The whole network as it is now.
+
+    While a controller that has just started warms up, what it has not heard of yet is not known to be away.
+    """
+    links: dict[str, LinkSeen] = {
+        name: link_seen(core.links[name].link, core.links[name].estimate) for name in core.links
+    }
+    streams: dict[str, StreamSeen] = {name: _stream(core, name) for name in core.streams}
+    nodes: dict[str, NodeSeen] = {name: _node(core, name) for name in core.nodes}
+    if core.warming_up:
+        links = {name: seen for name, seen in links.items() if seen.condition != Condition.STALE}
+        streams = {name: seen for name, seen in streams.items() if seen.service != "silent"}
+        nodes = {name: seen for name, seen in nodes.items() if seen.presence != "away"}
     return Seen(
-        links={name: link_seen(core.links[name].link, core.links[name].estimate) for name in core.links},
-        streams={name: _stream(core, name) for name in core.streams},
-        nodes={name: _node(core, name) for name in core.nodes},
+        links=links,
+        streams=streams,
+        nodes=nodes,
+        existing=frozenset((*core.streams, *core.nodes)),
         served={
             (name, node): Served(
                 end.delivered_bits_total,

@@ -4,7 +4,7 @@ Between two looks everything is taken to be as the first found it. Where they ar
 what was in between, and it is left out: unknown time is neither up nor down.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -73,6 +73,8 @@ class Seen:
     nodes: Mapping[str, NodeSeen] = field(default_factory=dict)
     served: Mapping[tuple[str, str], "Served"] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    # All streams and nodes that there are, whether anything is known of them or not.
+    existing: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +218,9 @@ class Watch:
                 dropped - before if dropped >= before else dropped
             )
             self.totals.dropped[node] = dropped
-        self.totals.served = {key: each for key, each in self.totals.served.items() if key[0] in seen.streams}
-        self.totals.dropped = {node: each for node, each in self.totals.dropped.items() if node in seen.nodes}
+        there = seen.existing
+        self.totals.served = {key: each for key, each in self.totals.served.items() if key[0] in there}
+        self.totals.dropped = {node: each for node, each in self.totals.dropped.items() if node in there}
 
 
 def _hold(shares: Shares, word: str, seconds: float) -> None:
