@@ -56,9 +56,9 @@ class Running:
 
 
 @asynccontextmanager
-async def up(directory: Path, *options: str) -> AsyncIterator[Running]:
+async def up(directory: Path, *options: str, content: str = SCENARIO) -> AsyncIterator[Running]:
     scenario = directory / "scenario.yaml"
-    scenario.write_text(SCENARIO)
+    scenario.write_text(content)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", "-m", "keyweave.cli", "up", str(scenario), "--no-table"),
         *("--state-dir", str(directory / "state"), *options),

@@ -10,7 +10,7 @@ from keyweave.controller.event_kinds import KindName
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.history.cells import FAILOVER_BOUNDS_SECONDS, Failovers
 from keyweave.controller.history.rows import TIERS, Happening, Row, due_merges, merged
-from keyweave.controller.history.seeing import happening, network_seen
+from keyweave.controller.history.seeing import NEWCOMER_SECONDS, Newcomers, happening, network_seen
 from keyweave.controller.history.watch import (
     LONGEST_HOLD_SECONDS,
     LinkSeen,
@@ -334,19 +334,29 @@ def test_a_link_is_measured_while_it_serves_and_only_then() -> None:
     assert (down.condition, down.qber_ratio, down.skr_bps) == ("down", None, None)
 
 
-def test_nodes_are_connected_or_away_and_after_a_start_not_known_to_be() -> None:
+def test_nodes_are_connected_or_away() -> None:
     run = Run()
-    fresh = network_seen(run.core)
-    assert (fresh.links, fresh.streams, fresh.nodes) == ({}, {}, {})
+    assert network_seen(run.core).nodes["a"].presence == "away"
     run.connect()
     assert network_seen(run.core).nodes["a"].presence == "connected"
-    run.handle(PolicyDisconnected(A))
-    run.advance(60)
-    assert not run.core.warming_up
-    late = network_seen(run.core)
+
+
+def test_who_has_never_been_heard_is_unknown_for_a_while_and_then_away() -> None:
+    run, newcomers = Run(), Newcomers()
+    fresh = newcomers.without(network_seen(run.core), START)
+    assert (fresh.links, fresh.streams, fresh.nodes) == ({}, {}, {})
+    late = newcomers.without(network_seen(run.core), START + NEWCOMER_SECONDS)
     assert late.nodes["a"].presence == "away"
     assert late.links["a-p"].condition == "stale"
     assert late.streams["s"].service == "silent"
+
+
+def test_who_has_been_heard_and_goes_is_away_at_once() -> None:
+    run, newcomers = Run(), Newcomers()
+    run.connect()
+    assert newcomers.without(network_seen(run.core), START).nodes["a"].presence == "connected"
+    run.handle(PolicyDisconnected(A))
+    assert newcomers.without(network_seen(run.core), START + 1).nodes["a"].presence == "away"
 
 
 def event(kind: KindName, severity: Severity, message: str = "m", **fields: str) -> Event:

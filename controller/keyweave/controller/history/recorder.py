@@ -10,7 +10,13 @@ from keyweave.common.errors import UnavailableError
 from keyweave.controller.events import Event
 from keyweave.controller.history.archive import Archive
 from keyweave.controller.history.rows import TIERS, Row, due_merges
-from keyweave.controller.history.seeing import failover_seconds, happening, network_seen, one_link_seen
+from keyweave.controller.history.seeing import (
+    Newcomers,
+    failover_seconds,
+    happening,
+    network_seen,
+    one_link_seen,
+)
 from keyweave.controller.history.watch import Watch
 from keyweave.controller.history.wire import row_message, totals_message
 from keyweave.controller.reconcile.core import Core
@@ -31,6 +37,7 @@ class Recorder:
         self._archive = archive
         self._now = now
         self._watch = Watch()
+        self._newcomers = Newcomers()
         self._unwritten: deque[Row] = deque(maxlen=UNWRITTEN_ROWS)
         # Held while rows go from here to the store.
         self.writing = asyncio.Lock()
@@ -72,7 +79,8 @@ class Recorder:
             await self._write(self._watch.finish(self._now()))
 
     def _look(self) -> list[Row]:
-        return self._watch.look(network_seen(self._core), self._now())
+        now = self._now()
+        return self._watch.look(self._newcomers.without(network_seen(self._core), now), now)
 
     def open_rows(self) -> list[history_pb2.HistoryRow]:
         """Rows that are not in the store: those that wait, and the one that is being written."""

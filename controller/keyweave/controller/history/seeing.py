@@ -1,6 +1,9 @@
 """The core's state as the history counts it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from math import inf
+from typing import Any
 
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.agent_events import protection_word
@@ -20,6 +23,8 @@ _KEPT_FIELDS = (
     *("protection_before", "protection_after", "count", "occurrences"),
 )
 _LONGEST_TEXT = 300
+# How long agents may take to be heard after a start, or after a node, link or stream was created.
+NEWCOMER_SECONDS = 20.0
 
 
 def link_seen(link: Link, estimate: LinkEstimate) -> LinkSeen:
@@ -48,23 +53,11 @@ def service(stream: Stream, plan: StreamPlan | None, report: StreamReport, *, he
 
 
 def network_seen(core: Core) -> Seen:
-    """The whole network as it is now.
-
-    While a controller that has just started warms up, what it has not heard of yet is not known to be away.
-    """
-    links: dict[str, LinkSeen] = {
-        name: link_seen(core.links[name].link, core.links[name].estimate) for name in core.links
-    }
-    streams: dict[str, StreamSeen] = {name: _stream(core, name) for name in core.streams}
-    nodes: dict[str, NodeSeen] = {name: _node(core, name) for name in core.nodes}
-    if core.warming_up:
-        links = {name: seen for name, seen in links.items() if seen.condition != Condition.STALE}
-        streams = {name: seen for name, seen in streams.items() if seen.service != "silent"}
-        nodes = {name: seen for name, seen in nodes.items() if seen.presence != "away"}
+    """The whole network as it is now."""
     return Seen(
-        links=links,
-        streams=streams,
-        nodes=nodes,
+        links={name: link_seen(core.links[name].link, core.links[name].estimate) for name in core.links},
+        streams={name: _stream(core, name) for name in core.streams},
+        nodes={name: _node(core, name) for name in core.nodes},
         existing=frozenset((*core.streams, *core.nodes)),
         served={
             (name, node): Served(
@@ -83,6 +76,38 @@ def network_seen(core: Core) -> Seen:
             if core.reports.agent(name).telemetry
         },
     )
+
+
+class Newcomers:
+    """Those of whom nothing has been heard since the controller knows of them: for a while that says nothing.
+
+    A controller that has just started does not know who is away, nor who has just been created.
+    """
+
+    def __init__(self) -> None:
+        # Since when each is waited for; infinitely long for those that have been heard.
+        self._since: dict[tuple[str, str], float] = {}
+
+    def without(self, seen: Seen, now: float) -> Seen:
+        """What is seen, but for newcomers that are not heard yet."""
+        since, self._since = self._since, {}
+
+        def known(kind: str, names: Mapping[str, Any], unheard: Callable[[Any], bool]) -> dict[str, Any]:
+            kept = {}
+            for name, each in names.items():
+                waiting = since.get((kind, name), now) if unheard(each) else -inf
+                # Once heard, always known.
+                self._since[kind, name] = min(waiting, since.get((kind, name), waiting))
+                if now - self._since[kind, name] >= NEWCOMER_SECONDS:
+                    kept[name] = each
+            return kept
+
+        return replace(
+            seen,
+            links=known("link", seen.links, lambda link: link.condition == Condition.STALE),
+            streams=known("stream", seen.streams, lambda stream: stream.service == "silent"),
+            nodes=known("node", seen.nodes, lambda node: node.presence == "away"),
+        )
 
 
 def one_link_seen(core: Core, name: str) -> LinkSeen | None:
