@@ -55,6 +55,10 @@ class Context:
             "ssl_negotiated_key_exchange_group": [PQ_TLS_GROUP.encode()],
         }
 
+    def time_remaining(self) -> float:
+        """Seconds until the caller gives up."""
+        return 10.0
+
     async def write(self, message: Message) -> None:
         """What is answered."""
         message.SerializeToString()
@@ -284,6 +288,16 @@ _SPECS: tuple[Message, ...] = (
         )
         for name in ("s", "new")
     ),
+    *(
+        types_pb2.Maintenance(
+            name=name, links=["a-p"], start_unix_nanos=19 * 10**17, end_unix_nanos=19 * 10**17 + end
+        )
+        for name, end in (("s", 10**16), ("new", 2 * 10**16))
+    ),
+    *(
+        types_pb2.Schedule(name=name, tenant=name, refresh_seconds=9, times=["22:00-06:00"])
+        for name in ("s", "new")
+    ),
 )
 _FIELDS = sorted({each.name for spec in _SPECS for each in spec.DESCRIPTOR.fields})
 
@@ -305,7 +319,7 @@ def _requests() -> list[Message]:
 
 
 _ADMIN_WORDS = Words.of(
-    texts=("a", "b", "p", "q", "new", "s", "a-p", "b-p", "a-q", "a:7000", *_FIELDS),
+    texts=("a", "b", "p", "q", "new", "s", "a-p", "b-p", "a-q", "a:7000", "06:00-22:00", *_FIELDS),
     numbers=(1, 2, 256, 1000, 8192),
     samples=(*_SPECS, *_requests()),
 )

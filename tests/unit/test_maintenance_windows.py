@@ -179,6 +179,34 @@ def test_after_a_restart_in_the_middle_of_a_window_it_goes_on() -> None:
     assert min(one.time for one in out if isinstance(one, WakeAt)) <= START + 30
 
 
+def test_streams_come_back_though_the_controller_restarted_in_the_middle_of_the_window(running: Run) -> None:
+    before = running.core.plan
+    running.handle(WindowPut(window()))
+    at(running, 22)
+    assert running.first_path() == ("a", "q", "b")
+    held = running.core.distribution.streams[S]
+    stored = Rollout(running.core.plan.version, 1, 1, {S: held})
+    core = Core(settings=CoreSettings(), planner=routing, epoch=2, stored=stored)
+    links = {name: view.link for name, view in NETWORK.links.items()}
+    after = Run(epoch=2)
+    after.core, after.now, after.has = core, running.now, running.has
+    after._follow(
+        core.start(
+            NETWORK.nodes,
+            links,
+            NETWORK.streams,
+            after.now,
+            windows=[window()],
+            before=[(window(), before)],
+        )
+    )
+    after.connect(epoch=1, highest_epoch=1)
+    at(after, 27)
+    assert after.first_path() == ("a", "q", "b")
+    at(after, 55)
+    assert after.first_path() == ("a", "p", "b")
+
+
 MOMENTS = st.integers(0, 24)
 
 

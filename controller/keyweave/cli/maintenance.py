@@ -14,7 +14,7 @@ from keyweave.cli.durations import in_words, span
 from keyweave.cli.fields import enum_word
 from keyweave.cli.ledger import unix_nanos
 from keyweave.cli.objects import Etag, Name, RequestId
-from keyweave.cli.output import Output, OutputOption, as_json, show, show_json, show_message
+from keyweave.cli.output import Output, OutputOption, as_json, console, show, show_json, show_message
 from keyweave.common.errors import InvalidInputError
 from keyweave.v1 import admin_pb2, types_pb2
 
@@ -121,18 +121,19 @@ async def list_(network: Network, output: OutputOption = Output.TABLE) -> None:
     if output is Output.JSON:
         show_json({"maintenances": [as_json(status) for status in found]})
         return
-    table = tables.new_table("Maintenance", "window", "phase", "start", "end", "lead", "out of use", "reason")
+    wide = ["lead", "reason"] if console().width >= tables.WIDE else []
+    table = tables.new_table("Maintenance", "window", "phase", "start", "end", "out of use", *wide)
     for status in sorted(found, key=lambda one: one.maintenance.start_unix_nanos):
         spec = status.maintenance
-        table.add_row(
+        lead = in_words(spec.lead_seconds if spec.HasField("lead_seconds") else 300)
+        row = [
             spec.name,
             _phase(status),
-            moment(spec.start_unix_nanos),
-            moment(spec.end_unix_nanos),
-            in_words(spec.lead_seconds if spec.HasField("lead_seconds") else 300),
-            ", ".join([*spec.links, *(f"node {node}" for node in spec.nodes)]),
-            spec.reason,
-        )
+            moment(spec.start_unix_nanos)[:16],
+            moment(spec.end_unix_nanos)[:16],
+        ]
+        row.append(", ".join([*spec.links, *(f"node {node}" for node in spec.nodes)]))
+        table.add_row(*row, *([lead, spec.reason] if wide else []))
     show(table)
 
 

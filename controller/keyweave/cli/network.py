@@ -1,4 +1,4 @@
-"""`keyweave stream explain`, `plan show`, `event watch|list`."""
+"""`keyweave stream explain`, `event watch|list`."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ import typer
 
 from keyweave.cli import tables
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network
-from keyweave.cli.output import Output, OutputOption, as_json, show, show_json
+from keyweave.cli.output import Output, OutputOption, as_json, show_json
 from keyweave.v1 import admin_pb2
 
 MAX_PAST_EVENTS = 1000
@@ -27,16 +27,6 @@ async def explain(
     else:
         for line in answer.lines:
             typer.echo(line)
-
-
-async def plan_show(network: Network, output: OutputOption = Output.TABLE) -> None:
-    """The plan in force: every stream's paths, and why."""
-    async with network.admin() as admin:
-        answer = await admin.GetPlan(admin_pb2.GetPlanRequest(), timeout=CALL_TIMEOUT_SECONDS)
-    if output is Output.JSON:
-        show_json(as_json(answer.plan))
-    else:
-        show(tables.plan_table(answer.plan))
 
 
 async def event_list(

@@ -1,4 +1,4 @@
-"""`keyweave plan show|what-if|capacity`: the routing of all streams, and what would become of it."""
+"""`keyweave plan what-if|capacity`: the routing of all streams, and what would become of it."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -6,9 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from keyweave.cli import forecasts, supposed
+from keyweave.cli import forecasts, plan_history, supposed
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network, connected
-from keyweave.cli.network import plan_show
 from keyweave.cli.objects import KINDS, list_all
 from keyweave.cli.output import Output, OutputOption, as_json, console, show, show_json
 from keyweave.common.errors import InvalidInputError
@@ -120,6 +119,7 @@ async def capacity(
         typer.echo(forecasts.coverage(answer, "links that could be built or widened"))
 
 
-app.command("show")(connected(plan_show))
+for _verb, _command in plan_history.COMMANDS.items():
+    app.command(_verb)(connected(_command))
 app.command("what-if")(connected(what_if))
 app.command("capacity")(connected(capacity))

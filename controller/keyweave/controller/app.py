@@ -36,6 +36,7 @@ from keyweave.controller.agent_service import AgentService
 from keyweave.controller.audit.calls import AuditInterceptor
 from keyweave.controller.audit.keeper import AuditKeeper
 from keyweave.controller.audit.records import Records
+from keyweave.controller.calendar import Window
 from keyweave.controller.config import ControllerConfig
 from keyweave.controller.estimate.estimate import LinkLimits
 from keyweave.controller.events import Event, Severity
@@ -50,7 +51,9 @@ from keyweave.controller.instructions import (
     FallSilent,
     ForgetOrder,
     Instruction,
+    KeepPlan,
     Optimise,
+    PersistPin,
     PersistRollout,
     Push,
     WakeAt,
@@ -62,9 +65,11 @@ from keyweave.controller.orders import Order
 from keyweave.controller.overview import Overview
 from keyweave.controller.page.face import Page
 from keyweave.controller.page.scene import PAST_EVENTS, Observer
+from keyweave.controller.plan_shelf import PlanShelf
 from keyweave.controller.planned_intent import schedule_of, window_of
 from keyweave.controller.push import PolicyPusher
 from keyweave.controller.reconcile.core import Core, CoreSettings
+from keyweave.controller.reconcile.homes import GIVE_UP_SECONDS
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import Batch, Noted, Stimulus, Tick
 from keyweave.controller.store import Store
@@ -156,6 +161,7 @@ class Controller:
         self.exports = Exports(config.exports, store.spool, lambda: states(self._overview))
         self.metrics.registry.register(self.exports)
         self.audit_keeper = AuditKeeper(store, config.audit, config.audit_archive, self._note)
+        self.plan_shelf = PlanShelf(store.keep_plan)
         self.optimiser = Optimiser(planner.plan, self._offer)
         self.intake = TelemetryIntake(known_node=self._knows, submit=self._offer)
         self.inspection = Inspection(known_node=self._knows)
@@ -242,18 +248,28 @@ class Controller:
         message = f"this controller leads under epoch {self.epoch}"
         fields = {"epoch": str(self.epoch)}
         await self._record([Event("controller_started", Severity.INFO, message, self._now(), fields=fields)])
+        windows = [window_of(spec) for spec in intent.maintenances.values()]
         instructions = self._core.start(
             {name: node_of(spec) for name, spec in intent.nodes.items()},
             {name: link_of(spec) for name, spec in intent.links.items()},
             {name: stream_of(spec) for name, spec in intent.streams.items()},
             self._now(),
             orders,
-            [window_of(spec) for spec in intent.maintenances.values()],
+            windows,
             [schedule_of(spec) for spec in intent.schedules.values()],
+            await self._store.pin(),
+            await self._before(windows),
         )
         await self.history.take_up()
         self._store.audit.note(*self._records.of(None, instructions, self._now()))
         await self._execute(instructions)
+
+    async def _before(self, windows: Sequence[Window]) -> list[tuple[Window, Plan]]:
+        """Of windows whose streams may be away from home, the plan that was in force before each."""
+        now = self._now()
+        away = [one for one in windows if one.leaves_at <= now < one.end + GIVE_UP_SECONDS]
+        plans = [(window, await self._store.plan_before(window.leaves_at)) for window in away]
+        return [(window, plan) for window, plan in plans if plan is not None]
 
     async def run(self) -> None:
         """Handle stimuli until `finish`."""
@@ -270,6 +286,11 @@ class Controller:
                 item.handled.set_result(None)
         await self.audit_keeper.finish()
         await self.exports.finish()
+
+    def begin(self, group: asyncio.TaskGroup) -> tuple[asyncio.Task[None], ...]:
+        """Start what works beside the core."""
+        optimiser = group.create_task(self.optimiser.run(), name="optimiser")
+        return optimiser, group.create_task(self.plan_shelf.run(), name="plan-shelf")
 
     async def finish(self) -> None:
         """Let `run` end once everything that waits is handled. Nothing may come after this."""
@@ -293,8 +314,10 @@ class Controller:
             match instruction:
                 case PersistRollout(change):
                     await self._stored("rollout", partial(self._store.save_rollout, change))
-                case Optimise():
-                    self.optimiser.execute(instruction)
+                case Optimise() | KeepPlan():
+                    self._leave_to_background(instruction)
+                case PersistPin(pin):
+                    await self._stored("pin", partial(self._store.put_pin, pin))
                 case ForgetOrder(order_id):
                     await self._stored("order", partial(self._store.delete_order, order_id))
                 case Push() | Confirm():
@@ -307,6 +330,12 @@ class Controller:
                     self._set_alarm(when)
                 case Emit():
                     pass
+
+    def _leave_to_background(self, instruction: Optimise | KeepPlan) -> None:
+        if isinstance(instruction, Optimise):
+            self.optimiser.execute(instruction)
+        else:
+            self.plan_shelf.offer(instruction.record)
 
     async def _send(self, instruction: Push | Confirm) -> None:
         # Whoever asks later which policies went out finds each of them, whatever happens next.
@@ -448,7 +477,7 @@ async def _serve(
             group.create_task(controller.run(), name="core")
             watching = group.create_task(files.run(), name="file-watch")
             recording = group.create_task(controller.history.run(), name="history")
-            optimiser = group.create_task(controller.optimiser.run(), name="optimiser")
+            background = controller.begin(group)
             await page.start(files, group)
             tellers = [
                 group.create_task(controller.audit_keeper.run(), name="audit"),
@@ -471,8 +500,7 @@ async def _serve(
             await page.close()
             await server.stop(SHUTDOWN_GRACE_SECONDS)
             await admin.close()
-            optimiser.cancel()
-            for task in tellers:
+            for task in (*background, *tellers):
                 task.cancel()
             await controller.finish()
             recording.cancel()

@@ -48,6 +48,8 @@ KindName = Literal[
     "order_withdrawn",
     "peer_revoked",
     "plan_changed",
+    "plan_pin_dropped",
+    "plan_pinned",
     "policy_nacked",
     "policy_refused",
     "pool_destroyed",
@@ -223,6 +225,22 @@ KINDS: Mapping[KindName, EventKind] = {
         _INFO,
         (),
         {"version": "version of the plan", "streams": "the first eight streams that it moves"},
+    ),
+    "plan_pinned": EventKind(
+        "An operator pinned streams to their paths of an earlier plan, or let all be planned freely again.",
+        _INFO,
+        (),
+        {
+            "version": "version of the plan; 0 where nothing is pinned any more",
+            "pinned_by": "name in the operator's certificate",
+            "streams": "how many streams are pinned",
+        },
+    ),
+    "plan_pin_dropped": EventKind(
+        "A stream is no longer pinned: its paths of the earlier plan cannot be used now.",
+        _MINOR,
+        ("stream",),
+        {"version": "version of the plan it was pinned to", "reason": "why they cannot be used"},
     ),
     # ---- agents and policy
     "agent_connected": EventKind(

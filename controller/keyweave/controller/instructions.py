@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from keyweave.common.names import NodeName, OrderId, StreamName
 from keyweave.controller.compile.policies import NodePolicy
 from keyweave.controller.events import Event
+from keyweave.controller.plan_records import PlanRecord
 from keyweave.controller.rollout import RolloutChange
-from keyweave.controller.topology import Plan, Snapshot, StreamPlan
+from keyweave.controller.topology import Pin, Plan, Snapshot, StreamPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,20 @@ class Optimise:
     def basis(self) -> Plan:
         """What to plan on top of."""
         return replace(self.previous, streams={**self.previous.streams, **self.home})
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPlan:
+    """Keep a plan that has stood for a while."""
+
+    record: PlanRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PersistPin:
+    """Store which streams are still pinned."""
+
+    pin: Pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +106,15 @@ class WakeAt:
     time: float
 
 
-Instruction = PersistRollout | ForgetOrder | Optimise | Push | Confirm | FallSilent | Emit | WakeAt
+Instruction = (
+    PersistRollout
+    | ForgetOrder
+    | KeepPlan
+    | PersistPin
+    | Optimise
+    | Push
+    | Confirm
+    | FallSilent
+    | Emit
+    | WakeAt
+)

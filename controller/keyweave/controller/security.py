@@ -32,6 +32,9 @@ ROLES: Mapping[str, frozenset[Role]] = {
     # A read, but it tells which application got which key when.
     "ShowLedger": WRITERS,
     "EndMaintenance": WRITERS,
+    "RollbackPlan": WRITERS,
+    "UnpinPlan": WRITERS,
+    "ListPlans": READERS,
     **{f"Get{kind}": READERS for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")},
     **{f"List{kind}s": READERS for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")},
     "ExplainStream": READERS,

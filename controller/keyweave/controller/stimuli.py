@@ -12,7 +12,7 @@ from keyweave.controller.calendar import Schedule, Window
 from keyweave.controller.events import Event
 from keyweave.controller.orders import Order
 from keyweave.controller.samples import EndSamples
-from keyweave.controller.topology import Link, Node, Plan, Stream
+from keyweave.controller.topology import Link, Node, Pin, Plan, Stream
 from keyweave.v1 import agent_pb2
 
 # ---- what operators want: stored before it gets here ----------------------------------------------
@@ -90,6 +90,13 @@ class ScheduleDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanPinned:
+    """Streams are to keep to the paths of an earlier plan; `NO_PIN` ends that."""
+
+    pin: Pin
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPut:
     """An operator ordered something to be done once."""
 
@@ -97,7 +104,9 @@ class OrderPut:
 
 
 TimedStimulus = WindowPut | WindowDeleted | SchedulePut | ScheduleDeleted
-IntentStimulus = NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted | TimedStimulus
+IntentStimulus = (
+    NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted | TimedStimulus | PlanPinned
+)
 
 # ---- what agents tell: telemetry -------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from keyweave.common.errors import (
     UnavailableError,
 )
 from keyweave.common.names import OrderId
-from keyweave.controller import event_log
+from keyweave.controller import event_log, plan_shelf
 from keyweave.controller.answers import KeptAnswer, keep_answer, kept_answer
 from keyweave.controller.audit import log as audit_log
 from keyweave.controller.audit.chain import Chained, Entry, EntryKind
@@ -41,9 +41,12 @@ from keyweave.controller.exports.spool import Spool
 from keyweave.controller.history.archive import Archive
 from keyweave.controller.intent import Intent, Spec, SpecType, etag_of, kind_name
 from keyweave.controller.orders import Order
+from keyweave.controller.plan_records import PlanRecord
+from keyweave.controller.plan_shelf import KeptPlan
 from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
 from keyweave.controller.store_engine import check_sqlite_file, create_engine, migrate
 from keyweave.controller.store_schema import metadata
+from keyweave.controller.topology import Pin, Plan
 from keyweave.v1 import types_pb2
 
 EVENTS_KEPT = 100_000
@@ -328,6 +331,39 @@ class Store:
         streams = [_rollout_json.validate_json(content) for content in contents]
         by_name = {one.stream: one for one in streams}
         return Rollout(head.version, head.snapshot_version, head.epoch, by_name)
+
+    # ---- plans that were in force ------------------------------------------------------------------
+
+    async def keep_plan(self, record: PlanRecord, content: bytes) -> None:
+        """Keep a plan that was in force for a while; `content` is it, packed."""
+        async with self._fenced() as connection:
+            await plan_shelf.keep_plan(connection, record, content)
+
+    async def kept_plans(self) -> tuple[KeptPlan, ...]:
+        """What there is of plans that were in force, oldest first."""
+        async with self._engine.connect() as connection:
+            return await plan_shelf.kept_plans(connection)
+
+    async def kept_plan(self, version: int) -> tuple[Plan, float] | None:
+        """One of them, and when it was kept."""
+        async with self._engine.connect() as connection:
+            return await plan_shelf.kept_plan(connection, version)
+
+    async def plan_before(self, moment: float) -> Plan | None:
+        """The newest that is kept from before this moment."""
+        async with self._engine.connect() as connection:
+            return await plan_shelf.plan_before(connection, moment)
+
+    async def put_pin(self, pin: Pin, answer: KeptAnswer | None = None) -> None:
+        """Keep which streams are pinned, and what the caller is answered."""
+        async with self._fenced() as connection:
+            await plan_shelf.put_pin(connection, pin)
+            await _keep(connection, answer)
+
+    async def pin(self) -> Pin:
+        """Which streams are pinned."""
+        async with self._engine.connect() as connection:
+            return await plan_shelf.stored_pin(connection)
 
     # ---- events ------------------------------------------------------------------------------------
 

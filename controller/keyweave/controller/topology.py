@@ -158,6 +158,20 @@ class LinkView:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """Streams that an operator has keep to their paths of an earlier plan, as long as these are feasible."""
+
+    # Of the plan; 0 where nothing is pinned.
+    version: int = 0
+    pinned_at: float = 0.0
+    pinned_by: str = ""
+    streams: Mapping[StreamName, "StreamPlan"] = field(default_factory=dict)
+
+
+NO_PIN = Pin()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The whole network at one moment. Equal versions mean equal content."""
 
@@ -167,6 +181,8 @@ class Snapshot:
     streams: Mapping[StreamName, Stream]
     # What operators have ordered and not all have done.
     orders: Mapping[OrderId, Order] = field(default_factory=dict)
+    # Streams that keep to the paths of an earlier plan.
+    pin: Pin = NO_PIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -338,14 +338,18 @@ class ExplainStreamResponse(_message.Message):
     def __init__(self, status: _Optional[_Union[StreamStatus, _Mapping]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetPlanRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
 
 class GetPlanResponse(_message.Message):
-    __slots__ = ("plan",)
+    __slots__ = ("plan", "pin")
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    PIN_FIELD_NUMBER: _ClassVar[int]
     plan: Plan
-    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+    pin: PlanPin
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., pin: _Optional[_Union[PlanPin, _Mapping]] = ...) -> None: ...
 
 class AnalysePlanRequest(_message.Message):
     __slots__ = ("what_if", "sweep", "capacity")
@@ -1020,3 +1024,79 @@ class DeleteScheduleResponse(_message.Message):
     PLAN_FIELD_NUMBER: _ClassVar[int]
     plan: Plan
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class PlanRecord(_message.Message):
+    __slots__ = ("version", "time_unix_nanos", "streams", "moved_count", "moved", "in_force")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    MOVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
+    IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    time_unix_nanos: int
+    streams: int
+    moved_count: int
+    moved: _containers.RepeatedScalarFieldContainer[str]
+    in_force: bool
+    def __init__(self, version: _Optional[int] = ..., time_unix_nanos: _Optional[int] = ..., streams: _Optional[int] = ..., moved_count: _Optional[int] = ..., moved: _Optional[_Iterable[str]] = ..., in_force: _Optional[bool] = ...) -> None: ...
+
+class ListPlansRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPlansResponse(_message.Message):
+    __slots__ = ("plans", "next_page_token")
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    plans: _containers.RepeatedCompositeFieldContainer[PlanRecord]
+    next_page_token: str
+    def __init__(self, plans: _Optional[_Iterable[_Union[PlanRecord, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class PlanPin(_message.Message):
+    __slots__ = ("version", "time_unix_nanos", "pinned_by", "streams")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    PINNED_BY_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    time_unix_nanos: int
+    pinned_by: str
+    streams: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[int] = ..., time_unix_nanos: _Optional[int] = ..., pinned_by: _Optional[str] = ..., streams: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RollbackPlanRequest(_message.Message):
+    __slots__ = ("version", "validate_only", "request_id")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    validate_only: bool
+    request_id: str
+    def __init__(self, version: _Optional[int] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RollbackPlanResponse(_message.Message):
+    __slots__ = ("pin", "skipped", "plan")
+    PIN_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    pin: PlanPin
+    skipped: _containers.RepeatedCompositeFieldContainer[StreamLoss]
+    plan: Plan
+    def __init__(self, pin: _Optional[_Union[PlanPin, _Mapping]] = ..., skipped: _Optional[_Iterable[_Union[StreamLoss, _Mapping]]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class UnpinPlanRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class UnpinPlanResponse(_message.Message):
+    __slots__ = ("pin",)
+    PIN_FIELD_NUMBER: _ClassVar[int]
+    pin: PlanPin
+    def __init__(self, pin: _Optional[_Union[PlanPin, _Mapping]] = ...) -> None: ...

@@ -171,6 +171,21 @@ class AdminServiceStub:
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
+        self.ListPlans = channel.unary_unary(
+                '/keyweave.v1.AdminService/ListPlans',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ListPlansRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ListPlansResponse.FromString,
+                _registered_method=True)
+        self.RollbackPlan = channel.unary_unary(
+                '/keyweave.v1.AdminService/RollbackPlan',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.RollbackPlanRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.RollbackPlanResponse.FromString,
+                _registered_method=True)
+        self.UnpinPlan = channel.unary_unary(
+                '/keyweave.v1.AdminService/UnpinPlan',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.UnpinPlanRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.UnpinPlanResponse.FromString,
+                _registered_method=True)
         self.CreateMaintenance = channel.unary_unary(
                 '/keyweave.v1.AdminService/CreateMaintenance',
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.CreateMaintenanceRequest.SerializeToString,
@@ -411,6 +426,27 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPlans(self, request, context):
+        """Plans that were in force for a while, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackPlan(self, request, context):
+        """Have streams use their paths of an earlier plan again, as a new plan, for as long as these are feasible.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnpinPlan(self, request, context):
+        """Plan freely again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateMaintenance(self, request, context):
         """Refused if a stream would lose what it requires, unless `force` is set.
         """
@@ -618,6 +654,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEntries,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'ListPlans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlans,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ListPlansRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ListPlansResponse.SerializeToString,
+            ),
+            'RollbackPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackPlan,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.RollbackPlanRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.RollbackPlanResponse.SerializeToString,
+            ),
+            'UnpinPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnpinPlan,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.UnpinPlanRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.UnpinPlanResponse.SerializeToString,
             ),
             'CreateMaintenance': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateMaintenance,
@@ -1405,6 +1456,87 @@ class AdminService:
             '/keyweave.v1.AdminService/ListAuditEntries',
             keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ListPlans',
+            keyweave_dot_v1_dot_admin__pb2.ListPlansRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ListPlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/RollbackPlan',
+            keyweave_dot_v1_dot_admin__pb2.RollbackPlanRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.RollbackPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnpinPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/UnpinPlan',
+            keyweave_dot_v1_dot_admin__pb2.UnpinPlanRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.UnpinPlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -465,6 +465,54 @@ _AdminServiceListAuditEntriesType = typing_extensions.TypeVar(
     ],
 )
 
+_AdminServiceListPlansType = typing_extensions.TypeVar(
+    '_AdminServiceListPlansType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPlansRequest,
+        keyweave.v1.admin_pb2.ListPlansResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPlansRequest,
+        keyweave.v1.admin_pb2.ListPlansResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPlansRequest,
+        keyweave.v1.admin_pb2.ListPlansResponse,
+    ],
+)
+
+_AdminServiceRollbackPlanType = typing_extensions.TypeVar(
+    '_AdminServiceRollbackPlanType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.RollbackPlanRequest,
+        keyweave.v1.admin_pb2.RollbackPlanResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.RollbackPlanRequest,
+        keyweave.v1.admin_pb2.RollbackPlanResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.RollbackPlanRequest,
+        keyweave.v1.admin_pb2.RollbackPlanResponse,
+    ],
+)
+
+_AdminServiceUnpinPlanType = typing_extensions.TypeVar(
+    '_AdminServiceUnpinPlanType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UnpinPlanRequest,
+        keyweave.v1.admin_pb2.UnpinPlanResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UnpinPlanRequest,
+        keyweave.v1.admin_pb2.UnpinPlanResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UnpinPlanRequest,
+        keyweave.v1.admin_pb2.UnpinPlanResponse,
+    ],
+)
+
 _AdminServiceCreateMaintenanceType = typing_extensions.TypeVar(
     '_AdminServiceCreateMaintenanceType',
     grpc.UnaryUnaryMultiCallable[
@@ -641,7 +689,7 @@ _AdminServiceDeleteScheduleType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType, _AdminServiceCreateMaintenanceType, _AdminServiceGetMaintenanceType, _AdminServiceListMaintenancesType, _AdminServiceUpdateMaintenanceType, _AdminServiceEndMaintenanceType, _AdminServiceDeleteMaintenanceType, _AdminServiceCreateScheduleType, _AdminServiceGetScheduleType, _AdminServiceListSchedulesType, _AdminServiceUpdateScheduleType, _AdminServiceDeleteScheduleType]):
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType, _AdminServiceListPlansType, _AdminServiceRollbackPlanType, _AdminServiceUnpinPlanType, _AdminServiceCreateMaintenanceType, _AdminServiceGetMaintenanceType, _AdminServiceListMaintenancesType, _AdminServiceUpdateMaintenanceType, _AdminServiceEndMaintenanceType, _AdminServiceDeleteMaintenanceType, _AdminServiceCreateScheduleType, _AdminServiceGetScheduleType, _AdminServiceListSchedulesType, _AdminServiceUpdateScheduleType, _AdminServiceDeleteScheduleType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -753,6 +801,18 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.ListAuditEntriesRequest,
             keyweave.v1.admin_pb2.ListAuditEntriesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListPlansRequest,
+            keyweave.v1.admin_pb2.ListPlansResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.RollbackPlanRequest,
+            keyweave.v1.admin_pb2.RollbackPlanResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.UnpinPlanRequest,
+            keyweave.v1.admin_pb2.UnpinPlanResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.CreateMaintenanceRequest,
@@ -911,6 +971,18 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.ListAuditEntriesResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListPlansRequest,
+            keyweave.v1.admin_pb2.ListPlansResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.RollbackPlanRequest,
+            keyweave.v1.admin_pb2.RollbackPlanResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.UnpinPlanRequest,
+            keyweave.v1.admin_pb2.UnpinPlanResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.CreateMaintenanceRequest,
             keyweave.v1.admin_pb2.CreateMaintenanceResponse,
         ],
@@ -1028,6 +1100,15 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
 
     ListAuditEntries: _AdminServiceListAuditEntriesType
     """The audit log: who changed what, which policies went out, and what protected keys when."""
+
+    ListPlans: _AdminServiceListPlansType
+    """Plans that were in force for a while, oldest first."""
+
+    RollbackPlan: _AdminServiceRollbackPlanType
+    """Have streams use their paths of an earlier plan again, as a new plan, for as long as these are feasible."""
+
+    UnpinPlan: _AdminServiceUnpinPlanType
+    """Plan freely again."""
 
     CreateMaintenance: _AdminServiceCreateMaintenanceType
     """Refused if a stream would lose what it requires, unless `force` is set."""
@@ -1163,6 +1244,18 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.ListAuditEntriesRequest,
         keyweave.v1.admin_pb2.ListAuditEntriesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPlansRequest,
+        keyweave.v1.admin_pb2.ListPlansResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.RollbackPlanRequest,
+        keyweave.v1.admin_pb2.RollbackPlanResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UnpinPlanRequest,
+        keyweave.v1.admin_pb2.UnpinPlanResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.CreateMaintenanceRequest,
@@ -1420,6 +1513,30 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.ListAuditEntriesResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ListAuditEntriesResponse]]:
         """The audit log: who changed what, which policies went out, and what protected keys when."""
+
+    @abc.abstractmethod
+    def ListPlans(
+        self,
+        request: keyweave.v1.admin_pb2.ListPlansRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ListPlansResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ListPlansResponse]]:
+        """Plans that were in force for a while, oldest first."""
+
+    @abc.abstractmethod
+    def RollbackPlan(
+        self,
+        request: keyweave.v1.admin_pb2.RollbackPlanRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.RollbackPlanResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.RollbackPlanResponse]]:
+        """Have streams use their paths of an earlier plan again, as a new plan, for as long as these are feasible."""
+
+    @abc.abstractmethod
+    def UnpinPlan(
+        self,
+        request: keyweave.v1.admin_pb2.UnpinPlanRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.UnpinPlanResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.UnpinPlanResponse]]:
+        """Plan freely again."""
 
     @abc.abstractmethod
     def CreateMaintenance(

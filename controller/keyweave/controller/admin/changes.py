@@ -51,6 +51,7 @@ from keyweave.controller.stimuli import (
     NodeDeleted,
     NodePut,
     OrderPut,
+    PlanPinned,
     ScheduleDeleted,
     SchedulePut,
     StreamDeleted,
@@ -59,7 +60,7 @@ from keyweave.controller.stimuli import (
     WindowPut,
 )
 from keyweave.controller.store import Store
-from keyweave.controller.topology import Plan, Snapshot
+from keyweave.controller.topology import Pin, Plan, Snapshot
 from keyweave.controller.views import OrderView
 from keyweave.v1 import admin_pb2, types_pb2
 
@@ -193,6 +194,20 @@ class Changes:
         await self._store.delete(types_pb2.Maintenance, oldest.name)
         self.intent = self.intent.without(types_pb2.Maintenance, oldest.name)
         await self._planner.submit(WindowDeleted(oldest.name))
+
+    async def pin(
+        self, choose: Callable[[], Awaitable[tuple[Pin, Response]]], asked: Asked[Response]
+    ) -> Response:
+        """Have streams keep to what `choose` picks when it is this change's turn."""
+
+        async def turn() -> Response:
+            pin, answer = await choose()
+            self._check_writable()
+            await self._store.put_pin(pin, asked.kept(answer))
+            await self._planner.submit(PlanPinned(pin))
+            return answer
+
+        return await self._in_turn(turn, asked)
 
     async def order(self, kind: OrderKind, name: str, asked: Asked[Response]) -> Response:
         """Have something done once at a node, or at both ends of a link."""

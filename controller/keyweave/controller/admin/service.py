@@ -15,10 +15,10 @@ from keyweave.controller.admin.messages import (
     link_state,
     node_status,
     order_message,
-    plan_message,
     stream_status,
 )
 from keyweave.controller.admin.planned import PlannedRpcs
+from keyweave.controller.admin.plans import PlanRpcs
 from keyweave.controller.admin.tokens import page
 from keyweave.controller.admin.view import ControllerView
 from keyweave.controller.admin.watch import watched
@@ -33,7 +33,7 @@ from keyweave.v1 import admin_pb2, admin_pb2_grpc, history_pb2, types_pb2
 AUDIT_PAGE_SIZE = 200
 
 
-class AdminService(PlannedRpcs, admin_pb2_grpc.AdminServiceServicer):
+class AdminService(PlannedRpcs, PlanRpcs, admin_pb2_grpc.AdminServiceServicer):
     """Answers operators and viewers. Errors go through keyweave.common.grpc_errors.ErrorInterceptor."""
 
     def __init__(self, store: Store, intent: Intent, view: ControllerView) -> None:
@@ -187,11 +187,6 @@ class AdminService(PlannedRpcs, admin_pb2_grpc.AdminServiceServicer):
             trusted_nodes=sorted(_trusted_nodes(plan.streams.get(name))),
             lines=explain(self._view.snapshot(), plan, name, self._view.vendor_domains()),
         )
-
-    async def GetPlan(self, request: admin_pb2.GetPlanRequest, context: Context) -> admin_pb2.GetPlanResponse:
-        """The plan in force."""
-        enter("GetPlan", request, context)
-        return admin_pb2.GetPlanResponse(plan=plan_message(self._view.plan(), self._view.planned_at))
 
     async def AnalysePlan(
         self, request: admin_pb2.AnalysePlanRequest, context: Context

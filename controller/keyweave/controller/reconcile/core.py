@@ -18,10 +18,19 @@ from keyweave.controller.calendar import Schedule, Window
 from keyweave.controller.estimate.link_book import LinkBook, LinkChange
 from keyweave.controller.event_kinds import KindName
 from keyweave.controller.events import Event, Severity
-from keyweave.controller.instructions import Emit, FallSilent, ForgetOrder, Instruction, WakeAt
+from keyweave.controller.instructions import (
+    Emit,
+    FallSilent,
+    ForgetOrder,
+    Instruction,
+    KeepPlan,
+    PersistPin,
+    WakeAt,
+)
 from keyweave.controller.orders import Order, OrderBook, order_event
 from keyweave.controller.reconcile.distribution import Distribution
 from keyweave.controller.reconcile.news import Refusals, Unmet, link_news, plan_news
+from keyweave.controller.reconcile.plan_book import PlanBook
 from keyweave.controller.reconcile.plan_changes import changed_streams, moved_streams, permits, pruned
 from keyweave.controller.reconcile.planning import CoreSettings, Planner, Planning
 from keyweave.controller.reconcile.reports import Reports
@@ -40,6 +49,7 @@ from keyweave.controller.stimuli import (
     Noted,
     Optimised,
     OrderPut,
+    PlanPinned,
     PolicyAcked,
     PolicyConnected,
     PolicyDisconnected,
@@ -56,10 +66,11 @@ from keyweave.controller.stimuli import (
     TelemetryLost,
     TelemetryStimulus,
     Tick,
+    TimedStimulus,
     WindowDeleted,
     WindowPut,
 )
-from keyweave.controller.topology import Link, Node, Plan, Snapshot, Stream
+from keyweave.controller.topology import NO_PIN, Link, Node, Pin, Plan, Snapshot, Stream
 from keyweave.v1 import agent_pb2
 
 __all__ = ["Core", "CoreSettings", "Planner"]
@@ -89,7 +100,8 @@ class Core:
         # When the plan in force was made by this controller; 0 while it is the stored one.
         self.planned_at = 0.0
         self.distribution = Distribution(epoch, stored)
-        self._snapshots = Snapshots(self.nodes, self.links, self.streams, self.orders)
+        self.plans = PlanBook()
+        self._snapshots = Snapshots(self.nodes, self.links, self.streams, self.orders, self.plans)
         self._planning = Planning(settings, planner, stored.version)
         self._unmet = Unmet()
         self._refusals = Refusals()
@@ -117,8 +129,16 @@ class Core:
         orders: Iterable[Order] = (),
         windows: Iterable[Window] = (),
         schedules: Iterable[Schedule] = (),
+        pin: Pin = NO_PIN,
+        before: Iterable[tuple[Window, Plan]] = (),
     ) -> list[Instruction]:
-        """Begin with what the store holds. Call once, before the first stimulus."""
+        """Begin with what the store holds. Call once, before the first stimulus.
+
+        `before` has the plans that were in force before windows whose streams may not be back yet.
+        """
+        self.plans.pin = pin
+        for window, plan in before:
+            self._planning.homes.leave((window,), plan)
         self.timetable.resume(windows, schedules, now)
         self.timetable.turn(now)
         self.nodes.update((name, self.timetable.node(node)) for name, node in nodes.items())
@@ -160,8 +180,8 @@ class Core:
                     self._take_telemetry(item, now, touched)
             case NodePut() | NodeDeleted() | LinkPut() | LinkDeleted() | StreamPut() | StreamDeleted():
                 self._change_intent(stimulus, now)
-            case WindowPut() | WindowDeleted() | SchedulePut() | ScheduleDeleted():
-                self.timetable.change(stimulus)
+            case PlanPinned() | WindowPut() | WindowDeleted() | SchedulePut() | ScheduleDeleted():
+                self._take_planned(stimulus, now)
             case OrderPut(order):
                 self.orders.put(order)
                 self._orders_changed(order)
@@ -262,6 +282,36 @@ class Core:
         self.streams.update((stream.name, stream) for stream in turned.streams)
         self.distribution.streams_changed([stream.name for stream in turned.streams])
         self._unsettled = True
+
+    def _take_planned(self, stimulus: TimedStimulus | PlanPinned, now: float) -> None:
+        if isinstance(stimulus, PlanPinned):
+            self._pin(stimulus.pin, now)
+        else:
+            self.timetable.change(stimulus)
+
+    def _pin(self, pin: Pin, now: float) -> None:
+        self.plans.pin = pin
+        self._pin_changed(now)
+        count = str(len(pin.streams))
+        message = (
+            f"'{pin.pinned_by}' pinned {count} streams to their paths of plan {pin.version}"
+            if pin.streams
+            else "no stream is pinned to an earlier plan any more"
+        )
+        fields = {"version": str(pin.version), "pinned_by": pin.pinned_by, "streams": count}
+        self._emit("plan_pinned", Severity.INFO, message, now, fields=fields)
+
+    def _pin_changed(self, now: float) -> None:
+        self._snapshots.pin_changed()
+        self._planning.plan_by(now)
+
+    def _drop_pins(self, now: float) -> None:
+        """Plan streams freely whose pinned paths cannot be used now."""
+        snapshot = self.snapshot()
+        dropped = self.plans.drop_infeasible(snapshot, permits(snapshot), now)
+        if dropped:
+            self._out += [*map(Emit, dropped), PersistPin(self.plans.pin)]
+            self._pin_changed(now)
 
     def _put_node(self, node: Node) -> None:
         former = self.nodes.get(node.name)
@@ -412,6 +462,8 @@ class Core:
             self._planning.plan_by(now)
         if self.read_only:
             return
+        if self.plans.pin.streams and (self._planning.needs_repair or self._planning.is_due(now)):
+            self._drop_pins(now)
         # Where nothing is planned there is nothing to repair.
         if self._planning.needs_repair and self.plan.streams:
             ground = self._snapshots.over(self._planning.ground)
@@ -440,6 +492,7 @@ class Core:
     def _adopt(self, plan: Plan, changed: Collection[StreamName], now: float) -> None:
         self.distribution.adopt(plan, changed, permits(self.snapshot()))
         self.planned_at = now
+        self.plans.adopted(plan, changed, now)
         self._unsettled = True
         self._unmet.planned(plan, changed)
         self._tell_unmet(now)
@@ -453,6 +506,9 @@ class Core:
 
     def _conclude(self, now: float) -> list[Instruction]:
         self._plan_if_due(now)
+        record = self.plans.due(self.plan, now)
+        if record is not None:
+            self._out.append(KeepPlan(record))
         if not self.read_only:
             self._end_orders(now)
         if self._unsettled and not self.read_only:
@@ -481,7 +537,7 @@ class Core:
             self._out.append(WakeAt(wake))
 
     def _next_wake(self) -> float | None:
-        times = [self.timetable.next_change, self.links.next_deadline()]
+        times = [self.timetable.next_change, self.links.next_deadline(), self.plans.deadline]
         if self.warming_up:
             times += [self.orders.next_deadline(), self._warm_at]
         elif not self.read_only:

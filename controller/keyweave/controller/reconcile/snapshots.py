@@ -6,6 +6,7 @@ from dataclasses import replace
 from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.estimate.link_book import LinkBook
 from keyweave.controller.orders import OrderBook
+from keyweave.controller.reconcile.plan_book import PlanBook
 from keyweave.controller.topology import LinkView, Node, Snapshot, Stream
 
 
@@ -18,11 +19,13 @@ class Snapshots:
         links: LinkBook,
         streams: Mapping[StreamName, Stream],
         orders: OrderBook,
+        plans: PlanBook,
     ) -> None:
         self._nodes = nodes
         self._links = links
         self._streams = streams
         self._orders = orders
+        self._plans = plans
         self._version = 0
         self._latest: Snapshot | None = None
         self._current = False
@@ -34,6 +37,10 @@ class Snapshots:
 
     def orders_changed(self) -> None:
         """Orders came or went."""
+        self._current = False
+
+    def pin_changed(self) -> None:
+        """Other streams are pinned, or none."""
         self._current = False
 
     def link_changed(self, name: LinkName) -> None:
@@ -54,11 +61,16 @@ class Snapshots:
                 links=self._links.views(),
                 streams=dict(sorted(self._streams.items())),
                 orders=self._orders.rules(),
+                pin=self._plans.pin,
             )
         else:
             touched = {name: self._links[name].view for name in self._touched}
             self._latest = replace(
-                latest, version=self._version, links={**latest.links, **touched}, orders=self._orders.rules()
+                latest,
+                version=self._version,
+                links={**latest.links, **touched},
+                orders=self._orders.rules(),
+                pin=self._plans.pin,
             )
         self._touched.clear()
         self._current = True

@@ -37,10 +37,17 @@ def explain(
         lines += _through_vendors(intent, in_use, vendor_domains)
         lines += _limits(snapshot, plan, intent, in_use)
     lines.append(f"why: {planned.reason}")
+    if stream in snapshot.pin.streams:
+        pin = snapshot.pin
+        lines.append(f"pinned to its paths of plan {pin.version} by '{pin.pinned_by}': keyweave plan unpin")
     if in_use:
         lines += _runners_up(snapshot, plan, intent, in_use)
     if planned.unmet and planned.unmet != planned.reason:
         lines.append(f"unmet: {planned.unmet}")
+    lines.append(
+        f"fresh ML-KEM after {intent.refresh_seconds} s at the latest (from the {intent.refresh_from}); "
+        f"undelivered keys live {intent.key_ttl_seconds} s (from the {intent.key_ttl_from})"
+    )
     if intent.pqc_only:
         return (
             *lines,

@@ -28,6 +28,8 @@ class Request:
     # The cheapest set over links that have something left, and the sets of the previous plan that stand.
     options: tuple[Candidate, ...]
     standing: tuple[Candidate, ...]
+    # Whether it is to have no other sets than these.
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

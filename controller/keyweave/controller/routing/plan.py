@@ -120,20 +120,25 @@ def _requests(
     ordered = {stream.name: stream for stream in streams}
     found: dict[StreamName, Request] = {}
     spent = {link for link, room in left.items() if room <= 0}
+    pins = snapshot.pin.streams
     searching = {name: finder_of(trees, ground, stream, stream.k) for name, stream in ordered.items()}
     while searching:
         standing = {
-            name: _standing(snapshot, ground, finder, earlier.get(name)) for name, finder in searching.items()
+            name: _standing(snapshot, ground, finder, pins.get(name))
+            or _standing(snapshot, ground, finder, earlier.get(name))
+            for name, finder in searching.items()
         }
         options = {
             name: {one.links: one for one in sets if spent.isdisjoint(one.links)}
             for name, sets in standing.items()
         }
+        pinned = {name for name in searching if name in pins and options[name]}
         # Of a class that is shared roughly, a stream that stands well gets other sets by rising prices only.
         seekers = [
             Seeker(name, finder)
             for name, finder in searching.items()
-            if len(ordered) <= EXACT_STREAMS or not _is_well_placed(finder, options[name].values())
+            if name not in pinned
+            and (len(ordered) <= EXACT_STREAMS or not _is_well_placed(finder, options[name].values()))
         ]
         cheapest = Pricing(trees, ground.length_cost, seekers).cheapest(weight) if seekers else {}
         smaller: dict[StreamName, Finder] = {}
@@ -142,7 +147,8 @@ def _requests(
             if name in cheapest:
                 options[name].setdefault(cheapest[name].links, cheapest[name])
             if options[name] or finder.k <= max(1, stream.min_k):
-                found[name] = Request(stream, finder, tuple(options[name].values()), standing[name])
+                chosen = tuple(options[name].values())
+                found[name] = Request(stream, finder, chosen, standing[name], is_pinned=name in pinned)
             else:
                 smaller[name] = Finder(ground, finder.scope, finder.k - 1, finder.hops_to)
         searching = smaller
@@ -180,7 +186,7 @@ def _serve_class(
 
     Of a class that is too large to look for every backup, the sets that came up are put into `known`.
     """
-    pricing = Pricing(trees, ground.length_cost, [_seeker(one) for one in requests])
+    pricing = Pricing(trees, ground.length_cost, [_seeker(one) for one in requests if not one.is_pinned])
     share = share_exactly if len(requests) <= EXACT_STREAMS else RoughShares().share
     demands = [demand_of(request, request.options) for request in requests]
     fresh = granted(requests, demands, share(demands, left, pricing))
