@@ -383,3 +383,14 @@ def test_the_notes_name_commands_that_exist(program: str, values: Path, tmp_path
             parsed(words[1:])
         except click.UsageError as error:  # pragma: no cover - what is shown when it fails
             pytest.fail(f"{command}: {error.format_message()}")
+
+
+def test_agents_can_be_upgraded_one_at_a_time(program: str) -> None:
+    lab = CHART / "ci" / "lab-values.yaml"
+
+    def paused(*more: str) -> set[str]:
+        pods = render(program, lab, *more).pods()
+        return {pod.component for pod in pods if pod.owner["spec"].get("paused")}
+
+    assert paused() == set()
+    assert paused("--set", "agents.paused=true") == {"agent"}
