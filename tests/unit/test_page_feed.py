@@ -1,11 +1,13 @@
 """What open pages are told: everything once, then each change once, whatever happens to them in between."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from keyweave.controller.config import is_loopback
 from keyweave.controller.events import Severity
@@ -15,6 +17,7 @@ from keyweave.controller.page.scene import Observer, Scene
 from keyweave.controller.topology import Condition
 from tests.shown_network import ShownNetwork
 from tests.unit.networks import stream
+from tests.waiting import eventually
 
 RING = (("ab", "a", "b", 9000.0), ("bc", "b", "c", 9000.0), ("ca", "c", "a", 9000.0))
 
@@ -181,6 +184,27 @@ async def test_pages_are_counted_while_they_listen() -> None:
     filled = feed.full
     await page.aclose()
     assert (filled, feed.full) == (True, False)
+
+
+async def test_a_look_that_fails_is_told_once_and_the_next_one_goes_on() -> None:
+    shown = network()
+    feed = feed_of(shown)
+    page = feed.listen("")
+    await anext(page)
+    whole, shown.streams_wanted = shown.streams_wanted, (None,)  # type: ignore[assignment]
+    shown.say("plan_changed", "now it fails")
+    with capture_logs() as said:
+        running = asyncio.create_task(feed.run())
+
+        async def told() -> bool:
+            return bool(said)
+
+        await eventually(told, 30, "the failure is told")
+        assert [line["event"] for line in said] == ["page_failed"]
+        shown.streams_wanted = whole
+        assert (await anext(page))[1].kind is FrameKind.DELTA
+        running.cancel()
+    await page.aclose()
 
 
 async def test_closing_ends_every_page() -> None:

@@ -140,16 +140,18 @@ class Feed:
         """Look for changes while somebody listens, until cancelled."""
         while True:
             await self._somebody.wait()
-            began = time.perf_counter()
             # A page must never take the controller down with it.
             try:
                 await self._observer.draw()
+                began = time.perf_counter()
                 self.look()
+                pause = (time.perf_counter() - began) / MOST_OF_THE_TIME
             except Exception as error:  # noqa: BLE001
+                pause = TICK_SECONDS
                 self._tell(repr(error))
             else:
                 self._trouble = ""
-            await asyncio.sleep(max(TICK_SECONDS, (time.perf_counter() - began) / MOST_OF_THE_TIME))
+            await asyncio.sleep(max(TICK_SECONDS, pause))
 
     def close(self) -> None:
         """End every listener; the controller is shutting down."""
