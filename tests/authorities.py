@@ -61,7 +61,7 @@ def serving(authorities: Authorities, directory: Path, *, burst: float = BURST) 
     stop = asyncio.Event()
     work = threading.Thread(
         target=lambda: loop.run_until_complete(
-            serve(authorities, "127.0.0.1:0", ready, stop, RateLimit(burst))
+            serve(authorities, ("127.0.0.1", 0), ready, stop, RateLimit(burst))
         ),
         name="pki",
     )

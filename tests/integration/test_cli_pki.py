@@ -84,13 +84,17 @@ def test_authorities_keep_their_keys_from_others_and_under_a_passphrase(
     made = keyweave("pki", "init", "--dir", directory, "--passphrase-file", passphrase_file)
     assert (made.code, made.err) == (0, "")
     for path in [directory, *directory.rglob("*")]:
-        private = path.is_dir() or path.name.endswith("-key.pem") or path.name == "journal.jsonl"
+        private = path.is_dir() or path.parent.name == "private" or path.name == "journal.jsonl"
         assert not private or path.stat().st_mode & 0o077 == 0, path
     keys = [*(directory / "private").iterdir()]
+    keys.remove(directory / "private" / "salt")
     assert sorted(key.name for key in keys) == [
         f"{name}-ca-key.pem" for name in ("control", "key", "key-signing", "sae")
     ]
     assert all(b"ENCRYPTED" in key.read_bytes() for key in keys)
+    for key in keys:
+        with pytest.raises(ValueError, match="Incorrect password"):
+            serialization.load_pem_private_key(key.read_bytes(), PASSPHRASE.encode())
     again = keyweave("pki", "init", "--dir", directory, "--no-passphrase")
     assert (again.code, "has trust anchors already" in again.err) == (1, True)
 

@@ -268,12 +268,13 @@ def serve_(
     passphrase_file: _Passphrase = None,
 ) -> None:
     """Enrol and renew over the network until SIGTERM or Ctrl-C. Not on the controller's machine."""
-    from keyweave.pki.service import serve  # noqa: PLC0415  # other commands start faster without it
+    from keyweave.pki.service import address, serve  # noqa: PLC0415  # other commands start faster without it
 
+    where = address(listen)
     authorities = _open(directory, passphrase_file)
     log.configure(process="pki")
     process.forbid_core_dumps()
-    process.run(lambda stop: serve(authorities, listen, ready_file, stop, RateLimit()))
+    process.run(lambda stop: serve(authorities, where, ready_file, stop, RateLimit()))
 
 
 # ---- shared ----------------------------------------------------------------------------------------

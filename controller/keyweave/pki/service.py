@@ -95,14 +95,24 @@ class Service:
         return guard
 
 
-async def serve(
-    authorities: Authorities, listen: str, ready_file: Path | None, stop: asyncio.Event, limit: RateLimit
-) -> None:
-    """Enrol and renew until `stop`."""
-    register = authorities.register
+def address(listen: str) -> tuple[str, int]:
+    """Host and port of `host:port`; InvalidInputError."""
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
         raise InvalidInputError.of("--listen", f"'{listen}' is not host:port")
+    return host, int(port)
+
+
+async def serve(
+    authorities: Authorities,
+    listen: tuple[str, int],
+    ready_file: Path | None,
+    stop: asyncio.Event,
+    limit: RateLimit,
+) -> None:
+    """Enrol and renew until `stop`."""
+    register = authorities.register
+    host, port = listen
     _upkeep(authorities)
     files = service_files(register.directory)
     context = _tls_context(register, files)
@@ -118,7 +128,7 @@ async def serve(
 
     try:
         listener = await asyncio.get_running_loop().create_server(
-            protocol, host.strip("[]"), int(port), ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            protocol, host.strip("[]"), port, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
         )
         bound = listener.sockets[0].getsockname()[1]
         announce_ready(ready_file, {"address": f"{host}:{bound}"})
