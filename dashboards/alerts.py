@@ -104,8 +104,11 @@ _OF_STREAMS = (
     Alert(
         "KeyweaveStreamBelowMinimum",
         Urgency.CRITICAL,
-        "# The plan has too little for it, or it wants keys (its buffer is not half full) and gets too few.\n"
-        "keyweave_stream_planned_rate_bps < keyweave_stream_min_rate_bps\n"
+        "# Quantum paths have too little for it, or it wants keys (its buffer is not half full), gets too few.\n"
+        "(\n"
+        "  keyweave_stream_planned_rate_bps < keyweave_stream_min_rate_bps\n"
+        '  unless on (stream) keyweave_stream_protection{protection="pqc"} == 1\n'
+        ")\n"
         "or (\n"
         "  keyweave_stream_delivered_rate_bps < keyweave_stream_min_rate_bps\n"
         "  and keyweave_stream_buffered_keys < 0.5 * keyweave_stream_buffer_target_keys\n"

@@ -19,6 +19,8 @@ from dashboards.queries import new_events
 from dashboards.rule import RUNBOOKS
 
 TAG = "keyweave"
+# Grafana's number for this kind of query of a Prometheus variable.
+LABEL_VALUES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,6 @@ def board(
     rows: Sequence[Row],
     *,
     since: str = "now-1h",
-    runbooks: str = RUNBOOKS,
 ) -> dashboards.Dashboard:
     """A dashboard of Keyweave."""
     made = dashboards.Dashboard(f"Keyweave / {title}").uid(uid).description(told).tags([TAG])
@@ -70,7 +71,7 @@ def board(
         .keep_time(True)
     )
     made.link(
-        dashboards.DashboardLink("Runbooks").type(DashboardLinkType.LINK).url(runbooks).target_blank(True)
+        dashboards.DashboardLink("Runbooks").type(DashboardLinkType.LINK).url(RUNBOOKS).target_blank(True)
     )
     for row in rows:
         made.with_row(dashboards.Row(row.title))
@@ -82,7 +83,9 @@ def board(
 def _choice(variable: Variable) -> dashboards.QueryVariable:
     asked = f"label_values({variable.metric}, {variable.name})"
     chosen = dashboards.QueryVariable(variable.name).label(variable.name.capitalize()).datasource(SOURCE)
-    chosen = chosen.query({"query": asked, "refId": "choices"}).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    chosen = chosen.query({"qryType": LABEL_VALUES, "query": asked, "refId": "choices"}).refresh(
+        VariableRefresh.ON_TIME_RANGE_CHANGED
+    )
     chosen = chosen.sort(VariableSort.ALPHABETICAL_ASC).multi(True).include_all(True).all_value(".*")
     return chosen.current(VariableOption(selected=True, text="All", value="$__all"))
 

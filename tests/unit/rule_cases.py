@@ -128,8 +128,11 @@ CASES: Mapping[str, Case] = {
             stream("buffered_keys"): "3x20",
             stream("buffer_target_keys"): "32x20",
         },
-        # Nobody fetches: nothing is made, and the buffer is full.
+        # Nobody fetches: nothing is made, and the buffer is full. Another is on ML-KEM and has what it needs.
         {
+            'keyweave_stream_planned_rate_bps{stream="t"}': "0x20",
+            'keyweave_stream_min_rate_bps{stream="t"}': "512x20",
+            'keyweave_stream_protection{stream="t",protection="pqc"}': "1x20",
             stream("planned_rate_bps"): "1000x20",
             stream("min_rate_bps"): "512x20",
             stream("delivered_rate_bps"): "0x20",
