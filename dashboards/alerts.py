@@ -104,7 +104,7 @@ _OF_STREAMS = (
     Alert(
         "KeyweaveStreamBelowMinimum",
         Urgency.CRITICAL,
-        "# Quantum paths have too little for it, or it wants keys (its buffer is not half full), gets too few.\n"
+        "# Quantum paths have too little, or it wants keys (its buffer is not half full) and gets too few.\n"
         "(\n"
         "  keyweave_stream_planned_rate_bps < keyweave_stream_min_rate_bps\n"
         '  unless on (stream) keyweave_stream_protection{protection="pqc"} == 1\n'
