@@ -9,7 +9,7 @@ SCENARIO ?= scenarios/tokyo.yaml
 STATE  ?= .keyweave
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format bench proto proto-check proto-baseline dashboards docs tools clean
+.PHONY: help run test test-all lint format man bench proto proto-check proto-baseline dashboards docs tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ format: $(VENV)/.installed ## Format and mend what can be mended mechanically
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+man: $(VENV)/.installed ## Man pages of all commands, in man/
+	$(BIN)/keyweave man --write man
+
 bench: $(VENV)/.installed ## Speed, as ratios measured side by side
 	$(BIN)/python -m tests.bench
 
@@ -56,8 +59,9 @@ dashboards: $(VENV)/.installed ## Grafana dashboards and Prometheus rules, from 
 	cp -r dashboards/rules helm/keyweave/files/rules
 	cp -r dashboards/generated helm/keyweave/files/dashboards
 
-docs: $(VENV)/.installed ## The README's picture, from a network that really runs; maps; plots of the last bench; events; dashboards
+docs: $(VENV)/.installed ## The reference of commands; the README's picture, from a network that really runs; maps; plots of the last bench; events; dashboards
 	$(BIN)/python -m docs.events_page
+	$(BIN)/python -m keyweave.cli.manual docs/cli.md
 	$(BIN)/python docs/picture.py
 	$(BIN)/python -m docs.page_pictures
 	$(BIN)/keyweave scenario plot scenarios/tokyo.yaml -o docs/images/tokyo-map.svg

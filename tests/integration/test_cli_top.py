@@ -95,3 +95,19 @@ async def test_top_goes_on_while_the_network_is_away_and_shows_it_again_when_it_
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("state")
+async def test_a_shell_completes_the_networks_own_names_and_stays_silent_without_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("_KEYWEAVE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "keyweave link get a")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    # A loaded machine may take longer than a prompt should.
+    monkeypatch.setenv("KEYWEAVE_COMPLETION_SECONDS", "60")
+    found = await keyweave()
+    assert found.out.split() == ["ab"]
+    monkeypatch.setenv("KEYWEAVE_STATE_DIR", str(tmp_path / "nowhere"))
+    nothing = await keyweave()
+    assert (nothing.out.strip(), nothing.errors) == ("", [])

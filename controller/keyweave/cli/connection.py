@@ -48,6 +48,8 @@ _OPTIONS: dict[str, Any] = {
     ],
 }
 _DEFAULTS = {"connect_timeout": CONNECT_SECONDS}
+# The names of these options.
+FINDING = frozenset(_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)

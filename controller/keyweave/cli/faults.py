@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from keyweave.cli import tables
+from keyweave.cli.completion import names
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network, connected
 from keyweave.cli.output import Output, OutputOption, as_json, show, show_json
 from keyweave.common.errors import InvalidInputError
@@ -32,7 +33,7 @@ _PEER = typer.Option("--peer", help="Only between the node and this one, or `con
 
 async def restore(
     network: Network,
-    name: Annotated[str, typer.Argument(help="The link; with --node, the node.")],
+    name: Annotated[str, typer.Argument(help="The link; with --node, the node.", autocompletion=names)],
     node: Annotated[bool, typer.Option("--node", help="End the faults of a node.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -90,7 +91,9 @@ def _add(number: pb.FaultKind, kind: Kind) -> None:
             typer.echo(f"{begun}  {given['name']}: {_describe(answer.fault)}")
 
     inject.__name__ = kind.word.replace("-", "_")
-    parameters = [_parameter("name", Annotated[str, typer.Argument(help=f"The {where}.")])]
+    parameters = [
+        _parameter("name", Annotated[str, typer.Argument(help=f"The {where}.", autocompletion=names)])
+    ]
     if not kind.is_switch:
         magnitude = typer.Option(
             _OPTIONS[kind.unit], help=f"Magnitude, {kind.unit}.", min=kind.least, max=kind.most

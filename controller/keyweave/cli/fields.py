@@ -16,6 +16,19 @@ MessageType = TypeVar("MessageType", bound=Message)
 # Named by the command's argument, or set by the controller.
 _NOT_OPTIONS = frozenset({"name", "revision", "etag"})
 _HELP: Mapping[str, str] = {
+    "application_class": "What uses the keys, for schedules and reports.",
+    "latitude_degrees": "Where it is, degrees north; for maps and for where fibre helps.",
+    "length_km": "Its length, km.",
+    "location": "Where it is, in words.",
+    "longitude_degrees": "Where it is, degrees east.",
+    "owner": "Whose it is, in words.",
+    "source_node": "The node at one end.",
+    "source_sae": "The application there, as its certificate names it.",
+    "target_node": "The node at the other end.",
+    "target_sae": "The application there, as its certificate names it.",
+    "technology": "What makes the keys; its QBER thresholds follow from it.",
+    "tenant": "Whose stream it is, for schedules and reports.",
+    "trust_domain": "Nodes of one owner or jurisdiction; streams may restrict themselves to some.",
     "a_node": "The node at one end.",
     "abort_qber_ratio": "QBER at which the link is aborted, 0..0.5; 0 takes the technology's default.",
     "degraded_qber_ratio": "QBER from which the link counts as degraded; 0 takes 0.8 of the abort threshold.",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keyweave.cli import tables
+from keyweave.cli.completion import names
 from keyweave.cli.connection import Network
 from keyweave.cli.exits import ExitCode
 from keyweave.cli.output import Output, OutputOption, as_json, show_json
@@ -27,7 +28,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 async def show(
     network: Network,
-    stream: Annotated[str, typer.Argument(help="The stream.")],
+    stream: Annotated[str, typer.Argument(help="The stream.", autocompletion=names)],
     from_: Annotated[str, typer.Option("--from", help=f"The first moment: {FORMS}.")] = "-1h",
     to: Annotated[str, typer.Option(help="The moment after the last, in the same forms.")] = "now",
     limit: Annotated[

@@ -1,11 +1,13 @@
 """The command line."""
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 import typer
+from typer._completion_classes import completion_init
 
 from keyweave.cli import (
     audit,
@@ -29,6 +31,8 @@ from keyweave.cli.check_config import check_config
 from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
 from keyweave.cli.health import health
+from keyweave.cli.manual import command as manual
+from keyweave.cli.manual.command import VARIABLE
 from keyweave.cli.report import command as reports
 from keyweave.cli.status import status
 from keyweave.cli.up import command as up
@@ -93,9 +97,14 @@ _events.command("watch")(connected(network.event_watch))
 app.add_typer(faults.app, name="fault")
 app.add_typer(scenario.app, name="scenario")
 
+manual.attach(app)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    if VARIABLE in os.environ:
+        # A shell asks what could come next; typer's own options for that are left out of our help.
+        completion_init()
     try:
         result: Any = app(arguments, standalone_mode=False, prog_name="keyweave")
     except (KeyweaveError, grpc.aio.AioRpcError) as error:

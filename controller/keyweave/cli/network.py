@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from keyweave.cli import tables
+from keyweave.cli.completion import names
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network
 from keyweave.cli.output import Output, OutputOption, as_json, show_json
 from keyweave.v1 import admin_pb2
@@ -14,7 +15,7 @@ MAX_PAST_EVENTS = 1000
 
 async def explain(
     network: Network,
-    name: Annotated[str, typer.Argument(help="The stream.")],
+    name: Annotated[str, typer.Argument(help="The stream.", autocompletion=names)],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Why a stream is routed as it is, and who can see its keys."""

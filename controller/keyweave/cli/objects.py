@@ -10,13 +10,14 @@ from google.protobuf.message import Message
 from rich.console import RenderableType
 
 from keyweave.cli import fields, tables
+from keyweave.cli.completion import names
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network, connected
 from keyweave.cli.output import Output, OutputOption, as_json, console, show, show_json, show_message
 from keyweave.common.errors import InvalidInputError
 from keyweave.v1 import admin_pb2, types_pb2
 
 _PAGE_SIZE = 1000
-Name = Annotated[str, typer.Argument(help="Its name.")]
+Name = Annotated[str, typer.Argument(help="Its name.", autocompletion=names)]
 ValidateOnly = Annotated[
     bool, typer.Option("--validate-only", help="Change nothing; show the plan that would result.")
 ]

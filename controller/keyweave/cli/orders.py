@@ -5,13 +5,14 @@ from typing import Annotated
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from keyweave.cli.completion import names
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network
 from keyweave.cli.output import Output, OutputOption, as_json, show_json
 from keyweave.common.errors import NotAllowedError
 from keyweave.v1 import admin_pb2, types_pb2
 
-Link = Annotated[str, typer.Argument(help="The link.")]
-Node = Annotated[str, typer.Argument(help="The node.")]
+Link = Annotated[str, typer.Argument(help="The link.", autocompletion=names)]
+Node = Annotated[str, typer.Argument(help="The node.", autocompletion=names)]
 Confirm = Annotated[bool, typer.Option("--confirm", help="Yes: what is destroyed cannot be brought back.")]
 
 
