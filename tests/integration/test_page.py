@@ -24,6 +24,7 @@ from keyweave.controller.page.face import Page
 from keyweave.controller.topology import Condition
 from tests.shown_network import ShownNetwork, control_plane, shown
 from tests.unit.networks import stream
+from tests.waiting import eventually
 
 NAMES = (("ab", "a", "b", 9000.0), ("bc", "b", "c", 9000.0), ("ca", "c", "a", 9000.0))
 STATIC = Path(__file__).parents[2] / "controller/keyweave/controller/page/static"
@@ -190,6 +191,12 @@ async def test_only_so_many_pages_are_fed(page: Page, browser: aiohttp.ClientSes
             assert three.status == 503
             assert "Retry-After" in three.headers
             assert "page.max_clients" in await three.text()
+
+    async def let_in() -> bool:
+        async with browser.get(page.url + "feed") as answer:
+            return answer.status == 200
+
+    await eventually(let_in, 30, "the places of closed pages are free")
 
 
 async def test_a_stream_is_explained(page: Page, browser: aiohttp.ClientSession) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files as package_files
@@ -98,7 +98,10 @@ class Page:
         app.router.add_get("/static/{name}", self._asset)
         app.router.add_get("/feed", self._feed, allow_head=False)
         app.router.add_get("/explain/{stream}", self._explain)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        # A page that is closed gives its place back at once.
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS
+        )
         await self._runner.setup()
         host, _, port = self._config.listen.rpartition(":")
         context: ssl.SSLContext | None = None
@@ -158,15 +161,14 @@ class Page:
             headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
         )
         async with aclosing(self._news.listen(last_seen)) as frames:
-            await response.prepare(request)
-            async for frame_id, frame in frames:
-                if self._access.refusal(request):
-                    break
-                try:
+            # Nobody is there any more to be told of an error.
+            with suppress(TimeoutError, ConnectionError):
+                await response.prepare(request)
+                async for frame_id, frame in frames:
+                    if self._access.refusal(request):
+                        break
                     async with asyncio.timeout(SEND_SECONDS):
                         await response.write(_lines(frame_id, frame))
-                except (TimeoutError, ConnectionError):
-                    break
         return response
 
     async def _explain(self, request: web.Request) -> web.StreamResponse:

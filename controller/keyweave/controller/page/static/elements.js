@@ -44,14 +44,13 @@ const SHAPES = {
   ring: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
   bars: "M-2.5-4.5v9M2.5-4.5v9",
   target: "M-4.6 0a4.6 4.6 0 1 0 9.2 0a4.6 4.6 0 1 0-9.2 0M-1.4 0a1.4 1.4 0 1 0 2.8 0a1.4 1.4 0 1 0-2.8 0",
-  half: "M0-4.6a4.6 4.6 0 0 0 0 9.2ZM0-4.6a4.6 4.6 0 0 1 0 9.2",
+  half: "M0-4.8a4.8 4.8 0 0 0 0 9.6ZM0-4.8a4.8 4.8 0 0 1 0 9.6V3.4a3.4 3.4 0 0 0 0-6.8Z",
 };
 const OUTLINES = new Set(["cross", "ring", "bars", "target"]);
 
 /** A shape as a path. */
 export function shape(name) {
-  const kind = OUTLINES.has(name) ? "shape outline" : name === "half" ? "shape half" : "shape";
-  return svg("path", { d: SHAPES[name], class: kind });
+  return svg("path", { d: SHAPES[name], class: OUTLINES.has(name) ? "shape outline" : "shape" });
 }
 
 /** A word with its shape and colour, as `{word, shape, tone}` says. */

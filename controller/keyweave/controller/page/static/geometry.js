@@ -2,7 +2,7 @@
 
 const MARGIN = { x: 70, y: 46 };
 // Between parallel links.
-const BULGE = 26;
+const BULGE = 36;
 
 /** Puts a picture's places onto a canvas; `view` is how far it is zoomed and moved. */
 export function projection(picture, width, height, view) {

@@ -1,6 +1,6 @@
 // Wires the page: news into the model, the model into its views, choices into the address bar.
 
-import { html, say } from "./elements.js";
+import { badge, html, say, svg } from "./elements.js";
 import { Announcer } from "./announcer.js";
 import { Detail } from "./detail.js";
 import { EventList } from "./events.js";
@@ -11,7 +11,6 @@ import { Model } from "./model.js";
 import { Summary } from "./summary.js";
 import { chooseTheme } from "./theme.js";
 import { CONDITIONS } from "./words.js";
-import { badge } from "./elements.js";
 
 const element = (id) => document.getElementById(id);
 const STATES = {
@@ -76,7 +75,8 @@ element("zoom-out").addEventListener("click", () => map.zoom(1 / 1.4));
 element("zoom-all").addEventListener("click", () => map.showAll());
 map.offerKinds(element("map-kind"));
 for (const condition of Object.values(CONDITIONS)) {
-  const line = html("span", { class: `sample tone-${condition.tone}`, "data-condition": condition.word, "aria-hidden": "true" });
+  const way = svg("path", { class: "sample", "data-condition": condition.word, d: "M0 4H40" });
+  const line = svg("svg", { viewBox: "0 0 40 8", width: 40, height: 8, "aria-hidden": "true" }, way);
   element("legend").append(html("li", {}, line, badge(condition)));
 }
 document.addEventListener("keydown", (event) => {
