@@ -23,6 +23,7 @@ def build() -> Dashboard:
     )
     by_protection = f"sum by (protection) (increase(keyweave_keys_served_total{{{STREAM}}}[{_RANGE}]))"
     failovers = f"keyweave_stream_failover_duration_seconds_bucket{{{STREAM}}}"
+    happened = f'sum by (kind) (increase(keyweave_events_total{{severity!="info"}}[{_RANGE}]))'
     moves = f"keyweave_stream_failovers_total{{{STREAM}}}"
     good = ((0, VERMILION), (0.99, ORANGE), (0.999, GREEN))
     return board(
@@ -162,7 +163,7 @@ def build() -> Dashboard:
                         "Major and minor, by kind.",
                         COUNT,
                         Query(
-                            f'sum by (kind) (increase(keyweave_events_total{{severity!="info"}}[{_RANGE}]))',
+                            f"{happened} > 0",
                             "{{kind}}",
                         ),
                         steps=((0, ORANGE),),

@@ -79,13 +79,14 @@ def build() -> Dashboard:
                 (
                     lines(
                         "Planned and delivered",
-                        "A stream whose buffers are full delivers nothing; dashed: planned, and guaranteed.",
+                        "Nothing while buffers are full; dashed: planned and guaranteed. Logarithmic.",
                         BITS_PER_SECOND,
                         Query(_of("keyweave_stream_delivered_rate_bps"), "{{stream}}"),
                         Query(_of("keyweave_stream_planned_rate_bps"), "{{stream}} planned"),
                         Query(_of("keyweave_stream_min_rate_bps"), "{{stream}} guaranteed"),
                         dashed="planned|guaranteed",
-                        least=0,
+                        logarithmic=True,
+                        least=1,
                     ),
                     lines(
                         "Keys ready",
