@@ -222,6 +222,24 @@ def test_a_second_enrolment_does_not_write_over_the_first(site: Site) -> None:
     enrol(token, site.root / "elsewhere")
 
 
+def test_a_token_is_spent_before_anything_is_issued_for_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stops the service halfway, no token is good for two sets of certificates."""
+    token = new_token(site.authorities, site.service, NORTH)
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise OSError("disk gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.authorities, "certify_all", fail)
+        with pytest.raises(UnavailableError, match="internal error"):
+            enrol(token, site.root / "halfway")
+    with pytest.raises(NotAllowedError, match="was used already"):
+        enrol(token, site.root / "halfway")
+    assert not (site.root / "halfway" / "current").exists()
+
+
 def test_a_token_is_not_spent_where_nothing_can_be_written(site: Site, tmp_path: Path) -> None:
     token = new_token(site.authorities, site.service, NORTH)
     (tmp_path / "file").write_text("in the way")
