@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from keyweave.common.names import LinkName, NodeName
 from keyweave.controller import routing
 from keyweave.controller.calendar import Schedule, TimeOfDay, Window
+from keyweave.controller.estimate.link_book import LinkChange
 from keyweave.controller.events import Event
 from keyweave.controller.instructions import Emit, WakeAt
 from keyweave.controller.reconcile.core import Core, CoreSettings
+from keyweave.controller.reconcile.news import link_news
 from keyweave.controller.rollout import Rollout
 from keyweave.controller.stimuli import (
     LinkPut,
@@ -166,6 +168,14 @@ def test_alarms_of_a_link_in_a_window_are_marked_and_those_of_others_are_not(run
     assert marks == {"a-p": "w", "a-q": None}
     changed = [event for event in told(running, "link_condition_changed") if event.link == "a-p"]
     assert [event.fields["new"] for event in changed] == ["ok", "maintenance"]
+
+
+def test_that_the_ends_of_a_link_in_maintenance_disagree_is_no_alarm(running: Run) -> None:
+    entry = running.core.links[AP]
+    for condition, alarms in ((Condition.OK, 1), (Condition.MAINTENANCE, 0)):
+        before = replace(entry.estimate, condition=condition)
+        after = replace(before, ends_disagree="the ends disagree")
+        assert len(list(link_news(LinkChange(entry.link, before, after), START))) == alarms
 
 
 def test_after_a_restart_in_the_middle_of_a_window_it_goes_on() -> None:

@@ -39,8 +39,9 @@ def check_losses(lost: Sequence[Loss], *, force: bool) -> None:
     """PreconditionError where streams would lose what they require, unless that is wanted."""
     required = [str(loss) for loss in lost if loss.required]
     if required and not force:
+        who = "a stream" if len(required) == 1 else f"{len(required)} streams"
         raise PreconditionError(
-            f"{len(required)} streams would lose what they require: {'; '.join(required[:_LOSSES_SHOWN])}"
+            f"{who} would lose what is required: {'; '.join(required[:_LOSSES_SHOWN])}"
             f"{'; ...' if len(required) > _LOSSES_SHOWN else ''}; choose another time, or set force"
         )
 

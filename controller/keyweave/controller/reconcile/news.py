@@ -31,7 +31,9 @@ def link_news(change: LinkChange, now: float) -> Iterator[Event]:
     elif after.cause is not before.cause and after.cause is not None:
         message = f"link '{name}' is {after.condition} and reads otherwise: {after.reason}"
         yield Event("link_diagnosed", Severity.INFO, message, now, link=name, fields=_why(after))
-    if after.ends_disagree and not before.ends_disagree:
+    # People work on a link in maintenance: its ends may well disagree.
+    in_use = after.condition is not Condition.MAINTENANCE
+    if after.ends_disagree and not before.ends_disagree and in_use:
         message = f"link '{name}': {after.ends_disagree}"
         yield Event("ends_disagree", Severity.MAJOR, message, now, link=name)
 
