@@ -4,9 +4,10 @@ Entries are checked here, byte for byte: whoever asks need not believe the contr
 """
 
 import json
+import os
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from keyweave.common.errors import InvalidInputError
 from keyweave.controller.audit.chain import EntryKind, Verdict, Verifier
 from keyweave.v1 import admin_pb2
 
+_PAGE_ENTRIES = 200
 _ANCHOR = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 # An `audit_anchored` event wherever it was exported to: a log line, a syslog message, JSON.
 _ANCHOR_TOLD = (
@@ -46,17 +48,20 @@ async def show(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Entries of the audit log, newest last. With -o json, one object per line, as they are kept."""
-    found: list[str] = []
-    async for line in _lines(network, file or (), database):
+
+    def is_asked_for(line: str) -> bool:
         members = _members(line)
-        if (
+        return (
             (kind is None or members.get("kind") == kind)
             and actor in str(members.get("actor"))
             and subject in ("", members.get("subject"))
-        ):
-            found.append(line)
-            del found[:-count]
-    for line in found:
+        )
+
+    if file or database is not None:
+        found = [line async for line in _lines(network, file or (), database) if is_asked_for(line)]
+    else:
+        found = await _newest(network, count, is_asked_for)
+    for line in found[-count:]:
         typer.echo(line if output is Output.JSON else _text(_members(line)))
 
 
@@ -69,8 +74,9 @@ async def export(
     if to.exists():
         raise InvalidInputError.of("TO", f"{to} exists already; name a file that does not")
     entries = 0
-    with to.open("x", encoding="utf-8", newline="\n") as file:
-        to.chmod(0o600)
+    # It names who did what: nobody else's to read.
+    descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
         async for line in _lines(network, (), database):
             file.write(f"{line}\n")
             entries += 1
@@ -108,6 +114,23 @@ async def verify(
         typer.echo(_verdict_text(verdict))
     if not verdict.is_whole:
         raise typer.Exit(ExitCode.ERROR)
+
+
+async def _newest(network: Network, count: int, is_asked_for: Callable[[str], bool]) -> list[str]:
+    """The newest lines that are asked for, oldest first: read from the end, as far back as it takes."""
+    found: list[str] = []
+    async with network.admin() as admin:
+        page = await admin.ListAuditEntries(
+            admin_pb2.ListAuditEntriesRequest(page_size=1), timeout=CALL_TIMEOUT_SECONDS
+        )
+        end, first = page.last_sequence, page.first_sequence
+        while end >= first > 0 and len(found) < count:
+            after = max(end - _PAGE_ENTRIES, first - 1)
+            request = admin_pb2.ListAuditEntriesRequest(after_sequence=after, page_size=end - after)
+            page = await admin.ListAuditEntries(request, timeout=CALL_TIMEOUT_SECONDS)
+            found = [*filter(is_asked_for, page.lines), *found]
+            end = after
+    return found
 
 
 async def _lines(network: Network, files: Sequence[Path], database: Path | None) -> AsyncIterator[str]:
