@@ -168,7 +168,7 @@ async def serving(directory: Path) -> AsyncIterator[AdminServer]:
         trust_anchor=directory / "control-ca.pem",
     )
     authority.issue(CONTROLLER).write(tls.certificate, tls.private_key)
-    audit = AuditInterceptor(store.audit, store.flush_audit, time.time)
+    audit = AuditInterceptor(store.audit, time.time)
     server = grpc.aio.server(interceptors=(ErrorInterceptor(), audit), options=SERVER_OPTIONS)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(service, server)
     agents = AgentService(

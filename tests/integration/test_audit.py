@@ -42,9 +42,9 @@ async def server(tmp_path: Path) -> AsyncIterator[AdminServer]:
 
 async def entries(store: Store, kind: EntryKind = EntryKind.ADMIN) -> list[dict[str, Any]]:
     """The entries of one kind, after the whole chain was checked."""
-    await store.flush_audit()
+    await store.audit.flush()
     verifier, found = Verifier(), []
-    for entry in await store.audit_entries(0, 100_000):
+    for entry in await store.audit.entries(0, 100_000):
         verifier.take(entry.line.encode())
         found.append(json.loads(entry.line))
     assert verifier.verdict().is_whole, verifier.verdict().faults
@@ -202,7 +202,7 @@ async def test_a_controller_that_was_succeeded_adds_nothing_and_the_next_goes_on
         await successor.claim_epoch("second")
         server.store.audit.note(Entry(EntryKind.POLICY, 1.0, "first", "push", "node/a", "sent"))
         with pytest.raises(FencedError):
-            await server.store.flush_audit()
+            await server.store.audit.flush()
         assert server.store.audit.is_waiting
         led = await entries(successor, EntryKind.LOG)
     finally:
@@ -225,7 +225,7 @@ async def test_entries_wait_while_the_store_is_out_of_order_and_what_is_too_much
         for number in range(5):
             server.store.audit.note(Entry(EntryKind.POLICY, 1.0, "c", "push", f"node/{number}", "sent"))
         with pytest.raises(UnavailableError, match="disk full"):
-            await server.store.flush_audit()
+            await server.store.audit.flush()
     pushed = await entries(server.store, EntryKind.POLICY)
     assert [entry["subject"] for entry in pushed] == ["node/0", "node/1", "node/2"]
     *_, lost = await entries(server.store, EntryKind.LOG)
@@ -238,7 +238,7 @@ async def test_entries_wait_while_the_store_is_out_of_order_and_what_is_too_much
 
 async def filled(store: Store, count: int) -> None:
     store.audit.note(*(Entry(EntryKind.POLICY, 1.0, "c", "push", f"node/{n}", "sent") for n in range(count)))
-    await store.flush_audit()
+    await store.audit.flush()
 
 
 async def test_the_head_is_told_after_so_many_entries_or_so_long(server: AdminServer, tmp_path: Path) -> None:
@@ -279,10 +279,10 @@ async def test_old_entries_go_to_an_archive_and_the_chain_still_verifies_apart_a
         told.append(event)
 
     await filled(server.store, 2500)
-    whole = [entry.line.encode() for entry in await server.store.audit_entries(0, 10_000)]
+    whole = [entry.line.encode() for entry in await server.store.audit.entries(0, 10_000)]
     keeper = AuditKeeper(server.store, AuditConfig(keep_entries=100), tmp_path / "archive", tell)
     await keeper._archive_if_due()
-    kept = [entry.line.encode() for entry in await server.store.audit_entries(0, 10_000)]
+    kept = [entry.line.encode() for entry in await server.store.audit.entries(0, 10_000)]
     assert len(kept) == 101  # and the checkpoint
     (archive,) = (tmp_path / "archive").iterdir()
     archived = archive.read_bytes().splitlines()
@@ -320,12 +320,12 @@ async def test_a_crash_between_archive_and_checkpoint_loses_nothing(
         raise UnavailableError("died")
 
     with monkeypatch.context() as patched:
-        patched.setattr(server.store, "prune_audit", died)
+        patched.setattr(server.store.audit, "prune", died)
         with pytest.raises(UnavailableError):
             await keeper._archive_if_due()
-    assert await server.store.audit_range() == (1, server.store.audit.head.sequence)
+    assert await server.store.audit.range() == (1, server.store.audit.head.sequence)
     await keeper._archive_if_due()
-    first, _ = await server.store.audit_range()
+    first, _ = await server.store.audit.range()
     assert first > 1
     assert len(list((tmp_path / "archive").glob("*.jsonl"))) == 1
 

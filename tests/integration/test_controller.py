@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
@@ -151,8 +152,8 @@ class Site:
         (self.directory / "crl.pem").write_bytes(self.authority.revoke(serials, number=1))
 
     @asynccontextmanager
-    async def controller(self) -> AsyncIterator["Running"]:
-        """A controller on this site's store; stopped in order at the end."""
+    async def controller(self, **settings: Any) -> AsyncIterator["Running"]:
+        """A controller on this site's store, with these settings; stopped in order at the end."""
         ready = self.directory / "ready.json"
         ready.unlink(missing_ok=True)
         config = ControllerConfig(
@@ -161,6 +162,7 @@ class Site:
             ready_file=ready,
             lease_seconds=0.9,
             warmup_seconds=60.0,
+            **settings,
         )
         stop = asyncio.Event()
         task = asyncio.create_task(serve(config, stop))

@@ -157,7 +157,7 @@ class Controller:
         self._unstored: deque[Event] = deque(maxlen=UNSTORED_EVENTS)
         self._alarm: asyncio.TimerHandle | None = None
         self._finishing = False
-        self.audit = AuditInterceptor(store.audit, store.flush_audit, time.time)
+        self.audit = AuditInterceptor(store.audit, time.time)
         self.exports = Exports(config.exports, store.spool, lambda: states(self._overview))
         self.metrics.registry.register(self.exports)
         self.audit_keeper = AuditKeeper(store, config.audit, config.audit_archive, self._note)
@@ -340,7 +340,7 @@ class Controller:
     async def _send(self, instruction: Push | Confirm) -> None:
         # Whoever asks later which policies went out finds each of them, whatever happens next.
         if isinstance(instruction, Push) and self._store.audit.is_waiting:
-            await self._stored("audit", self._store.flush_audit)
+            await self._stored("audit", self._store.audit.flush)
         self.pusher.execute(instruction)
 
     async def _stored(self, what: str, write: Callable[[], Awaitable[None]]) -> None:

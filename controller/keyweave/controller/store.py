@@ -32,8 +32,7 @@ from keyweave.common.errors import (
 from keyweave.common.names import OrderId
 from keyweave.controller import event_log, plan_shelf
 from keyweave.controller.answers import KeptAnswer, keep_answer, kept_answer
-from keyweave.controller.audit import log as audit_log
-from keyweave.controller.audit.chain import Chained, Entry, EntryKind
+from keyweave.controller.audit.chain import Entry, EntryKind
 from keyweave.controller.audit.log import AuditLog, note_change
 from keyweave.controller.epoch_starts import first_unseen, note_epoch
 from keyweave.controller.events import Event
@@ -109,7 +108,7 @@ class Store:
         self._writing = asyncio.Lock()
         self._epoch: int | None = None
         self.history = Archive(engine, self._fenced)
-        self.audit = AuditLog()
+        self.audit = AuditLog(engine, self._fenced)
         self.spool = Spool(engine, self._fenced)
 
     @classmethod
@@ -392,29 +391,6 @@ class Store:
         """The id of the newest event, 0 if there was none."""
         async with self._engine.connect() as connection:
             return await event_log.last_id(connection)
-
-    # ---- the audit log -----------------------------------------------------------------------------
-
-    async def flush_audit(self) -> None:
-        """Put the entries that wait on disk, and that of the call under way."""
-        async with self._fenced():
-            pass
-
-    async def audit_entries(self, after: int, limit: int) -> tuple[Chained, ...]:
-        """At most `limit` entries after number `after`, oldest first."""
-        async with self._engine.connect() as connection:
-            return await audit_log.stored_entries(connection, after, limit)
-
-    async def audit_range(self) -> tuple[int, int]:
-        """Numbers of the oldest and the newest entry; zeros where there are none."""
-        async with self._engine.connect() as connection:
-            return await audit_log.stored_range(connection)
-
-    async def prune_audit(self, through: int, checkpoint: Entry) -> None:
-        """Forget the entries up to `through`, which an archive holds; `checkpoint` says so from now on."""
-        async with self._fenced() as connection:
-            await audit_log.forget_through(connection, through)
-            self.audit.note(checkpoint)
 
 
 @asynccontextmanager

@@ -238,9 +238,9 @@ class AdminService(PlannedRpcs, PlanRpcs, admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListAuditEntriesResponse:
         """The audit log, a page at a time."""
         enter("ListAuditEntries", request, context)
-        first, last = await self._store.audit_range()
+        first, last = await self._store.audit.range()
         size = request.page_size or AUDIT_PAGE_SIZE
-        entries = await self._store.audit_entries(request.after_sequence, size)
+        entries = await self._store.audit.entries(request.after_sequence, size)
         newest = entries[-1].sequence if entries else last
         return admin_pb2.ListAuditEntriesResponse(
             lines=[entry.line for entry in entries],

@@ -37,14 +37,11 @@ def is_audited(rpc: str) -> bool:
 class AuditInterceptor(Interceptor):
     """Has an entry for every audited call of the admin API, whatever becomes of it.
 
-    `flush` puts on disk what waits; a call that has succeeded is answered only then.
+    A call that has succeeded is answered only once its entry is on disk.
     """
 
-    def __init__(
-        self, audit: AuditLog, flush: Callable[[], Awaitable[None]], now: Callable[[], float]
-    ) -> None:
+    def __init__(self, audit: AuditLog, now: Callable[[], float]) -> None:
         self._audit = audit
-        self._flush = flush
         self._now = now
 
     async def intercept_service(
@@ -67,7 +64,7 @@ class AuditInterceptor(Interceptor):
             with self._refusals(call), _current(call):
                 answered = await behaviour(request, context)
                 if not call.is_chained and not getattr(request, "validate_only", False):
-                    await self._flush()
+                    await self._audit.flush()
                 return answered
 
         return remade(handler, answer)

@@ -47,7 +47,7 @@ class AuditKeeper:
         """Put what still waits on disk, and log the head: what follows can be held against it."""
         try:
             if self._store.audit.is_waiting:
-                await self._store.flush_audit()
+                await self._store.audit.flush()
         except UnavailableError as error:
             log.get().error("audit_not_stored", reason=str(error))
         head = self._store.audit.head
@@ -59,7 +59,7 @@ class AuditKeeper:
             await asyncio.sleep(GATHER_SECONDS)
             try:
                 if self._store.audit.is_waiting:
-                    await to_its_end(self._store.flush_audit())
+                    await to_its_end(self._store.audit.flush())
             except UnavailableError as error:
                 log.get().error("audit_not_stored", reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
@@ -85,7 +85,7 @@ class AuditKeeper:
         await self._tell(Event("audit_anchored", Severity.INFO, message, time.time(), fields=fields))
 
     async def _archive_if_due(self) -> None:
-        first, last = await self._store.audit_range()
+        first, last = await self._store.audit.range()
         # A tenth more, so that archives have a size that is worth a file.
         keep = self._settings.keep_entries
         if last - first + 1 <= keep + max(1, keep // 10):
@@ -101,7 +101,7 @@ class AuditKeeper:
         }
         now = time.time()
         checkpoint = Entry(EntryKind.LOG, now, "controller", CHECKPOINT, "audit", "ok", details=details)
-        await self._store.prune_audit(through, checkpoint)
+        await self._store.audit.prune(through, checkpoint)
         message = f"entries {first} to {through} of the audit log are in {path.name} now"
         told = {"first": str(first), "last": str(through), "file": path.name}
         await self._tell(Event("audit_pruned", Severity.INFO, message, now, fields=told))
@@ -114,7 +114,7 @@ class AuditKeeper:
         whole, after, newest = hashlib.sha256(), first - 1, ""
         part.unlink(missing_ok=True)
         while after < through:
-            page = await self._store.audit_entries(after, min(PAGE_ENTRIES, through - after))
+            page = await self._store.audit.entries(after, min(PAGE_ENTRIES, through - after))
             data = "".join(f"{entry.line}\n" for entry in page).encode()
             await asyncio.to_thread(_append, part, data)
             whole.update(data)

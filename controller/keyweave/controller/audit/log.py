@@ -9,18 +9,19 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyweave.controller.audit.chain import Chained, Entry, EntryKind, Head, chained, digest_of
 from keyweave.controller.store_schema import metadata
 
 # Entries that wait for a store that is out of order; later ones are counted, and the count is an entry.
 WAITING_ENTRIES = 10_000
+Fenced = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 _audit = sa.Table(
     "audit",
@@ -59,7 +60,9 @@ def note_change(before: str | None, after: str | None) -> None:
 class AuditLog:
     """Entries on their way into the chain."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: AsyncEngine, fenced: Fenced) -> None:
+        self._engine = engine
+        self._fenced = fenced
         self._waiting: deque[Entry] = deque()
         # How many of these, the oldest, a transaction under way holds.
         self._in_flight = 0
@@ -127,6 +130,32 @@ class AuditLog:
         finally:
             self._in_flight = 0
 
+    async def flush(self) -> None:
+        """Put the entries that wait on disk, and that of the call under way."""
+        async with self._fenced():
+            pass
+
+    async def entries(self, after: int, limit: int) -> tuple[Chained, ...]:
+        """At most `limit` entries on disk after number `after`, oldest first."""
+        query = sa.select(_audit).where(_audit.c.sequence > after).order_by(_audit.c.sequence).limit(limit)
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(Chained(int(row.sequence), row.digest, row.line) for row in rows)
+
+    async def range(self) -> tuple[int, int]:
+        """Numbers of the oldest and the newest entry on disk; zeros where there are none."""
+        async with self._engine.connect() as connection:
+            # One at a time: SQLite answers either from the index, both together by reading the whole table.
+            first = await connection.scalar(sa.select(sa.func.min(_audit.c.sequence)))
+            last = await connection.scalar(sa.select(sa.func.max(_audit.c.sequence)))
+        return int(first or 0), int(last or 0)
+
+    async def prune(self, through: int, checkpoint: Entry) -> None:
+        """Forget the entries up to `through`, which an archive holds; `checkpoint` says so from now on."""
+        async with self._fenced() as connection:
+            await connection.execute(sa.delete(_audit).where(_audit.c.sequence <= through))
+            self.note(checkpoint)
+
 
 async def _append(connection: AsyncConnection, entries: Sequence[Entry]) -> Head:
     query = sa.select(_audit.c.sequence, _audit.c.digest).order_by(_audit.c.sequence.desc()).limit(1)
@@ -138,26 +167,6 @@ async def _append(connection: AsyncConnection, entries: Sequence[Entry]) -> Head
     rows = [{"sequence": one.sequence, "digest": one.digest, "line": one.line} for one in links]
     await connection.execute(sa.insert(_audit), rows)
     return links[-1].head
-
-
-async def stored_entries(connection: AsyncConnection, after: int, limit: int) -> tuple[Chained, ...]:
-    """At most `limit` entries after number `after`, oldest first."""
-    query = sa.select(_audit).where(_audit.c.sequence > after).order_by(_audit.c.sequence).limit(limit)
-    rows = (await connection.execute(query)).all()
-    return tuple(Chained(int(row.sequence), row.digest, row.line) for row in rows)
-
-
-async def stored_range(connection: AsyncConnection) -> tuple[int, int]:
-    """Numbers of the oldest and the newest entry that are there; zeros where there are none."""
-    # One at a time: SQLite answers either from the index, and both together by reading the whole table.
-    first = await connection.scalar(sa.select(sa.func.min(_audit.c.sequence)))
-    last = await connection.scalar(sa.select(sa.func.max(_audit.c.sequence)))
-    return int(first or 0), int(last or 0)
-
-
-async def forget_through(connection: AsyncConnection, last: int) -> None:
-    """Take the entries up to `last` out of the table; the checkpoint must be in the same transaction."""
-    await connection.execute(sa.delete(_audit).where(_audit.c.sequence <= last))
 
 
 def _entries_lost(count: int, now: float) -> Entry:
