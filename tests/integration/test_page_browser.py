@@ -397,6 +397,7 @@ async def test_map_and_graph_can_be_chosen_zoomed_and_clicked(desk: Desk) -> Non
     await desk.look_at(small())
     on_map = await tab.run(BREDA)
     assert await tab.run("document.querySelectorAll('.grid path').length") > 2
+    await tab.until("!document.querySelector('#map-kind button:nth-child(2)').disabled")
     await tab.run("document.querySelector('#map-kind button:nth-child(2)').click()")
     assert await tab.run(BREDA) != on_map
     assert await tab.run("document.querySelectorAll('.grid path').length") == 0

@@ -227,6 +227,24 @@ def test_what_is_gone_is_told_as_gone() -> None:
     assert news["streams"] == {"s": None}
 
 
+async def test_a_map_is_there_before_the_graph_and_goes_when_a_site_is_nowhere() -> None:
+    shown = network()
+    shown.locations = {"a": (52.0, 4.0), "b": (52.5, 5.0), "c": (51.9, 5.5)}
+    shown.change()
+    observer = Observer(shown, lambda: shown.intent)
+    await observer.draw()
+    assert list(observer.look().pictures) == ["map"]
+    await observer.draw()
+    both = observer.look().pictures
+    assert list(both) == ["map", "graph"]
+    await observer.draw()
+    assert observer.look().pictures is both
+    shown.locations = {"a": (52.0, 4.0), "b": (52.5, 5.0)}
+    shown.change()
+    await observer.draw()
+    assert list(observer.look().pictures) == ["graph"]
+
+
 def test_events_never_carry_fields_which_may_list_key_ids() -> None:
     shown = network()
     shown.events.publish(shown.say("keys_recalled", "2 keys", Severity.MAJOR))

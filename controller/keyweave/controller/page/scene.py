@@ -99,6 +99,7 @@ class Observer:
         self._pictures: Document = {}
         self._graph: positions.Picture | None = None
         self._drawn: object = None
+        self._graph_due = False
 
     @property
     def stamp(self) -> tuple[int, int]:
@@ -145,18 +146,28 @@ class Observer:
         return {"stream": stream, "plan_version": plan.version, "lines": list(lines)}
 
     async def draw(self) -> None:
-        """Lay the network out anew where nodes or links have come, gone or moved: a while, in a thread."""
+        """Lay the network out anew where nodes or links have come, gone or moved: a while, in a thread.
+
+        A map is quickly made, so it is there after the first call and the graph after the next.
+        """
         intent = self._intent()
         locations = {
             str(name): (node.latitude_degrees, node.longitude_degrees) for name, node in intent.nodes.items()
         }
         links = [(link.a_node, link.b_node) for link in intent.links.values()]
-        wanted = (locations, links)
-        if wanted == self._drawn:
-            return
-        self._drawn = wanted
-        before = self._graph.places if self._graph else None
-        self._pictures, self._graph = await asyncio.to_thread(_pictures, locations, links, before)
+        if (locations, links) != self._drawn:
+            self._drawn = locations, links
+            chart = await asyncio.to_thread(positions.on_map, locations)
+            self._graph_due = chart is None or len(locations) <= _LARGEST_WITH_BOTH
+            if chart is not None:
+                self._pictures = {"map": documents.picture_document(chart)}
+                return
+            self._pictures = {name: one for name, one in self._pictures.items() if name != "map"}
+        if self._graph_due:
+            self._graph_due = False
+            before = self._graph.places if self._graph else None
+            self._graph = await asyncio.to_thread(positions.as_graph, locations, links, before)
+            self._pictures = {**self._pictures, "graph": documents.picture_document(self._graph)}
 
     def _recent(self) -> list[Document]:
         recent = list(self._watched.events.recent)[-PAST_EVENTS:]
@@ -164,19 +175,3 @@ class Observer:
         first = recent[0].id if recent else self._watched.events.last_id + 1
         earlier = [event for event in self._past if event.id < first][-missing:] if missing else []
         return [documents.event_document(event) for event in (*earlier, *recent)]
-
-
-def _pictures(
-    locations: Mapping[str, tuple[float, float]],
-    links: Sequence[tuple[str, str]],
-    before: Mapping[str, positions.Place] | None,
-) -> tuple[Document, positions.Picture | None]:
-    drawn = {}
-    chart = positions.on_map(locations)
-    if chart is not None:
-        drawn["map"] = documents.picture_document(chart)
-    graph = None
-    if chart is None or len(locations) <= _LARGEST_WITH_BOTH:
-        graph = positions.as_graph(locations, links, before)
-        drawn["graph"] = documents.picture_document(graph)
-    return drawn, graph

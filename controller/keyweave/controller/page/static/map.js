@@ -299,6 +299,7 @@ export class NetworkMap {
     const { nodes, status } = this.model;
     if (status.epoch === undefined) return "Waiting for the controller.";
     if (!nodes.size) return "There are no nodes yet.";
+    if (!this.picture) return "The network is being laid out.";
     const made = status.planned_at ? `, made at ${clock(status.planned_at)}` : "";
     return `Plan ${status.plan_version}${made}. Point at something for its figures, choose it for all that is known.`;
   }
