@@ -15,6 +15,13 @@ from typing import Any, Self
 
 from tests.deploy.chart import ROOT
 
+_ALL = """
+import json, sys
+from keyweave.cli.main import main
+for command in json.loads(sys.argv[1]):
+    if code := main(command):
+        sys.exit(f"{command}: exit code {code}")
+"""
 CONFINED = Path(__file__).parent / "confined.py"
 READY_SECONDS = 90.0
 STOP_SECONDS = 30.0
@@ -150,6 +157,11 @@ class Sites:
 
     def keyweave(self, machine: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return self.call(machine, sys.executable, "-m", "keyweave.cli", *arguments)
+
+    def keyweave_all(self, machine: str, commands: Sequence[Sequence[str]]) -> tuple[int, str]:
+        """Commands one after the other until one fails, in one process: each start of Python costs a second."""
+        done = self.call(machine, sys.executable, "-c", _ALL, json.dumps([list(each) for each in commands]))
+        return done.returncode, done.stdout + done.stderr
 
     def names(self, machine: str, hosts: Path) -> None:
         """Give a machine a hosts file; what `call` runs there sees it, nobody else."""

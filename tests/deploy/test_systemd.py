@@ -27,7 +27,10 @@ from tests.deploy.units import UNITS, Unit, units
 pytestmark = pytest.mark.timeout(400)
 PAGE = ROOT / "docs" / "deploy.md"
 MOST_EXPOSED = 20  # tenths: 2.0 of 10
-ADDRESSES = {"control": "192.0.2.1", "lab": "192.0.2.9", "north": "192.0.2.7", "south": "192.0.2.8"}
+ADDRESSES = {
+    "control": "192.0.2.1", "lab": "192.0.2.9", "pki": "192.0.2.3", "north": "192.0.2.7",
+    "south": "192.0.2.8",
+}  # fmt: skip
 SERVICES = [path for path in units() if path.suffix == ".service"]
 # What one process needs and others do not.
 OWN = {
@@ -152,12 +155,13 @@ def mirror(text: str) -> str:
 
 @dataclass
 class Lab:
-    """The page's five machines, but for the authorities', which only made the certificates."""
+    """The page's five machines."""
 
     sites: Sites
     root: Path
     programs: dict[str, str]
     holders: Path
+    authorities: Path
 
     def specification(self, unit: Unit) -> dict[str, Any]:
         overlays = {target: str(self.root / target.lstrip("/")) for target in ("/etc", "/opt", "/var/lib")}
@@ -193,7 +197,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("machines")
     root, authorities, holders = folder / "root", folder / "authorities", folder / "holders"
     launcher(root / "opt" / "keyweave" / "bin")
-    assert main(["pki", "init", "--dir", str(authorities), "--no-passphrase"]) == 0
+    (folder / "credentials").mkdir()
+    (folder / "credentials" / "passphrase").write_text("correct horse battery staple")
+    (folder / "credentials" / "passphrase").chmod(0o400)
+    passphrase = ["--passphrase-file", str(folder / "credentials" / "passphrase")]
+    assert main(["pki", "init", "--dir", str(authorities), *passphrase]) == 0
     for role, name, where in (
         ("controller", "controller", root / "etc/keyweave/controller"),
         ("emulator", "emulator", root / "etc/keyweave/emulator"),
@@ -216,14 +224,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             "--out",
             str(where),
         ]
-        assert main([*issue, *hosts]) == 0
+        assert main([*issue, *hosts, *passphrase]) == 0
     for path, text in files_of_the_page().items():
         (root / path.lstrip("/")).write_text(text)
-    for state in ("controller", "emulator", "agent-north", "agent-south"):
+    for state in ("controller", "emulator", "agent-north", "agent-south", "pki"):
         (root / "var/lib/keyweave" / state).mkdir(parents=True)
     found = {name: str(path) for name, path in programs.items()}
     with Sites(found["ip"], ADDRESSES, folder) as sites:
-        yield Lab(sites, root, found, holders)
+        yield Lab(sites, root, found, holders, authorities)
 
 
 @pytest.fixture(scope="module")
@@ -301,6 +309,40 @@ def test_what_a_unit_forbids_is_forbidden_to_what_runs_under_it(lab: Lab, what: 
     process = lab.sites.start("control", command, lab.specification(unit), name=f"attempt-{what}")
     assert process.running.wait(60) != 0
     assert error in process.said()
+
+
+def test_a_machine_enrols_with_the_service_and_its_renewal_brings_new_lists(lab: Lab) -> None:
+    service = Unit(UNITS / "keyweave-pki.service")
+    # Where systemd puts credentials: what the unit calls %d.
+    command = [word.replace("%d", str(lab.authorities.parent / "credentials")) for word in service.command]
+    specification = {**lab.specification(service), "writable": {service.state: str(lab.authorities)}}
+    serving = lab.sites.start("pki", command, specification, name="pki")
+    until("enrolment_service_started", serving)
+    directory = ["--dir", str(lab.authorities)]
+    token = lab.sites.keyweave(
+        "pki", "pki", "token", *directory, "--node", "east", "--server", "192.0.2.3:8444"
+    )
+    assert token.returncode == 0, token.stderr
+    file, east = lab.holders / "token", lab.holders / "agent-east"
+    file.write_text(token.stdout)
+    enrolled = lab.sites.keyweave("north", "agent", "enrol", "--token-file", str(file), "--dir", str(east))
+    assert enrolled.returncode == 0, enrolled.stderr
+    before = (east / "trust/sae-crl.pem").read_bytes()
+    secret = str(lab.authorities.parent / "credentials/passphrase")
+    whom = ("--role", "sae", "--name", "right")
+    done = lab.sites.keyweave("pki", "pki", "revoke", *directory, *whom, "--passphrase-file", secret)
+    assert done.returncode == 0, done.stderr
+    renewal = Unit(UNITS / "keyweave-agent-renew@.service", "east")
+    (lab.root / "etc/keyweave/agent-east").mkdir()
+    confined = {
+        **renewal.confinement(lab.programs),
+        "overlays": {target: str(lab.root / target.lstrip("/")) for target in ("/etc", "/opt")},
+        "writable": {renewal.one("ReadWritePaths"): str(east)},
+    }
+    renewing = lab.sites.start("north", renewal.command, confined, name="renewal")
+    assert renewing.running.wait(60) == 0, renewing.said()
+    assert (east / "trust/sae-crl.pem").read_bytes() != before
+    assert serving.stop() == 0, serving.said()
 
 
 def test_processes_end_in_order_when_they_are_told_to(lab: Lab, running: dict[str, Process]) -> None:
