@@ -159,7 +159,7 @@ class Sites:
         return self.call(machine, sys.executable, "-m", "keyweave.cli", *arguments)
 
     def keyweave_all(self, machine: str, commands: Sequence[Sequence[str]]) -> tuple[int, str]:
-        """Commands one after the other until one fails, in one process: each start of Python costs a second."""
+        """Commands one after the other until one fails, in one process: a start of Python takes a second."""
         done = self.call(machine, sys.executable, "-c", _ALL, json.dumps([list(each) for each in commands]))
         return done.returncode, done.stdout + done.stderr
 

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.deploy.sites import Process, Sites, until
 
 VALUES = CHART / "ci" / "lab-values.yaml"
 # The first test pays for the start of the whole network, on a machine that may have other things to do.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 STARTED = {"controller": "controller_ready", "agent": "agent_started", "emulator": "emulator_started"}
 # Where people and applications are.
 DESK = "desk"
@@ -48,17 +48,16 @@ class Lab:
             (folder / name).write_bytes(text)
         return folder / "tls.crt", folder / "tls.key", folder / "ca.crt"
 
-    def operator(self, *arguments: str) -> tuple[int, str]:
+    def operator(self, *commands: Sequence[str]) -> tuple[int, str]:
         """`keyweave` as alice, whose certificate the chart asked for, at the controller's address."""
         certificate, key, anchor = self.files(
             "alice", dict(self.cluster.secrets["rel-keyweave-operator-alice"])
         )
-        controller = self.sites.addresses["rel-keyweave-controller"]
-        done = self.sites.keyweave(
-            DESK, *arguments, "--address", f"{controller}:21001",
+        found = (
+            "--address", f"{self.sites.addresses['rel-keyweave-controller']}:21001",
             "--certificate", str(certificate), "--key", str(key), "--trust-anchor", str(anchor),
         )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
+        return self.sites.keyweave_all(DESK, [(*command, *found) for command in commands])
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +90,9 @@ def network(lab: Lab) -> Lab:
         lab.sites.until_healthy(DESK, process, f"{lab.sites.addresses[name]}:21004")
     created = re.findall(r"^  keyweave (node create .*)$", lab.notes, flags=re.MULTILINE)
     assert len(created) == 2
-    for line in (*created, LINK, STREAM, "status --wait --timeout 90"):
-        arguments = line.split()
-        code, said = lab.operator(*arguments)
-        logs = "\n".join(each.said()[-2000:] for each in lab.processes.values())
-        assert code == 0, f"{arguments}: {said}\n{logs}"
+    lines = (*created, LINK, STREAM, "status --wait --timeout 90")
+    code, said = lab.operator(*(line.split() for line in lines))
+    assert code == 0, f"{said}\n" + "\n".join(each.said()[-2000:] for each in lab.processes.values())
     return lab
 
 

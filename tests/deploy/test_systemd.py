@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import run
@@ -174,15 +174,15 @@ class Lab:
             machine, unit.command, self.specification(unit), name=unit.path.name + unit.instance
         )
 
-    def operator(self, *arguments: str) -> tuple[int, str]:
+    def operator(self, *commands: Sequence[str]) -> tuple[int, str]:
         alice = self.holders / "alice"
-        done = self.sites.keyweave(
-            "control", *arguments, "--address", "192.0.2.1:21001",
+        found = (
+            "--address", "192.0.2.1:21001",
             "--certificate", str(alice / "current/control.pem"),
             "--key", str(alice / "current/control-key.pem"),
             "--trust-anchor", str(alice / "trust/control-ca.pem"),
         )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
+        return self.sites.keyweave_all("control", [(*command, *found) for command in commands])
 
 
 @pytest.fixture(scope="module")
@@ -249,14 +249,13 @@ def running(lab: Lab) -> dict[str, Process]:
     (example,) = re.findall(
         r"^keyweave\(\) \{.*?\}\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL
     )
-    for command in example.replace("\\\n", " ").strip().splitlines():
-        code, said = lab.operator(*command.split()[1:])
-        assert code == 0, f"{command}: {said}\n" + "\n".join(
-            each.said()[-3000:] for each in processes.values()
-        )
+    lines = example.replace("\\\n", " ").strip().splitlines()
+    code, said = lab.operator(*(line.split()[1:] for line in lines))
+    assert code == 0, f"{said}\n" + "\n".join(each.said()[-3000:] for each in processes.values())
     return processes
 
 
+@pytest.mark.slow
 def test_the_network_of_the_page_comes_up_under_its_units(lab: Lab, running: dict[str, Process]) -> None:
     # The example ends with `keyweave status --wait`, which returned 0.
     for process in running.values():
@@ -265,6 +264,7 @@ def test_the_network_of_the_page_comes_up_under_its_units(lab: Lab, running: dic
         assert "Operation not permitted" not in process.said()
 
 
+@pytest.mark.slow
 def test_an_application_fetches_a_key_by_the_name_that_is_in_the_certificate(
     lab: Lab, running: dict[str, Process]
 ) -> None:
@@ -273,6 +273,7 @@ def test_an_application_fetches_a_key_by_the_name_that_is_in_the_certificate(
     assert len(lab.sites.fetch("north", files, "https://192.0.2.7:21011/api/v1/keys/right/enc_keys")) == 1
 
 
+@pytest.mark.slow
 def test_agents_lock_their_memory_and_write_nowhere_else(lab: Lab, running: dict[str, Process]) -> None:
     said = running["north"].said()
     assert "memory_not_locked" not in said
@@ -301,6 +302,7 @@ FORBIDDEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_what_a_unit_forbids_is_forbidden_to_what_runs_under_it(lab: Lab, what: str) -> None:
     attempt, error = FORBIDDEN[what]
@@ -311,7 +313,10 @@ def test_what_a_unit_forbids_is_forbidden_to_what_runs_under_it(lab: Lab, what: 
     assert error in process.said()
 
 
-def test_a_machine_enrols_with_the_service_and_its_renewal_brings_new_lists(lab: Lab) -> None:
+@pytest.mark.slow
+def test_a_machine_enrols_with_the_service_and_its_renewal_brings_new_lists(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
     service = Unit(UNITS / "keyweave-pki.service")
     # Where systemd puts credentials: what the unit calls %d.
     command = [word.replace("%d", str(lab.authorities.parent / "credentials")) for word in service.command]
@@ -319,19 +324,17 @@ def test_a_machine_enrols_with_the_service_and_its_renewal_brings_new_lists(lab:
     serving = lab.sites.start("pki", command, specification, name="pki")
     until("enrolment_service_started", serving)
     directory = ["--dir", str(lab.authorities)]
-    token = lab.sites.keyweave(
-        "pki", "pki", "token", *directory, "--node", "east", "--server", "192.0.2.3:8444"
-    )
-    assert token.returncode == 0, token.stderr
+    capsys.readouterr()
+    assert main(["pki", "token", *directory, "--node", "east", "--server", "192.0.2.3:8444"]) == 0
+    token = capsys.readouterr().out
     file, east = lab.holders / "token", lab.holders / "agent-east"
-    file.write_text(token.stdout)
+    file.write_text(token)
     enrolled = lab.sites.keyweave("north", "agent", "enrol", "--token-file", str(file), "--dir", str(east))
     assert enrolled.returncode == 0, enrolled.stderr
     before = (east / "trust/sae-crl.pem").read_bytes()
     secret = str(lab.authorities.parent / "credentials/passphrase")
     whom = ("--role", "sae", "--name", "right")
-    done = lab.sites.keyweave("pki", "pki", "revoke", *directory, *whom, "--passphrase-file", secret)
-    assert done.returncode == 0, done.stderr
+    assert main(["pki", "revoke", *directory, *whom, "--passphrase-file", secret]) == 0
     renewal = Unit(UNITS / "keyweave-agent-renew@.service", "east")
     (lab.root / "etc/keyweave/agent-east").mkdir()
     confined = {
@@ -345,6 +348,7 @@ def test_a_machine_enrols_with_the_service_and_its_renewal_brings_new_lists(lab:
     assert serving.stop() == 0, serving.said()
 
 
+@pytest.mark.slow
 def test_processes_end_in_order_when_they_are_told_to(lab: Lab, running: dict[str, Process]) -> None:
     for name in ("south", "north", "controller", "emulator"):
         assert running[name].stop() == 0, running[name].said()
