@@ -83,8 +83,8 @@ def capacity_table(answer: admin_pb2.AnalysePlanResponse) -> Table:
     """What links that could be built or widened would give, the most helpful first, and what there is now."""
     located = any(gain.link.length_km for gain in answer.gains)
     table = new_table("Where the next fibre helps most")
-    table.add_column("build", overflow="fold")
-    for heading in ("rate", *(["km"] if located else []), "worst stream", "all", "no path", "unprotected"):
+    table.add_column("build", overflow="fold", min_width=18)
+    for heading in ("rate", *(["km"] if located else []), "worst", "all", "no path", "unprotected"):
         table.add_column(heading, justify="right", no_wrap=True)
     skip = [""] * located
     table.add_row("nothing", "", *skip, *_score(answer.present), style="dim")
@@ -108,7 +108,9 @@ def coverage(answer: admin_pb2.AnalysePlanResponse, what: str) -> str:
 
 def _score(score: admin_pb2.NetworkScore) -> list[str]:
     counts = [str(score.without_path), str(score.unprotected)]
-    return [rate(score.worst_bps), rate(score.total_bps), *counts]
+    # Where every stream has all it may use, none is the worst.
+    worst = rate(score.worst_bps) if score.worst_stream else "-"
+    return [worst, rate(score.total_bps), *counts]
 
 
 def _summary(outcome: admin_pb2.WhatIfOutcome) -> str:

@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 import time
+from contextlib import suppress
 
 from keyweave.common import process
 from keyweave.controller.analysis import Question, answer
@@ -15,7 +16,8 @@ _NICENESS = 10
 def main() -> None:
     """Answer the one question."""
     process.die_with_parent()
-    os.nice(_NICENESS)
+    with suppress(PermissionError):  # hardened services may not, and then it is as any other process
+        os.nice(_NICENESS)
     question: Question = pickle.load(sys.stdin.buffer)  # noqa: S301  # our own controller's pipe
     deadline = time.monotonic() + question.seconds
     found = answer(question, lambda: time.monotonic() < deadline)
