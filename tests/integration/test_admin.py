@@ -66,7 +66,7 @@ WRITES: dict[str, Any] = {
     "ZeroizeNode": pb.ZeroizeNodeRequest(name="a"),
     "CreateMaintenance": pb.CreateMaintenanceRequest(
         maintenance=types_pb2.Maintenance(
-            name="w", links=["ab"], start_unix_nanos=1, end_unix_nanos=4 * 10**18
+            name="w", links=["ab"], start_unix_nanos=NOW, end_unix_nanos=NOW + 3600 * 10**9
         ),
         force=True,
     ),
