@@ -22,6 +22,7 @@ def test_the_wheel_holds_the_code_its_migrations_and_the_validation_rules(tmp_pa
         "keyweave/controller/page/static/index.html",
         "keyweave/controller/page/static/main.js",
         "keyweave/controller/page/static/page.css",
+        "keyweave/cli/report/page.html.j2",
         "keyweave/agent/app.py",
         "keyweave/emulator/app.py",
         "keyweave/common/tls.py",
