@@ -474,7 +474,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EndMaintenance(self, request, context):
-        """End it now, early; one that has not begun is called off.
+        """End one that is under way, now. One that has not begun is deleted instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

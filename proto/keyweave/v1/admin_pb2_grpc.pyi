@@ -1121,7 +1121,7 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
     """Fields named by the mask change; the name cannot. Refused like CreateMaintenance."""
 
     EndMaintenance: _AdminServiceEndMaintenanceType
-    """End it now, early; one that has not begun is called off."""
+    """End one that is under way, now. One that has not begun is deleted instead."""
 
     DeleteMaintenance: _AdminServiceDeleteMaintenanceType
 
@@ -1574,7 +1574,7 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: keyweave.v1.admin_pb2.EndMaintenanceRequest,
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.EndMaintenanceResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.EndMaintenanceResponse]]:
-        """End it now, early; one that has not begun is called off."""
+        """End one that is under way, now. One that has not begun is deleted instead."""
 
     @abc.abstractmethod
     def DeleteMaintenance(
