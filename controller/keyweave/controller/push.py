@@ -144,6 +144,8 @@ class PolicySession:
 
     def _pushed(self, push: Push) -> agent_pb2.PolicyResponse:
         self._nonce += 1
+        # What was to be confirmed is no longer what the agent should have: it would refuse the older one.
+        self._confirm_now = False
         target = push.target
         self._outstanding = _Outstanding(
             self._nonce, target.version, target.policy.digest, asyncio.get_running_loop().time()
