@@ -312,7 +312,7 @@ async def test_the_process_tells_that_it_is_healthy_and_what_it_measures(site: S
             page = await response.text()
     for line in (
         'keyweave_link_condition{condition="stale",link="a-m"} 1.0',
-        'keyweave_link_qber_ratio{link="a-m"}',
+        'keyweave_link_usable_rate_bps{link="a-m"} 0.0',
         'keyweave_stream_planned_rate_bps{stream="s"}',
         'keyweave_stream_protection{protection="none",stream="s"}',
         'keyweave_agent_connected{node="a"} 0.0',
@@ -321,6 +321,7 @@ async def test_the_process_tells_that_it_is_healthy_and_what_it_measures(site: S
         "keyweave_controller_read_only 0.0",
     ):
         assert line in page
+    assert 'keyweave_link_qber_ratio{link="a-m"}' not in page, "nothing was measured"
     assert "example" not in page, "addresses are no labels"
 
 
