@@ -30,7 +30,7 @@ from keyweave.controller.stimuli import IntentStimulus, OrderPut
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Plan, Snapshot, Status
 from keyweave.controller.views import LinkStateView, NodeView, OrderView, PolicyRef, StreamView
-from keyweave.v1 import admin_pb2_grpc, agent_pb2_grpc, types_pb2
+from keyweave.v1 import admin_pb2_grpc, agent_pb2, agent_pb2_grpc, types_pb2
 from tests.unit.networks import snapshot, stream
 
 APPLIED = PolicyRef(epoch=1, version=4, digest=b"d" * 32)
@@ -84,6 +84,10 @@ class RememberingController:
         if node is None:
             return None
         return NodeView(node, connected=name in self.connected, desired=APPLIED, applied=APPLIED)
+
+    def desired_rules(self, name: NodeName) -> tuple[bytes, ...]:
+        rule = agent_pb2.Rule(rule_id="link/ab", link=agent_pb2.LinkRule(link="ab", abort_qber_ratio=0.11))
+        return (rule.SerializeToString(),) if name == "a" else ()
 
     def link(self, name: LinkName) -> LinkStateView | None:
         view = self.network.links.get(name)

@@ -36,6 +36,7 @@ READS: dict[str, Any] = {
     "ListStreams": pb.ListStreamsRequest(),
     "ExplainStream": pb.ExplainStreamRequest(name="s"),
     "GetPlan": pb.GetPlanRequest(),
+    "GetPolicy": pb.GetPolicyRequest(node="a"),
     "GetStatus": pb.GetStatusRequest(),
     "ListMaintenances": pb.ListMaintenancesRequest(),
     "ListSchedules": pb.ListSchedulesRequest(),
@@ -521,3 +522,12 @@ async def test_past_only_ends_after_the_newest(server: AdminServer) -> None:
         assert [answer.event.id async for answer in stub.WatchEvents(request)] == [4, 5]
         error = await refusal(stub.WatchEvents(pb.WatchEventsRequest(past=1001)).read())
     assert set(violations(error)) == {"past"}
+
+
+async def test_a_policy_is_shown_rule_by_rule_with_what_is_applied(server: AdminServer) -> None:
+    async with server.stub(Role.VIEWER) as stub:
+        answer = await stub.GetPolicy(pb.GetPolicyRequest(node="a"))
+        assert [rule.rule_id for rule in answer.rules] == ["link/ab"]
+        assert answer.desired == answer.applied
+        error = await refusal(stub.GetPolicy(pb.GetPolicyRequest(node="nowhere")))
+        assert error.code() is grpc.StatusCode.NOT_FOUND

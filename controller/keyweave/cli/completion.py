@@ -17,7 +17,7 @@ _VARIABLE = "KEYWEAVE_COMPLETION_SECONDS"
 _SECONDS = "1"
 _MOST_NAMES = 10_000
 # Commands whose first argument is not a name of their own group's kind.
-_KIND_OF_GROUP = {"ledger": "stream", "fault": "link"}
+_KIND_OF_GROUP = {"ledger": "stream", "fault": "link", "policy": "node"}
 
 
 def names(context: typer.Context, incomplete: str) -> list[str]:

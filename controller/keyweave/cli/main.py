@@ -21,6 +21,7 @@ from keyweave.cli import (
     orders,
     pki,
     plans,
+    policies,
     processes,
     provenance,
     scenario,
@@ -85,6 +86,7 @@ for _kind in objects.KINDS:
         _commands.command(_verb)(connected(_command))
 _group("ledger", "What became of keys.").command("show")(connected(ledger.show))
 app.add_typer(plans.app, name="plan")
+app.add_typer(policies.app, name="policy")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(schedules.app, name="schedule")
 _audit = _group("audit", "Who changed what, which policies went out, what protected keys: a chained log.")

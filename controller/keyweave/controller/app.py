@@ -218,6 +218,10 @@ class Controller:
         """What is known of a node."""
         return self._overview.node(name) if name in self._core.nodes else None
 
+    def desired_rules(self, name: NodeName) -> tuple[bytes, ...]:
+        """A node's policy: its rules (serialized), by their IDs."""
+        return self._overview.desired_rules(name)
+
     def link(self, name: LinkName) -> LinkStateView | None:
         """What is known of a link."""
         return self._overview.link(name) if name in self._core.links else None

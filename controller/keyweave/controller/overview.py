@@ -37,6 +37,12 @@ class Overview:
             withheld_rules=report.withheld_rules,
         )
 
+    def desired_rules(self, name: NodeName) -> tuple[bytes, ...]:
+        """What one node is to run by: rules (serialized), by their IDs; none before it is known."""
+        desired = self._core.distribution.agent(name).desired
+        rules = {} if desired is None else desired.policy.rules
+        return tuple(rules[rule_id] for rule_id in sorted(rules))
+
     def nodes(self) -> tuple[NodeView, ...]:
         """All nodes, by name."""
         return tuple(self.node(name) for name in sorted(self._core.nodes))

@@ -39,6 +39,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     **{f"List{kind}s": READERS for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")},
     "ExplainStream": READERS,
     "GetPlan": READERS,
+    "GetPolicy": READERS,
     "AnalysePlan": READERS,
     "GetStatus": READERS,
     "WatchEvents": READERS,

@@ -337,6 +337,28 @@ class ExplainStreamResponse(_message.Message):
     lines: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, status: _Optional[_Union[StreamStatus, _Mapping]] = ..., trusted_nodes: _Optional[_Iterable[str]] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class GetPolicyRequest(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    def __init__(self, node: _Optional[str] = ...) -> None: ...
+
+class GetPolicyResponse(_message.Message):
+    __slots__ = ("connected", "desired", "applied", "rules", "nacked_rules", "withheld_rules")
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    NACKED_RULES_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_RULES_FIELD_NUMBER: _ClassVar[int]
+    connected: bool
+    desired: _agent_pb2.PolicyVersion
+    applied: _agent_pb2.PolicyVersion
+    rules: _containers.RepeatedCompositeFieldContainer[_agent_pb2.Rule]
+    nacked_rules: _containers.RepeatedCompositeFieldContainer[_agent_pb2.RuleStatus]
+    withheld_rules: _containers.RepeatedCompositeFieldContainer[_agent_pb2.RuleStatus]
+    def __init__(self, connected: _Optional[bool] = ..., desired: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., applied: _Optional[_Union[_agent_pb2.PolicyVersion, _Mapping]] = ..., rules: _Optional[_Iterable[_Union[_agent_pb2.Rule, _Mapping]]] = ..., nacked_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ..., withheld_rules: _Optional[_Iterable[_Union[_agent_pb2.RuleStatus, _Mapping]]] = ...) -> None: ...
+
 class GetPlanRequest(_message.Message):
     __slots__ = ("version",)
     VERSION_FIELD_NUMBER: _ClassVar[int]

@@ -121,6 +121,11 @@ class AdminServiceStub:
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.GetPlanRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.GetPlanResponse.FromString,
                 _registered_method=True)
+        self.GetPolicy = channel.unary_unary(
+                '/keyweave.v1.AdminService/GetPolicy',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.GetPolicyRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.GetPolicyResponse.FromString,
+                _registered_method=True)
         self.AnalysePlan = channel.unary_unary(
                 '/keyweave.v1.AdminService/AnalysePlan',
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.AnalysePlanRequest.SerializeToString,
@@ -349,6 +354,13 @@ class AdminServiceServicer:
 
     def GetPlan(self, request, context):
         """The plan in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicy(self, request, context):
+        """What one node is to do by the plan, rule by rule, and what its agent says to that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -604,6 +616,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetPlan,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.GetPlanRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.GetPlanResponse.SerializeToString,
+            ),
+            'GetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicy,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.GetPolicyRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.GetPolicyResponse.SerializeToString,
             ),
             'AnalysePlan': grpc.unary_unary_rpc_method_handler(
                     servicer.AnalysePlan,
@@ -1186,6 +1203,33 @@ class AdminService:
             '/keyweave.v1.AdminService/GetPlan',
             keyweave_dot_v1_dot_admin__pb2.GetPlanRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.GetPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/GetPolicy',
+            keyweave_dot_v1_dot_admin__pb2.GetPolicyRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.GetPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -305,6 +305,22 @@ _AdminServiceGetPlanType = typing_extensions.TypeVar(
     ],
 )
 
+_AdminServiceGetPolicyType = typing_extensions.TypeVar(
+    '_AdminServiceGetPolicyType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetPolicyRequest,
+        keyweave.v1.admin_pb2.GetPolicyResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetPolicyRequest,
+        keyweave.v1.admin_pb2.GetPolicyResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetPolicyRequest,
+        keyweave.v1.admin_pb2.GetPolicyResponse,
+    ],
+)
+
 _AdminServiceAnalysePlanType = typing_extensions.TypeVar(
     '_AdminServiceAnalysePlanType',
     grpc.UnaryUnaryMultiCallable[
@@ -689,7 +705,7 @@ _AdminServiceDeleteScheduleType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType, _AdminServiceListPlansType, _AdminServiceRollbackPlanType, _AdminServiceUnpinPlanType, _AdminServiceCreateMaintenanceType, _AdminServiceGetMaintenanceType, _AdminServiceListMaintenancesType, _AdminServiceUpdateMaintenanceType, _AdminServiceEndMaintenanceType, _AdminServiceDeleteMaintenanceType, _AdminServiceCreateScheduleType, _AdminServiceGetScheduleType, _AdminServiceListSchedulesType, _AdminServiceUpdateScheduleType, _AdminServiceDeleteScheduleType]):
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceGetPolicyType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType, _AdminServiceListPlansType, _AdminServiceRollbackPlanType, _AdminServiceUnpinPlanType, _AdminServiceCreateMaintenanceType, _AdminServiceGetMaintenanceType, _AdminServiceListMaintenancesType, _AdminServiceUpdateMaintenanceType, _AdminServiceEndMaintenanceType, _AdminServiceDeleteMaintenanceType, _AdminServiceCreateScheduleType, _AdminServiceGetScheduleType, _AdminServiceListSchedulesType, _AdminServiceUpdateScheduleType, _AdminServiceDeleteScheduleType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -761,6 +777,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.GetPlanRequest,
             keyweave.v1.admin_pb2.GetPlanResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.GetPolicyRequest,
+            keyweave.v1.admin_pb2.GetPolicyResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.AnalysePlanRequest,
@@ -931,6 +951,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.GetPlanResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.GetPolicyRequest,
+            keyweave.v1.admin_pb2.GetPolicyResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.AnalysePlanRequest,
             keyweave.v1.admin_pb2.AnalysePlanResponse,
         ],
@@ -1066,6 +1090,9 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
 
     GetPlan: _AdminServiceGetPlanType
     """The plan in force."""
+
+    GetPolicy: _AdminServiceGetPolicyType
+    """What one node is to do by the plan, rule by rule, and what its agent says to that."""
 
     AnalysePlan: _AdminServiceAnalysePlanType
     """What failures or new links would do to the streams; nothing moves by it. One question at a time is worked on,
@@ -1204,6 +1231,10 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.GetPlanRequest,
         keyweave.v1.admin_pb2.GetPlanResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetPolicyRequest,
+        keyweave.v1.admin_pb2.GetPolicyResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.AnalysePlanRequest,
@@ -1429,6 +1460,14 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.GetPlanResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.GetPlanResponse]]:
         """The plan in force."""
+
+    @abc.abstractmethod
+    def GetPolicy(
+        self,
+        request: keyweave.v1.admin_pb2.GetPolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.GetPolicyResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.GetPolicyResponse]]:
+        """What one node is to do by the plan, rule by rule, and what its agent says to that."""
 
     @abc.abstractmethod
     def AnalysePlan(

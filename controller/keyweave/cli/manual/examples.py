@@ -42,6 +42,8 @@ keyweave pki revoke --dir authorities --role operator --name alice
 keyweave pki list --dir authorities --within 14d  # exit code 3 if something ends within two weeks
 keyweave pki token --dir authorities --node koganei-1 --server pki.example:8444 --ttl 1h
 keyweave pki serve --dir authorities --listen 0.0.0.0:8444
+keyweave policy list  # which agents run by what is wanted of them
+keyweave policy show koganei-1  # rule by rule
 keyweave node list
 keyweave node get koganei-1 -o json
 keyweave node create leiden --trust-domain south --key-plane-address leiden.example:8445

@@ -5,11 +5,11 @@ import time
 from dataclasses import replace
 
 from keyweave.common.errors import NotFoundError, PreconditionError
-from keyweave.common.names import LinkName, StreamName
+from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller import routing
 from keyweave.controller.admin.changes import Changes
 from keyweave.controller.admin.entry import Context, ask, enter
-from keyweave.controller.admin.messages import plan_message, unix_nanos
+from keyweave.controller.admin.messages import node_status, plan_message, unix_nanos
 from keyweave.controller.admin.tokens import page
 from keyweave.controller.admin.view import ControllerView
 from keyweave.controller.optimiser import in_thread
@@ -17,7 +17,7 @@ from keyweave.controller.reconcile.plan_book import infeasible, same_paths
 from keyweave.controller.reconcile.plan_changes import permits
 from keyweave.controller.store import Store
 from keyweave.controller.topology import NO_PIN, Pin, Plan, StreamPlan
-from keyweave.v1 import admin_pb2, admin_pb2_grpc
+from keyweave.v1 import admin_pb2, admin_pb2_grpc, agent_pb2, types_pb2
 
 
 class PlanRpcs(admin_pb2_grpc.AdminServiceServicer):
@@ -37,6 +37,25 @@ class PlanRpcs(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.GetPlanResponse(
             plan=plan_message(self._view.plan(), self._view.planned_at),
             pin=_pin_message(pin) if pin.streams else None,
+        )
+
+    async def GetPolicy(
+        self, request: admin_pb2.GetPolicyRequest, context: Context
+    ) -> admin_pb2.GetPolicyResponse:
+        """What one node is to do by the plan, and what its agent says to that."""
+        enter("GetPolicy", request, context)
+        name = NodeName(request.node)
+        view = self._view.node(name)
+        if view is None:
+            raise NotFoundError(f"node '{name}' does not exist")
+        status = node_status(self._changes.intent.get(types_pb2.Node, name), view)
+        return admin_pb2.GetPolicyResponse(
+            connected=status.connected,
+            desired=status.desired_policy,
+            applied=status.applied_policy,
+            rules=[agent_pb2.Rule.FromString(rule) for rule in self._view.desired_rules(name)],
+            nacked_rules=status.nacked_rules,
+            withheld_rules=status.withheld_rules,
         )
 
     async def ListPlans(

@@ -41,6 +41,9 @@ class ControllerView(Planner, Protocol):
     def node(self, name: NodeName) -> NodeView | None:
         """What is known of a node."""
 
+    def desired_rules(self, name: NodeName) -> tuple[bytes, ...]:
+        """A node's policy: its rules (serialized), by their IDs."""
+
     def link(self, name: LinkName) -> LinkStateView | None:
         """What is known of a link."""
 
