@@ -308,7 +308,7 @@ def test_emulated_links_and_missing_time_are_said_above_all_else(report: Report)
     period = report.period.model_copy(update={"known_ratio": 0.5})
     shown = html.page(report.model_copy(update={"links": (link, *report.links[1:]), "period": period}))
     head = shown[: shown.index("<main>")]
-    assert "come from simulated devices" in head
+    assert f"the figures of {link.name} come from simulated devices" in " ".join(head.split())
     assert "Incomplete" in head
 
 
