@@ -330,12 +330,12 @@ async def test_bad_faults_are_refused_with_the_field_or_the_links_there_are(emul
     async with emulator.operator() as channel:
         stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
         for fault, code, said in (
-            (pb.Fault(link="z", kind=pb.FAULT_KIND_CUT), grpc.StatusCode.NOT_FOUND, "links are a-b, b-c"),
+            (pb.Fault(link="z", kind=pb.FAULT_KIND_CUT), grpc.StatusCode.NOT_FOUND, "there are a-b, b-c"),
             (pb.Fault(link=AB), grpc.StatusCode.INVALID_ARGUMENT, "fault.kind"),
             (
                 pb.Fault(node="z", kind=pb.FAULT_KIND_NODE_LOSS),
                 grpc.StatusCode.NOT_FOUND,
-                "nodes are a, b, c",
+                "there are a, b, c",
             ),
             (
                 pb.Fault(node="a", kind=pb.FAULT_KIND_PARTITION),

@@ -93,9 +93,9 @@ def test_what_is_created_from_it_passes_the_protocols_own_rules() -> None:
     assert stream.max_trusted_nodes == 0
 
 
-def test_a_stream_may_set_every_field_that_the_protocol_has_but_the_revision() -> None:
+def test_a_stream_may_set_every_field_that_the_protocol_has_but_what_the_controller_sets() -> None:
     ours = set(type(parse(GOOD).streams[0]).model_fields)
-    assert ours == {field.name for field in types_pb2.Stream.DESCRIPTOR.fields} - {"revision"}
+    assert ours == {field.name for field in types_pb2.Stream.DESCRIPTOR.fields} - {"revision", "etag"}
 
 
 @pytest.mark.parametrize(
