@@ -110,6 +110,19 @@ async def test_a_backup_is_its_owners_only_and_names_what_it_holds(
         backup.back_up("postgresql+asyncpg://x@y/z", configuration, tmp_path / "other.tar")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+async def test_what_root_restores_belongs_to_the_owner_of_the_state_directory(
+    store: Store, tmp_path: Path, configuration: Path
+) -> None:
+    target, folder = tmp_path / "backup.tar", tmp_path / "restored"
+    backup.back_up(url(tmp_path / "running"), configuration, target)
+    folder.mkdir()
+    os.chown(folder, 12345, 12346)
+    backup.restore(target, url(folder), force=False)
+    given = (folder / "controller.db").stat()
+    assert (given.st_uid, given.st_gid, given.st_mode & 0o777) == (12345, 12346, 0o600)
+
+
 async def test_a_restore_replaces_nothing_that_runs_and_nothing_that_holds_a_network_unless_forced(
     store: Store, tmp_path: Path, configuration: Path
 ) -> None:

@@ -107,6 +107,9 @@ async def test_a_log_cut_off_at_its_end_is_found_by_the_anchors_in_a_log_file(
         assert verdict["whole"] is False
         assert verdict["faults"][0]["sequence"] == head.sequence
         assert "the log ends at entry" in verdict["faults"][0]["what"]
+    log.write_text('{"event": "controller_ready"}\n')
+    assert await audit(server, "verify", "--file", str(exported), "--anchors", str(log), live=False) == 1
+    assert f"--anchors: {log} has no `audit_anchored` event" in capsys.readouterr().err
 
 
 async def test_archives_and_what_is_left_verify_together(

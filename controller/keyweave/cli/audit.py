@@ -186,11 +186,16 @@ def _anchor(text: str) -> tuple[int, str]:
 
 
 def _anchors_in(path: Path) -> Iterator[tuple[int, str]]:
+    found = False
     for line in _file_lines(path, "--anchors"):
         if "audit_anchored" in line:
             sequence, digest = (pattern.search(line) for pattern in _ANCHOR_TOLD)
             if sequence is not None and digest is not None and int(sequence[1]):
+                found = True
                 yield int(sequence[1]), digest[1]
+    if not found:
+        # The wrong log, or one from before the first anchor, would make a cut at the end look whole.
+        raise InvalidInputError.of("--anchors", f"{path} has no `audit_anchored` event")
 
 
 def _members(line: str) -> dict[str, Any]:

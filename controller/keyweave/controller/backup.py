@@ -120,9 +120,17 @@ def restore(backup: Path, store_url: str, *, force: bool) -> tuple[Manifest, Pat
         _extract(backup, tar, copy, manifest)
         _check(backup, copy, manifest)
         kept = _set_aside(database, force=force)
+        _give_to_owner_of(database.parent, copy)
         copy.replace(database)
         sync_directory(database.parent)
     return manifest, kept
+
+
+def _give_to_owner_of(folder: Path, copy: Path) -> None:
+    """As root, who restores but does not run the controller: the file is the user's whose folder it is."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(copy, owner.st_uid, owner.st_gid)
 
 
 # ---- making ----------------------------------------------------------------------------------------
