@@ -8,6 +8,10 @@ AXE    := .tools/axe/node_modules/axe-core/axe.min.js
 SCENARIO ?= scenarios/tokyo.yaml
 STATE  ?= .keyweave
 
+# Files with few and long tests first: the many short ones then even out what is left.
+SHARED := -n 2 --dist loadfile --no-loadscope-reorder
+SUITES := tests/deploy tests/integration tests/protocol tests/unit
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lint format man bench proto proto-check proto-baseline dashboards docs tools clean
 
@@ -18,11 +22,11 @@ run: $(VENV)/.installed ## Start the whole network of SCENARIO and watch it
 	$(BIN)/keyweave up $(SCENARIO) --state-dir $(STATE)
 
 test: $(VENV)/.installed ## All tests but the slow ones
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit tests/protocol tests/integration tests/deploy
+	$(BIN)/pytest -q $(SHARED) -m "not slow" $(SUITES)
 	$(BIN)/pytest -q -m "not slow" tests/chaos
 
 test-all: $(VENV)/.installed tools ## All tests; none may be skipped
-	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/protocol tests/integration tests/deploy
+	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q $(SHARED) $(SUITES)
 	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q tests/chaos
 
 lint: $(VENV)/.installed proto-check ## Style, types, import contracts, protocol
