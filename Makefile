@@ -8,9 +8,8 @@ AXE    := .tools/axe/node_modules/axe-core/axe.min.js
 SCENARIO ?= scenarios/tokyo.yaml
 STATE  ?= .keyweave
 
-# Files with few and long tests first: the many short ones then even out what is left.
-SHARED := -n 2 --dist loadfile --no-loadscope-reorder
-SUITES := tests/deploy tests/integration tests/protocol tests/unit
+SHARED := -n 2 --dist loadfile
+SUITES := tests/unit tests/protocol tests/integration tests/deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lint format man bench proto proto-check proto-baseline dashboards docs tools clean

@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # How busy the machine is says nothing about the code: the timeouts of pytest find what hangs.
@@ -53,3 +54,11 @@ def skip_for_want_of(name: str, whence: str) -> NoReturn:
     if os.environ.get("KEYWEAVE_NO_SKIP"):
         pytest.fail(f"{name} is not installed and may not be skipped here; {whence}")
     pytest.skip(f"{name} is not installed; {whence}")
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a process would set up once, a test that runs one in here must not leave to the next."""
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
