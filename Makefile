@@ -12,7 +12,7 @@ SHARED := -n 2 --dist loadfile
 SUITES := tests/unit tests/protocol tests/integration tests/deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format man bench proto proto-check proto-baseline dashboards docs tools clean
+.PHONY: help run test test-all lint format man bench bench-entanglement proto proto-check proto-baseline dashboards docs tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ man: $(VENV)/.installed ## Man pages of all commands, in man/
 
 bench: $(VENV)/.installed ## Speed, as ratios measured side by side
 	$(BIN)/python -m tests.bench
+
+bench-entanglement: $(VENV)/.installed ## Entanglement routing beside published algorithms
+	$(BIN)/python -m tests.bench.entanglement
 
 proto: $(PROTO)/.installed ## Generate the code beside the .proto files
 	$(PROTO)/bin/python proto/generate.py

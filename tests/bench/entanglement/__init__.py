@@ -1,0 +1,1 @@
+"""Entanglement routing beside the published algorithms, on the same topologies, pairs and draws."""
