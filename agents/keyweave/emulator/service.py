@@ -85,6 +85,22 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
         log.get().info("calibration_asked", link=link.name, node=node)
         return pb.CalibrateLinkEndResponse()
 
+    async def DescribeMemories(  # noqa: N802
+        self, request: pb.DescribeMemoriesRequest, context: _Context
+    ) -> pb.DescribeMemoriesResponse:
+        """No scenario has quantum memories yet."""
+        _agent_node(request, context)
+        return pb.DescribeMemoriesResponse()
+
+    async def OperateMemories(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.OperateMemoriesRequest], context: _Context
+    ) -> AsyncIterator[pb.OperateMemoriesResponse]:
+        """Refused, as there are none."""
+        node = _agent_node(pb.DescribeMemoriesRequest(), context)
+        if request_iterator:
+            raise PreconditionError(f"node '{node}' has no quantum memories in this scenario")
+        yield pb.OperateMemoriesResponse()
+
     async def InjectFault(  # noqa: N802
         self, request: pb.InjectFaultRequest, context: _Context
     ) -> pb.InjectFaultResponse:

@@ -1,5 +1,6 @@
 from buf.validate import validate_pb2 as _validate_pb2
 from google.rpc import status_pb2 as _status_pb2
+from keyweave.v1 import pairs_pb2 as _pairs_pb2
 from keyweave.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -35,6 +36,9 @@ class AgentEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AGENT_EVENT_KIND_PEER_REVOKED: _ClassVar[AgentEventKind]
     AGENT_EVENT_KIND_GUARD_REFUSED: _ClassVar[AgentEventKind]
     AGENT_EVENT_KIND_CALIBRATION_ASKED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_MEMORY_FAILED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_MEMORY_RESTORED: _ClassVar[AgentEventKind]
+    AGENT_EVENT_KIND_PAIR_STREAM_ENDED: _ClassVar[AgentEventKind]
 AGENT_EVENT_KIND_UNSPECIFIED: AgentEventKind
 AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: AgentEventKind
 AGENT_EVENT_KIND_LINK_DEVICE_FAULT: AgentEventKind
@@ -58,6 +62,9 @@ AGENT_EVENT_KIND_SIGNATURE_FAILED: AgentEventKind
 AGENT_EVENT_KIND_PEER_REVOKED: AgentEventKind
 AGENT_EVENT_KIND_GUARD_REFUSED: AgentEventKind
 AGENT_EVENT_KIND_CALIBRATION_ASKED: AgentEventKind
+AGENT_EVENT_KIND_MEMORY_FAILED: AgentEventKind
+AGENT_EVENT_KIND_MEMORY_RESTORED: AgentEventKind
+AGENT_EVENT_KIND_PAIR_STREAM_ENDED: AgentEventKind
 
 class TelemetryRequest(_message.Message):
     __slots__ = ("sequence", "hello", "batch", "event")
@@ -72,7 +79,7 @@ class TelemetryRequest(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., hello: _Optional[_Union[TelemetryHello, _Mapping]] = ..., batch: _Optional[_Union[TelemetryBatch, _Mapping]] = ..., event: _Optional[_Union[AgentEvent, _Mapping]] = ...) -> None: ...
 
 class TelemetryHello(_message.Message):
-    __slots__ = ("node", "incarnation", "software_version", "key_plane_address", "kme_url", "link_ends", "guard_digest", "withheld_rules")
+    __slots__ = ("node", "incarnation", "software_version", "key_plane_address", "kme_url", "link_ends", "guard_digest", "withheld_rules", "memory_bank", "pair_link_ends")
     NODE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +88,8 @@ class TelemetryHello(_message.Message):
     LINK_ENDS_FIELD_NUMBER: _ClassVar[int]
     GUARD_DIGEST_FIELD_NUMBER: _ClassVar[int]
     WITHHELD_RULES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BANK_FIELD_NUMBER: _ClassVar[int]
+    PAIR_LINK_ENDS_FIELD_NUMBER: _ClassVar[int]
     node: str
     incarnation: bytes
     software_version: str
@@ -89,7 +98,9 @@ class TelemetryHello(_message.Message):
     link_ends: _containers.RepeatedCompositeFieldContainer[LinkEnd]
     guard_digest: bytes
     withheld_rules: _containers.RepeatedCompositeFieldContainer[RuleStatus]
-    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., software_version: _Optional[str] = ..., key_plane_address: _Optional[str] = ..., kme_url: _Optional[str] = ..., link_ends: _Optional[_Iterable[_Union[LinkEnd, _Mapping]]] = ..., guard_digest: _Optional[bytes] = ..., withheld_rules: _Optional[_Iterable[_Union[RuleStatus, _Mapping]]] = ...) -> None: ...
+    memory_bank: _pairs_pb2.MemoryBank
+    pair_link_ends: _containers.RepeatedCompositeFieldContainer[_pairs_pb2.PairLinkEnd]
+    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., software_version: _Optional[str] = ..., key_plane_address: _Optional[str] = ..., kme_url: _Optional[str] = ..., link_ends: _Optional[_Iterable[_Union[LinkEnd, _Mapping]]] = ..., guard_digest: _Optional[bytes] = ..., withheld_rules: _Optional[_Iterable[_Union[RuleStatus, _Mapping]]] = ..., memory_bank: _Optional[_Union[_pairs_pb2.MemoryBank, _Mapping]] = ..., pair_link_ends: _Optional[_Iterable[_Union[_pairs_pb2.PairLinkEnd, _Mapping]]] = ...) -> None: ...
 
 class LinkEnd(_message.Message):
     __slots__ = ("link", "peer_node", "model", "emulated", "vendor_domain")
@@ -106,16 +117,22 @@ class LinkEnd(_message.Message):
     def __init__(self, link: _Optional[str] = ..., peer_node: _Optional[str] = ..., model: _Optional[str] = ..., emulated: _Optional[bool] = ..., vendor_domain: _Optional[str] = ...) -> None: ...
 
 class TelemetryBatch(_message.Message):
-    __slots__ = ("links", "pools", "streams", "dropped_samples_total")
+    __slots__ = ("links", "pools", "streams", "dropped_samples_total", "pair_links", "pair_streams", "memories")
     LINKS_FIELD_NUMBER: _ClassVar[int]
     POOLS_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_SAMPLES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    PAIR_LINKS_FIELD_NUMBER: _ClassVar[int]
+    PAIR_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    MEMORIES_FIELD_NUMBER: _ClassVar[int]
     links: _containers.RepeatedCompositeFieldContainer[LinkSamples]
     pools: _containers.RepeatedCompositeFieldContainer[PoolLevel]
     streams: _containers.RepeatedCompositeFieldContainer[StreamState]
     dropped_samples_total: int
-    def __init__(self, links: _Optional[_Iterable[_Union[LinkSamples, _Mapping]]] = ..., pools: _Optional[_Iterable[_Union[PoolLevel, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamState, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ...) -> None: ...
+    pair_links: _containers.RepeatedCompositeFieldContainer[_pairs_pb2.PairLinkCounts]
+    pair_streams: _containers.RepeatedCompositeFieldContainer[_pairs_pb2.PairStreamCounts]
+    memories: _pairs_pb2.MemoryState
+    def __init__(self, links: _Optional[_Iterable[_Union[LinkSamples, _Mapping]]] = ..., pools: _Optional[_Iterable[_Union[PoolLevel, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamState, _Mapping]]] = ..., dropped_samples_total: _Optional[int] = ..., pair_links: _Optional[_Iterable[_Union[_pairs_pb2.PairLinkCounts, _Mapping]]] = ..., pair_streams: _Optional[_Iterable[_Union[_pairs_pb2.PairStreamCounts, _Mapping]]] = ..., memories: _Optional[_Union[_pairs_pb2.MemoryState, _Mapping]] = ...) -> None: ...
 
 class LinkSamples(_message.Message):
     __slots__ = ("link", "start_unix_nanos", "interval_micros", "rows", "qber_ratio", "skr_bps", "sifted_rate_bps", "loss_db", "visibility_ratio", "detectors", "status", "contacts")
@@ -350,20 +367,24 @@ class PolicyHeartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class Rule(_message.Message):
-    __slots__ = ("rule_id", "peer", "link", "stream", "relay", "order")
+    __slots__ = ("rule_id", "peer", "link", "stream", "relay", "order", "pair", "pair_link")
     RULE_ID_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     RELAY_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    PAIR_LINK_FIELD_NUMBER: _ClassVar[int]
     rule_id: str
     peer: PeerRule
     link: LinkRule
     stream: StreamRule
     relay: RelayRule
     order: OrderRule
-    def __init__(self, rule_id: _Optional[str] = ..., peer: _Optional[_Union[PeerRule, _Mapping]] = ..., link: _Optional[_Union[LinkRule, _Mapping]] = ..., stream: _Optional[_Union[StreamRule, _Mapping]] = ..., relay: _Optional[_Union[RelayRule, _Mapping]] = ..., order: _Optional[_Union[OrderRule, _Mapping]] = ...) -> None: ...
+    pair: _pairs_pb2.PairRule
+    pair_link: _pairs_pb2.PairLinkRule
+    def __init__(self, rule_id: _Optional[str] = ..., peer: _Optional[_Union[PeerRule, _Mapping]] = ..., link: _Optional[_Union[LinkRule, _Mapping]] = ..., stream: _Optional[_Union[StreamRule, _Mapping]] = ..., relay: _Optional[_Union[RelayRule, _Mapping]] = ..., order: _Optional[_Union[OrderRule, _Mapping]] = ..., pair: _Optional[_Union[_pairs_pb2.PairRule, _Mapping]] = ..., pair_link: _Optional[_Union[_pairs_pb2.PairLinkRule, _Mapping]] = ...) -> None: ...
 
 class PeerRule(_message.Message):
     __slots__ = ("node", "key_plane_address")
@@ -460,12 +481,14 @@ class OrderRule(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., kind: _Optional[_Union[_types_pb2.OrderKind, str]] = ..., link: _Optional[str] = ..., ordered_unix_nanos: _Optional[int] = ..., ordered_by: _Optional[str] = ...) -> None: ...
 
 class InspectRequest(_message.Message):
-    __slots__ = ("hello", "ledger")
+    __slots__ = ("hello", "ledger", "bell_test")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
+    BELL_TEST_FIELD_NUMBER: _ClassVar[int]
     hello: InspectHello
     ledger: LedgerPage
-    def __init__(self, hello: _Optional[_Union[InspectHello, _Mapping]] = ..., ledger: _Optional[_Union[LedgerPage, _Mapping]] = ...) -> None: ...
+    bell_test: BellTestResult
+    def __init__(self, hello: _Optional[_Union[InspectHello, _Mapping]] = ..., ledger: _Optional[_Union[LedgerPage, _Mapping]] = ..., bell_test: _Optional[_Union[BellTestResult, _Mapping]] = ...) -> None: ...
 
 class InspectHello(_message.Message):
     __slots__ = ("node", "incarnation")
@@ -488,18 +511,40 @@ class LedgerPage(_message.Message):
     def __init__(self, query_id: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[_types_pb2.LedgerEntry, _Mapping]]] = ..., last: _Optional[bool] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class InspectResponse(_message.Message):
-    __slots__ = ("query_id", "ledger", "cancel")
+    __slots__ = ("query_id", "ledger", "bell_test", "cancel")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
+    BELL_TEST_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     ledger: LedgerQuery
+    bell_test: BellTestQuery
     cancel: CancelQuery
-    def __init__(self, query_id: _Optional[int] = ..., ledger: _Optional[_Union[LedgerQuery, _Mapping]] = ..., cancel: _Optional[_Union[CancelQuery, _Mapping]] = ...) -> None: ...
+    def __init__(self, query_id: _Optional[int] = ..., ledger: _Optional[_Union[LedgerQuery, _Mapping]] = ..., bell_test: _Optional[_Union[BellTestQuery, _Mapping]] = ..., cancel: _Optional[_Union[CancelQuery, _Mapping]] = ...) -> None: ...
 
 class CancelQuery(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class BellTestQuery(_message.Message):
+    __slots__ = ("stream", "pairs")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    pairs: int
+    def __init__(self, stream: _Optional[str] = ..., pairs: _Optional[int] = ...) -> None: ...
+
+class BellTestResult(_message.Message):
+    __slots__ = ("query_id", "pairs", "equal", "problem")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    EQUAL_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    pairs: _containers.RepeatedScalarFieldContainer[int]
+    equal: _containers.RepeatedScalarFieldContainer[int]
+    problem: str
+    def __init__(self, query_id: _Optional[int] = ..., pairs: _Optional[_Iterable[int]] = ..., equal: _Optional[_Iterable[int]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class LedgerQuery(_message.Message):
     __slots__ = ("stream", "from_unix_nanos", "to_unix_nanos", "limit")

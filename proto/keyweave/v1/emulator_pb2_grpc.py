@@ -54,6 +54,16 @@ class EmulatorServiceStub:
                 request_serializer=keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndResponse.FromString,
                 _registered_method=True)
+        self.DescribeMemories = channel.unary_unary(
+                '/keyweave.v1.EmulatorService/DescribeMemories',
+                request_serializer=keyweave_dot_v1_dot_emulator__pb2.DescribeMemoriesRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_emulator__pb2.DescribeMemoriesResponse.FromString,
+                _registered_method=True)
+        self.OperateMemories = channel.stream_stream(
+                '/keyweave.v1.EmulatorService/OperateMemories',
+                request_serializer=keyweave_dot_v1_dot_emulator__pb2.OperateMemoriesRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_emulator__pb2.OperateMemoriesResponse.FromString,
+                _registered_method=True)
         self.InjectFault = channel.unary_unary(
                 '/keyweave.v1.EmulatorService/InjectFault',
                 request_serializer=keyweave_dot_v1_dot_emulator__pb2.InjectFaultRequest.SerializeToString,
@@ -107,6 +117,21 @@ class EmulatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeMemories(self, request, context):
+        """The quantum memories at the caller's node and the links between them and its neighbours'.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OperateMemories(self, request_iterator, context):
+        """Work the memories of the caller's node: commands in, heralds and outcomes out, in order. One stream per node; a new
+        one ends the one before. When it ends all memories are released.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def InjectFault(self, request, context):
         """For operators (role `operator`).
         """
@@ -154,6 +179,16 @@ def add_EmulatorServiceServicer_to_server(servicer, server):
                     servicer.CalibrateLinkEnd,
                     request_deserializer=keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndResponse.SerializeToString,
+            ),
+            'DescribeMemories': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeMemories,
+                    request_deserializer=keyweave_dot_v1_dot_emulator__pb2.DescribeMemoriesRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_emulator__pb2.DescribeMemoriesResponse.SerializeToString,
+            ),
+            'OperateMemories': grpc.stream_stream_rpc_method_handler(
+                    servicer.OperateMemories,
+                    request_deserializer=keyweave_dot_v1_dot_emulator__pb2.OperateMemoriesRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_emulator__pb2.OperateMemoriesResponse.SerializeToString,
             ),
             'InjectFault': grpc.unary_unary_rpc_method_handler(
                     servicer.InjectFault,
@@ -284,6 +319,60 @@ class EmulatorService:
             '/keyweave.v1.EmulatorService/CalibrateLinkEnd',
             keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndRequest.SerializeToString,
             keyweave_dot_v1_dot_emulator__pb2.CalibrateLinkEndResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeMemories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.EmulatorService/DescribeMemories',
+            keyweave_dot_v1_dot_emulator__pb2.DescribeMemoriesRequest.SerializeToString,
+            keyweave_dot_v1_dot_emulator__pb2.DescribeMemoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OperateMemories(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/keyweave.v1.EmulatorService/OperateMemories',
+            keyweave_dot_v1_dot_emulator__pb2.OperateMemoriesRequest.SerializeToString,
+            keyweave_dot_v1_dot_emulator__pb2.OperateMemoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

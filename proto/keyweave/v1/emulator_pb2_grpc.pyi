@@ -91,6 +91,38 @@ _EmulatorServiceCalibrateLinkEndType = typing_extensions.TypeVar(
     ],
 )
 
+_EmulatorServiceDescribeMemoriesType = typing_extensions.TypeVar(
+    '_EmulatorServiceDescribeMemoriesType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.DescribeMemoriesRequest,
+        keyweave.v1.emulator_pb2.DescribeMemoriesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.DescribeMemoriesRequest,
+        keyweave.v1.emulator_pb2.DescribeMemoriesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.DescribeMemoriesRequest,
+        keyweave.v1.emulator_pb2.DescribeMemoriesResponse,
+    ],
+)
+
+_EmulatorServiceOperateMemoriesType = typing_extensions.TypeVar(
+    '_EmulatorServiceOperateMemoriesType',
+    grpc.StreamStreamMultiCallable[
+        keyweave.v1.emulator_pb2.OperateMemoriesRequest,
+        keyweave.v1.emulator_pb2.OperateMemoriesResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        keyweave.v1.emulator_pb2.OperateMemoriesRequest,
+        keyweave.v1.emulator_pb2.OperateMemoriesResponse,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        keyweave.v1.emulator_pb2.OperateMemoriesRequest,
+        keyweave.v1.emulator_pb2.OperateMemoriesResponse,
+    ],
+)
+
 _EmulatorServiceInjectFaultType = typing_extensions.TypeVar(
     '_EmulatorServiceInjectFaultType',
     grpc.UnaryUnaryMultiCallable[
@@ -155,7 +187,7 @@ _EmulatorServiceListFaultsType = typing_extensions.TypeVar(
     ],
 )
 
-class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _EmulatorServiceWatchLinkEndType, _EmulatorServiceTakeBlocksType, _EmulatorServiceCalibrateLinkEndType, _EmulatorServiceInjectFaultType, _EmulatorServiceRestoreLinkType, _EmulatorServiceRestoreNodeType, _EmulatorServiceListFaultsType]):
+class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _EmulatorServiceWatchLinkEndType, _EmulatorServiceTakeBlocksType, _EmulatorServiceCalibrateLinkEndType, _EmulatorServiceDescribeMemoriesType, _EmulatorServiceOperateMemoriesType, _EmulatorServiceInjectFaultType, _EmulatorServiceRestoreLinkType, _EmulatorServiceRestoreNodeType, _EmulatorServiceListFaultsType]):
     @typing.overload
     def __init__(self: EmulatorServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -173,6 +205,14 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
             keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.emulator_pb2.DescribeMemoriesRequest,
+            keyweave.v1.emulator_pb2.DescribeMemoriesResponse,
+        ],
+        grpc.StreamStreamMultiCallable[
+            keyweave.v1.emulator_pb2.OperateMemoriesRequest,
+            keyweave.v1.emulator_pb2.OperateMemoriesResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.emulator_pb2.InjectFaultRequest,
@@ -211,6 +251,14 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
             keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.emulator_pb2.DescribeMemoriesRequest,
+            keyweave.v1.emulator_pb2.DescribeMemoriesResponse,
+        ],
+        grpc.aio.StreamStreamMultiCallable[
+            keyweave.v1.emulator_pb2.OperateMemoriesRequest,
+            keyweave.v1.emulator_pb2.OperateMemoriesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             keyweave.v1.emulator_pb2.InjectFaultRequest,
             keyweave.v1.emulator_pb2.InjectFaultResponse,
         ],
@@ -240,6 +288,14 @@ class EmulatorServiceStub(typing.Generic[_EmulatorServiceListLinkEndsType, _Emul
     CalibrateLinkEnd: _EmulatorServiceCalibrateLinkEndType
     """Have the link calibrate; its ends report PENDING meanwhile. Only for a node at one of its ends."""
 
+    DescribeMemories: _EmulatorServiceDescribeMemoriesType
+    """The quantum memories at the caller's node and the links between them and its neighbours'."""
+
+    OperateMemories: _EmulatorServiceOperateMemoriesType
+    """Work the memories of the caller's node: commands in, heralds and outcomes out, in order. One stream per node; a new
+    one ends the one before. When it ends all memories are released.
+    """
+
     InjectFault: _EmulatorServiceInjectFaultType
     """For operators (role `operator`)."""
 
@@ -265,6 +321,14 @@ EmulatorServiceAsyncStub: typing_extensions.TypeAlias = EmulatorServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.emulator_pb2.CalibrateLinkEndRequest,
         keyweave.v1.emulator_pb2.CalibrateLinkEndResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.emulator_pb2.DescribeMemoriesRequest,
+        keyweave.v1.emulator_pb2.DescribeMemoriesResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        keyweave.v1.emulator_pb2.OperateMemoriesRequest,
+        keyweave.v1.emulator_pb2.OperateMemoriesResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.emulator_pb2.InjectFaultRequest,
@@ -316,6 +380,24 @@ class EmulatorServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.emulator_pb2.CalibrateLinkEndResponse, collections.abc.Awaitable[keyweave.v1.emulator_pb2.CalibrateLinkEndResponse]]:
         """Have the link calibrate; its ends report PENDING meanwhile. Only for a node at one of its ends."""
+
+    @abc.abstractmethod
+    def DescribeMemories(
+        self,
+        request: keyweave.v1.emulator_pb2.DescribeMemoriesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.emulator_pb2.DescribeMemoriesResponse, collections.abc.Awaitable[keyweave.v1.emulator_pb2.DescribeMemoriesResponse]]:
+        """The quantum memories at the caller's node and the links between them and its neighbours'."""
+
+    @abc.abstractmethod
+    def OperateMemories(
+        self,
+        request_iterator: _MaybeAsyncIterator[keyweave.v1.emulator_pb2.OperateMemoriesRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[keyweave.v1.emulator_pb2.OperateMemoriesResponse], collections.abc.AsyncIterator[keyweave.v1.emulator_pb2.OperateMemoriesResponse]]:
+        """Work the memories of the caller's node: commands in, heralds and outcomes out, in order. One stream per node; a new
+        one ends the one before. When it ends all memories are released.
+        """
 
     @abc.abstractmethod
     def InjectFault(

@@ -1,3 +1,4 @@
+from keyweave.v1 import pairs_pb2 as _pairs_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -45,7 +46,7 @@ class SessionResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "proof", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_burn", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "assemble", "assembled", "quarantine", "driver_message")
+    __slots__ = ("id", "is_reply", "hello", "heartbeat", "failure", "proof", "pool_open", "pool_opened", "pool_intake", "pool_grant", "pool_grant_request", "pool_destroy", "pool_truncate", "pool_burn", "relay", "relay_accepted", "kem_offer", "kem_answer", "offer", "confirm", "withdraw", "withdrawn", "assemble", "assembled", "quarantine", "driver_message", "pair_messages")
     ID_FIELD_NUMBER: _ClassVar[int]
     IS_REPLY_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +73,7 @@ class Frame(_message.Message):
     ASSEMBLED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINE_FIELD_NUMBER: _ClassVar[int]
     DRIVER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PAIR_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     id: int
     is_reply: bool
     hello: SessionHello
@@ -98,7 +100,8 @@ class Frame(_message.Message):
     assembled: Assembled
     quarantine: Quarantine
     driver_message: DriverMessage
-    def __init__(self, id: _Optional[int] = ..., is_reply: _Optional[bool] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., heartbeat: _Optional[_Union[SessionHeartbeat, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., proof: _Optional[_Union[SessionProof, _Mapping]] = ..., pool_open: _Optional[_Union[PoolOpen, _Mapping]] = ..., pool_opened: _Optional[_Union[PoolOpened, _Mapping]] = ..., pool_intake: _Optional[_Union[PoolIntake, _Mapping]] = ..., pool_grant: _Optional[_Union[PoolGrant, _Mapping]] = ..., pool_grant_request: _Optional[_Union[PoolGrantRequest, _Mapping]] = ..., pool_destroy: _Optional[_Union[PoolDestroy, _Mapping]] = ..., pool_truncate: _Optional[_Union[PoolTruncate, _Mapping]] = ..., pool_burn: _Optional[_Union[PoolBurn, _Mapping]] = ..., relay: _Optional[_Union[Relay, _Mapping]] = ..., relay_accepted: _Optional[_Union[RelayAccepted, _Mapping]] = ..., kem_offer: _Optional[_Union[KemOffer, _Mapping]] = ..., kem_answer: _Optional[_Union[KemAnswer, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., withdrawn: _Optional[_Union[Withdrawn, _Mapping]] = ..., assemble: _Optional[_Union[Assemble, _Mapping]] = ..., assembled: _Optional[_Union[Assembled, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ..., driver_message: _Optional[_Union[DriverMessage, _Mapping]] = ...) -> None: ...
+    pair_messages: _pairs_pb2.PairMessages
+    def __init__(self, id: _Optional[int] = ..., is_reply: _Optional[bool] = ..., hello: _Optional[_Union[SessionHello, _Mapping]] = ..., heartbeat: _Optional[_Union[SessionHeartbeat, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., proof: _Optional[_Union[SessionProof, _Mapping]] = ..., pool_open: _Optional[_Union[PoolOpen, _Mapping]] = ..., pool_opened: _Optional[_Union[PoolOpened, _Mapping]] = ..., pool_intake: _Optional[_Union[PoolIntake, _Mapping]] = ..., pool_grant: _Optional[_Union[PoolGrant, _Mapping]] = ..., pool_grant_request: _Optional[_Union[PoolGrantRequest, _Mapping]] = ..., pool_destroy: _Optional[_Union[PoolDestroy, _Mapping]] = ..., pool_truncate: _Optional[_Union[PoolTruncate, _Mapping]] = ..., pool_burn: _Optional[_Union[PoolBurn, _Mapping]] = ..., relay: _Optional[_Union[Relay, _Mapping]] = ..., relay_accepted: _Optional[_Union[RelayAccepted, _Mapping]] = ..., kem_offer: _Optional[_Union[KemOffer, _Mapping]] = ..., kem_answer: _Optional[_Union[KemAnswer, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., withdrawn: _Optional[_Union[Withdrawn, _Mapping]] = ..., assemble: _Optional[_Union[Assemble, _Mapping]] = ..., assembled: _Optional[_Union[Assembled, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ..., driver_message: _Optional[_Union[DriverMessage, _Mapping]] = ..., pair_messages: _Optional[_Union[_pairs_pb2.PairMessages, _Mapping]] = ...) -> None: ...
 
 class SessionHello(_message.Message):
     __slots__ = ("node", "incarnation", "signing_certificate", "challenge")
