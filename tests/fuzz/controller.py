@@ -21,8 +21,8 @@ from keyweave.common.identity import PQ_TLS_GROUP, Identity, Plane, Role
 from keyweave.common.names import NodeName, StreamName
 from keyweave.common.tls import TlsFiles
 from keyweave.controller.admin.service import AdminService
-from keyweave.controller.app import Controller
 from keyweave.controller.config import ControllerConfig
+from keyweave.controller.controller import Controller
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
 from keyweave.controller.instructions import Confirm, Push

@@ -8,41 +8,36 @@ also takes the entries of the audit log that wait, an operator's write its own.
 SQLite runs with a write-ahead log and synchronous=FULL. There is no key material here, ever.
 """
 
-import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 from google.protobuf import json_format
 from pydantic import TypeAdapter
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyweave.common.errors import (
     AlreadyExistsError,
     ConflictError,
-    FencedError,
-    InvalidInputError,
     NotFoundError,
-    PreconditionError,
     UnavailableError,
 )
 from keyweave.common.names import OrderId
-from keyweave.controller import event_log, plan_shelf
+from keyweave.controller import event_log, plan_shelf, rollout_log
 from keyweave.controller.answers import KeptAnswer, keep_answer, kept_answer
-from keyweave.controller.audit.chain import Entry, EntryKind
-from keyweave.controller.audit.log import AuditLog, note_change
-from keyweave.controller.epoch_starts import first_unseen, note_epoch
+from keyweave.controller.audit.log import note_change
+from keyweave.controller.epoch_starts import first_unseen
 from keyweave.controller.events import Event
 from keyweave.controller.exports.spool import Spool
 from keyweave.controller.history.archive import Archive
 from keyweave.controller.intent import Intent, Spec, SpecType, etag_of, kind_name
+from keyweave.controller.lease import Lease
 from keyweave.controller.orders import Order
 from keyweave.controller.plan_records import PlanRecord
 from keyweave.controller.plan_shelf import KeptPlan
-from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
+from keyweave.controller.rollout import Rollout, RolloutChange
 from keyweave.controller.store_engine import check_sqlite_file, create_engine, migrate
 from keyweave.controller.store_schema import metadata
 from keyweave.controller.topology import Pin, Plan
@@ -68,35 +63,9 @@ _specs = {
     )
     for kind in _KINDS
 }
-_rollout_head = sa.Table(
-    "rollout_head",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("version", sa.BigInteger),
-    sa.Column("snapshot_version", sa.BigInteger),
-    sa.Column("epoch", sa.BigInteger),
-)
-_stream_rollouts = sa.Table(
-    "stream_rollouts",
-    _metadata,
-    sa.Column("stream", sa.String(63), primary_key=True),
-    sa.Column("content", sa.Text),
-)
 _orders = sa.Table(
     "orders", _metadata, sa.Column("id", sa.String(32), primary_key=True), sa.Column("content", sa.Text)
 )
-_lease = sa.Table(
-    "lease",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("epoch", sa.BigInteger),
-    sa.Column("holder", sa.String(255)),
-    sa.Column("taken_at", sa.Float),
-    # An epoch that agents had from a run which this database knows nothing of; 0 if there is none.
-    sa.Column("behind", sa.BigInteger),
-)
-_ONLY_ROW = 1
-_rollout_json: TypeAdapter[StreamRollout] = TypeAdapter(StreamRollout)
 _order_json: TypeAdapter[Order] = TypeAdapter(Order)
 
 
@@ -105,10 +74,10 @@ class Store:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._writing = asyncio.Lock()
-        self._epoch: int | None = None
+        self._lease = Lease(engine)
+        self._fenced = self._lease.fenced
+        self.audit = self._lease.audit
         self.history = Archive(engine, self._fenced)
-        self.audit = AuditLog(engine, self._fenced)
         self.spool = Spool(engine, self._fenced)
 
     @classmethod
@@ -128,86 +97,34 @@ class Store:
 
     async def close(self) -> None:
         """Close every connection; what was acknowledged is on disk already."""
-        async with self._writing:
-            await self._engine.dispose()
+        await self._lease.close()
 
     # ---- the lease ---------------------------------------------------------------------------------
 
     @property
     def epoch(self) -> int:
         """The epoch this store writes under."""
-        if self._epoch is None:
-            raise PreconditionError("this store only reads: claim_epoch() comes before the first write")
-        return self._epoch
+        return self._lease.epoch
 
     async def stored_epoch(self) -> int:
         """The highest epoch that anybody has claimed."""
-        async with self._engine.connect() as connection:
-            return int(await connection.scalar(sa.select(_lease.c.epoch)) or 0)
+        return await self._lease.stored_epoch()
 
     async def claim_epoch(self, holder: str) -> int:
         """Take over from whoever wrote before: the next epoch is ours, older ones are refused."""
-        return await self._take_lease(holder, _lease.c.epoch + 1)
+        return await self._lease.claim(holder)
 
     async def raise_epoch(self, to: int) -> int:
         """Lead from epoch `to` on, above what agents have seen from a database that is lost."""
-        async with self._fenced() as connection:
-            behind = int(await connection.scalar(sa.select(_lease.c.behind)) or 0)
-            if to < self.epoch:
-                raise InvalidInputError.of("to", f"{to} is below the present epoch, {self.epoch}")
-            if to <= behind:
-                raise InvalidInputError.of("to", f"{to} is not above {behind}, which agents have seen")
-            await connection.execute(sa.update(_lease).values(epoch=to, taken_at=time.time(), behind=0))
-            self.audit.note(_led("raise_epoch", "somebody at the controller's machine", to))
-        self._epoch = to
-        return to
+        return await self._lease.raise_to(to)
 
     async def fall_behind(self, seen: int) -> None:
         """Remember that agents know an epoch of another run: no run on this database leads any more."""
-        async with self._fenced() as connection:
-            await connection.execute(sa.update(_lease).values(behind=seen))
+        await self._lease.fall_behind(seen)
 
     async def behind(self) -> int:
         """The epoch that agents had from a run which this database knows nothing of; 0 if there is none."""
-        async with self._engine.connect() as connection:
-            return int(await connection.scalar(sa.select(_lease.c.behind)) or 0)
-
-    async def _take_lease(self, holder: str, epoch: sa.ColumnElement[int]) -> int:
-        async with self._writing, self.audit.chaining() as chain, self._engine.begin() as connection:
-            await connection.execute(
-                sa.update(_lease)
-                .where(_lease.c.id == _ONLY_ROW)
-                .values(epoch=epoch, holder=holder[:255], taken_at=time.time())
-            )
-            taken = int(await connection.scalar(sa.select(_lease.c.epoch)) or 0)
-            last = await event_log.last_id(connection)
-            await note_epoch(connection, taken, last + 1)
-            self.audit.note(_led("lead", holder, taken))
-            await chain(connection)
-        self._epoch = taken
-        return taken
-
-    @asynccontextmanager
-    async def _fenced(self) -> AsyncIterator[AsyncConnection]:
-        """A write transaction under our epoch, or FencedError if somebody has claimed a later one."""
-        epoch = self.epoch
-        async with (
-            self._writing,
-            _answering_failures(),
-            self.audit.chaining() as chain,
-            self._engine.begin() as connection,
-        ):
-            # An update comes first: it takes the write lock, so no claim can slip in before the commit.
-            held = await connection.execute(
-                sa.update(_lease).where(_lease.c.id == _ONLY_ROW, _lease.c.epoch == epoch).values(epoch=epoch)
-            )
-            if held.rowcount != 1:
-                now = (await connection.execute(sa.select(_lease.c.epoch, _lease.c.holder))).one()
-                raise FencedError(
-                    f"epoch {epoch} has ended: '{now.holder}' leads with epoch {now.epoch}; stop this one"
-                )
-            yield connection
-            await chain(connection)
+        return await self._lease.behind()
 
     # ---- intent ------------------------------------------------------------------------------------
 
@@ -300,36 +217,13 @@ class Store:
 
     async def save_rollout(self, change: RolloutChange) -> None:
         """Keep what changed of the plan and of how far it is in use; all of it or nothing."""
-        head = {
-            "version": change.version,
-            "snapshot_version": change.snapshot_version,
-            "epoch": change.epoch,
-        }
-        rows = [
-            {"stream": name, "content": _rollout_json.dump_json(rollout).decode()}
-            for name, rollout in change.streams.items()
-            if rollout is not None
-        ]
         async with self._fenced() as connection:
-            await connection.execute(sa.delete(_rollout_head))
-            await connection.execute(sa.insert(_rollout_head).values(id=_ONLY_ROW, **head))
-            if change.streams:
-                former = sa.delete(_stream_rollouts).where(_stream_rollouts.c.stream == sa.bindparam("name"))
-                await connection.execute(former, [{"name": name} for name in change.streams])
-            if rows:
-                await connection.execute(sa.insert(_stream_rollouts), rows)
+            await rollout_log.save(connection, change)
 
     async def load_rollout(self) -> Rollout | None:
         """What was saved, put together; None if nothing was."""
         async with self._engine.connect() as connection:
-            head = (await connection.execute(sa.select(_rollout_head))).one_or_none()
-            query = sa.select(_stream_rollouts.c.content).order_by(_stream_rollouts.c.stream)
-            contents = (await connection.scalars(query)).all()
-        if head is None:
-            return None
-        streams = [_rollout_json.validate_json(content) for content in contents]
-        by_name = {one.stream: one for one in streams}
-        return Rollout(head.version, head.snapshot_version, head.epoch, by_name)
+            return await rollout_log.load(connection)
 
     # ---- plans that were in force ------------------------------------------------------------------
 
@@ -393,15 +287,6 @@ class Store:
             return await event_log.last_id(connection)
 
 
-@asynccontextmanager
-async def _answering_failures() -> AsyncIterator[None]:
-    """A disk that is full or a database that is gone is not our caller's fault, and may pass."""
-    try:
-        yield
-    except OperationalError as error:
-        raise UnavailableError(f"the controller's database cannot be written now: {error.orig}") from error
-
-
 async def _keep(connection: AsyncConnection, answer: KeptAnswer | None) -> None:
     if answer is not None:
         await keep_answer(connection, answer, time.time())
@@ -416,8 +301,3 @@ async def _present(connection: AsyncConnection, table: sa.Table, name: str) -> t
     query = sa.select(table.c.revision, table.c.spec).where(table.c.name == name)
     found = (await connection.execute(query)).one_or_none()
     return (None, None) if found is None else (int(found.revision), found.spec)
-
-
-def _led(action: str, holder: str, epoch: int) -> Entry:
-    details = {"epoch": str(epoch)}
-    return Entry(EntryKind.LOG, time.time(), holder[:255], action, "controller", "ok", details=details)

@@ -4,16 +4,12 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, cast
-
-from google.protobuf.message import Message
+from typing import Any, Protocol
 
 from keyweave.common.errors import (
     AlreadyExistsError,
     ConflictError,
-    InvalidInputError,
     PreconditionError,
-    Violation,
 )
 from keyweave.common.names import LinkName, NodeName, OrderId, StreamName
 from keyweave.controller.admin.asked import Asked, Response
@@ -25,6 +21,7 @@ from keyweave.controller.admin.maintenance_preview import (
     told,
     window_to_come,
 )
+from keyweave.controller.admin.masks import check_etag, copy_of, masked
 from keyweave.controller.admin.messages import order_message, plan_message, unix_nanos
 from keyweave.controller.admin.preview import plan_under
 from keyweave.controller.answers import KeptAnswer
@@ -64,8 +61,6 @@ from keyweave.controller.topology import Pin, Plan, Snapshot
 from keyweave.controller.views import OrderView
 from keyweave.v1 import admin_pb2, types_pb2
 
-# Set by the controller, or what the object is: never by an update.
-_NOT_UPDATED = frozenset({"name", "revision", "etag"})
 # Orders that may wait at once; beyond that, something is badly wrong with the network or the operator.
 MAX_ORDERS = 1000
 # Maintenance windows that are kept, those that are over included.
@@ -110,7 +105,7 @@ class Changes:
         self, spec: SpecType, asked: Asked[Response], *, validate_only: bool, force: bool = False
     ) -> Response:
         """Put something new; with `validate_only` only say which plan would result."""
-        new = _copy(spec)
+        new = copy_of(spec)
         new.revision, new.etag = 0, ""
 
         async def turn() -> Response:
@@ -134,13 +129,13 @@ class Changes:
 
         async def turn() -> Response:
             present = self.intent.get(type(given), given.name)
-            changed = _masked(present, given, mask)
+            changed = masked(present, given, mask)
             if given.revision not in (0, present.revision):
                 raise ConflictError(
                     f"{kind_name(type(given))} '{given.name}' is at revision {present.revision}, not "
                     f"{given.revision}; read it again, then change it"
                 )
-            _check_etag(present, given.etag)
+            check_etag(present, given.etag)
             return await self._put(changed, asked, validate_only=validate_only, force=force)
 
         return await self._in_turn(turn, asked)
@@ -151,7 +146,7 @@ class Changes:
         """Remove what nothing uses any more."""
 
         async def turn() -> Response:
-            _check_etag(self.intent.get(kind, name), etag)
+            check_etag(self.intent.get(kind, name), etag)
             self._check_deletable(kind, name)
             candidate = self.intent.without(kind, name)
             if validate_only:
@@ -170,14 +165,14 @@ class Changes:
 
         async def turn() -> Response:
             present = self.intent.get(types_pb2.Maintenance, name)
-            _check_etag(present, etag)
+            check_etag(present, etag)
             now = time.time()
             phase = window_of(present).phase(now)
             if phase is not Phase.UNDER_WAY:
                 raise PreconditionError(
                     f"maintenance '{name}' is {phase}, not under way; delete it if it is not wanted"
                 )
-            ended = _copy(present)
+            ended = copy_of(present)
             ended.end_unix_nanos = unix_nanos(now)
             return await self._store_and_follow(ended, asked, ())
 
@@ -338,51 +333,6 @@ def _streams_over(plan: Plan, link: LinkName) -> tuple[str, ...]:
         for name in sorted(plan.streams)
         if any(link in path.links for group in plan.streams[name].path_sets for path in group.paths)
     )
-
-
-def _check_etag(present: Spec, etag: str) -> None:
-    if etag and etag != present.etag:
-        raise ConflictError(
-            f"{kind_name(type(present))} '{present.name}' has etag {present.etag}, not {etag}: somebody has "
-            "changed it since it was read; read it again, then change it"
-        )
-
-
-def _copy(spec: SpecType) -> SpecType:
-    copy = type(spec)()
-    copy.CopyFrom(spec)
-    return copy
-
-
-def _masked(present: SpecType, given: SpecType, mask: Sequence[str]) -> SpecType:
-    """`present` with the fields in `mask` as `given` has them."""
-    allowed = [f.name for f in present.DESCRIPTOR.fields if f.name not in _NOT_UPDATED]
-    kind = kind_name(type(present))
-    found = [
-        Violation(
-            "update_mask",
-            f"'{path}' cannot be updated; a new name is a new {kind}"
-            if path == "name"
-            else f"'{path}' is no field of a {kind} that can be updated; these are: {', '.join(allowed)}",
-        )
-        for path in mask
-        if path not in allowed
-    ]
-    if not mask:
-        found.append(Violation("update_mask", f"names no field; name one or more of: {', '.join(allowed)}"))
-    if found:
-        raise InvalidInputError(found)
-    changed = _copy(present)
-    changed.ClearField("etag")
-    for path in mask:
-        changed.ClearField(path)
-    chosen = _copy(given)
-    for path in set(allowed) - set(mask):
-        chosen.ClearField(path)
-    chosen.ClearField("revision")
-    chosen.ClearField("etag")
-    cast("Message", changed).MergeFrom(chosen)
-    return changed
 
 
 def _put(spec: Spec, warnings: tuple[str, ...]) -> IntentStimulus:
