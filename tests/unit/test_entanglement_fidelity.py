@@ -1,4 +1,4 @@
-"""Pair streams get pairs as good as they asked for, out of memories that are there, or are told what they could."""
+"""Pair streams get pairs as good as they asked for, from memories that are there, or hear what could be."""
 
 from math import inf
 
