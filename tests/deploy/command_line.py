@@ -6,12 +6,12 @@ from typing import Any
 
 import typer
 
-from keyweave.cli.main import app
+from keyweave.cli.words import command_line
 
 
 @cache
 def _keyweave() -> Any:
-    return typer.main.get_command(app)
+    return typer.main.get_command(command_line())
 
 
 def parsed(arguments: Sequence[str]) -> dict[str, Any]:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from keyweave.cli.main import app, main
+from keyweave.cli.main import main
 from keyweave.cli.manual import tree
 from keyweave.cli.state_dir import StateDir
+from keyweave.cli.words import command_line
 from keyweave.common.identity import Role
 from tests.integration.admin_server import AdminServer, serving
 from tests.integration.command_line import operator_state
 
 LISTINGS = [
     one.path
-    for one in tree.walk(app)
+    for one in tree.walk(command_line())
     if one.path[-1:] == ("list",) and one.finds_network and one.path[0] != "fault"
 ]
 

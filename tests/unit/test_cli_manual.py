@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import pytest
 import typer
 
-from keyweave.cli.main import app, main
+from keyweave.cli.exits import ExitCode
+from keyweave.cli.main import main
 from keyweave.cli.manual import examples, pages, tree
 from keyweave.cli.manual.__main__ import with_reference
 from keyweave.cli.manual.command import VARIABLE, write_pages
+from keyweave.cli.words import command_line
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = list(tree.walk(app))
-PROGRAM = typer.main.get_command(app)
+APP = command_line()
+COMMANDS = list(tree.walk(APP))
+PROGRAM = typer.main.get_command(APP)
 EXAMPLES = [line for path, lines in examples.examples().items() if len(path) == 1 for line in lines]
 
 
@@ -74,6 +78,34 @@ def test_help_ends_with_examples_line_by_line(capsys: pytest.CaptureFixture[str]
     assert '  keyweave plan what-if "cut toshiba"' in told.split("Examples:")[1]
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_help_has_each_example_once(command: tree.Command) -> None:
+    assert len(set(command.examples)) == len(command.examples)
+
+
+def test_the_help_of_plans_names_the_options_that_stand_for_commands(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["plan", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "plan --what-if CHANGES" in told
+    assert "plan --capacity" in told
+
+
+def test_a_process_waits_for_none_of_what_only_operators_use() -> None:
+    script = (
+        "import sys; from keyweave.cli.main import main; main(['emulator', '--help']); "
+        "print({'networkx', 'highspy', 'scipy', 'aiohttp'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "set()\n"
+
+
+def test_a_word_that_is_no_command_is_told_which_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["strean"]) == ExitCode.USAGE
+    assert "strean" in capsys.readouterr().err
+
+
 def test_a_man_page_has_its_sections_and_escapes_what_roff_would_read() -> None:
     command = tree.Command(
         path=("x",),
@@ -107,7 +139,7 @@ def test_groff_finds_nothing_wrong_with_any_page(
     tmp_path: Path, outside_program: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     groff = outside_program("groff")
-    write_pages(app, tmp_path)
+    write_pages(APP, tmp_path)
     assert capsys.readouterr().out == f"{tmp_path}: {len(COMMANDS)} pages\n"
     files = sorted(tmp_path.glob("*.1"))
     assert len(files) == len(COMMANDS)

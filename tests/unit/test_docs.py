@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from keyweave.cli.main import app
+from keyweave.cli.words import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -108,7 +108,7 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_command_that_a_page_names_exists(page: Path) -> None:
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(command_line())
     groups = {name: set(getattr(one, "commands", {})) for name, one in getattr(root, "commands", {}).items()}
     lost = []
     for command in commands(page.read_text(), "keyweave"):

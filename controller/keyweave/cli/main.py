@@ -2,112 +2,32 @@
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
-import typer
 from typer._completion_classes import completion_init
 
-from keyweave.cli import (
-    audit,
-    drivers,
-    faults,
-    guards,
-    ledger,
-    maintenance,
-    network,
-    objects,
-    orders,
-    pki,
-    plans,
-    policies,
-    processes,
-    provenance,
-    scenario,
-    schedules,
-    top,
-)
-from keyweave.cli.check_config import check_config
-from keyweave.cli.connection import connected
 from keyweave.cli.exits import ExitCode, is_ours, report
-from keyweave.cli.health import health
-from keyweave.cli.manual import command as manual
 from keyweave.cli.manual.command import VARIABLE
-from keyweave.cli.report import command as reports
-from keyweave.cli.status import status
-from keyweave.cli.up import command as up
+from keyweave.cli.words import WORDS, command_line
 from keyweave.common.errors import KeyweaveError
 
-app = typer.Typer(
-    name="keyweave",
-    help="A software-defined network of quantum links: start it, see it, break it, watch it heal.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    # Its boxes cut off the names of options on a terminal of 80 columns.
-    rich_markup_mode=None,
-)
-
-
-def _group(name: str, summary: str) -> typer.Typer:
-    group = typer.Typer(no_args_is_help=True, help=summary)
-    app.add_typer(group, name=name)
-    return group
-
-
-app.command("up")(up.command)
-app.command("status")(connected(status))
-app.command("top")(connected(top.top))
-app.add_typer(processes.controller_app, name="controller")
-app.add_typer(processes.agent_app, name="agent")
-app.command("emulator")(processes.emulator)
-app.command("health")(health)
-app.command("check-config")(check_config)
-app.command("report")(connected(reports.report))
-app.add_typer(drivers.driver_app, name="driver")
-app.add_typer(guards.guard_app, name="guard")
-app.add_typer(pki.app, name="pki")
-_OF_ONE_KIND: Mapping[str, Mapping[str, Callable[..., Awaitable[None]]]] = {
-    "node": {"drain": orders.drain, "undrain": orders.undrain, "zeroize": orders.zeroize},
-    "link": {
-        "disable": orders.disable,
-        "enable": orders.enable,
-        "clear": orders.clear,
-        "destroy": orders.destroy,
-        "calibrate": orders.calibrate,
-    },
-    "stream": {"explain": network.explain, "provenance": provenance.provenance},
-}
-for _kind in objects.KINDS:
-    _commands = objects.commands(_kind)
-    app.add_typer(_commands, name=_kind.word)
-    for _verb, _command in _OF_ONE_KIND[_kind.word].items():
-        _commands.command(_verb)(connected(_command))
-_group("ledger", "What became of keys.").command("show")(connected(ledger.show))
-app.add_typer(plans.app, name="plan")
-app.add_typer(policies.app, name="policy")
-app.add_typer(maintenance.app, name="maintenance")
-app.add_typer(schedules.app, name="schedule")
-_audit = _group("audit", "Who changed what, which policies went out, what protected keys: a chained log.")
-_audit.command("list")(connected(audit.show))
-_audit.command("verify")(connected(audit.verify))
-_audit.command("export")(connected(audit.export))
-_events = _group("event", "What happened.")
-_events.command("list")(connected(network.event_list))
-_events.command("watch")(connected(network.event_watch))
-app.add_typer(faults.app, name="fault")
-app.add_typer(scenario.app, name="scenario")
-
-manual.attach(app)
+# Where shells say what is written so far: bash, and the others.
+_WRITTEN = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
     if VARIABLE in os.environ:
         # A shell asks what could come next; typer's own options for that are left out of our help.
         completion_init()
+        words = _completing()
+    else:
+        words = [word for word in given[:1] if word in WORDS]
     try:
+        app = command_line(words or WORDS)
         result: Any = app(arguments, standalone_mode=False, prog_name="keyweave")
     except (KeyweaveError, grpc.aio.AioRpcError) as error:
         return report(error)
@@ -127,3 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(getattr(error, "exit_code", ExitCode.USAGE))
     # An explicit exit comes back as its code; what commands return is nothing.
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _completing() -> Sequence[str]:
+    """Which words the first that is written may be or become."""
+    written = " ".join(os.environ.get(name, "") for name in _WRITTEN).split()[1:2]
+    return [word for word in WORDS if written and word.startswith(written[0])]

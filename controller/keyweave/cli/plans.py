@@ -47,7 +47,12 @@ class PlanGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=PlanGroup, no_args_is_help=True, help="The routing of all streams.")
+app = typer.Typer(
+    cls=PlanGroup,
+    no_args_is_help=True,
+    help="The routing of all streams.\n\n"
+    "`plan --what-if CHANGES` and `plan --capacity` do what the commands of these names do.",
+)
 
 
 async def what_if(

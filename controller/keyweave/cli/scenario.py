@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import networkx as nx
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -90,6 +89,8 @@ def _load(file: Path) -> "Scenario":
 
 
 def _warnings(scenario: "Scenario") -> Iterator[str]:
+    import networkx as nx  # noqa: PLC0415  # other commands start faster without it
+
     graph = nx.Graph()
     graph.add_nodes_from(node.name for node in scenario.nodes)
     graph.add_edges_from((link.a, link.b) for link in scenario.links)

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from keyweave.cli.main import app
 from keyweave.cli.manual import pages, tree
+from keyweave.cli.words import command_line
 
 
 def with_reference(text: str) -> str:
@@ -12,6 +12,7 @@ def with_reference(text: str) -> str:
     before, mark, _ = text.partition(pages.BEGIN)
     if not mark:
         raise SystemExit(f"the page has no line {pages.BEGIN}")
+    app = command_line()
     return before + pages.reference(list(tree.walk(app)), tree.finding(app))
 
 

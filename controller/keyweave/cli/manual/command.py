@@ -24,10 +24,10 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-def attach(app: typer.Typer) -> None:
-    """Give `app` the commands of this module, and every command its examples as the end of its help."""
+def man(tree_of_all: Callable[[], typer.Typer]) -> Callable[..., None]:
+    """The command `man`; the pages are those of the commands in `tree_of_all`."""
 
-    def man(
+    def command(
         command: Annotated[
             list[str] | None, typer.Argument(help="The command's words; none: keyweave itself.")
         ] = None,
@@ -37,18 +37,22 @@ def attach(app: typer.Typer) -> None:
     ) -> None:
         """Print a manual page for `man -l -`, or write all of them."""
         if write is None:
-            typer.echo(page(app, tuple(command or ())), nl=False)
+            typer.echo(page(tree_of_all(), tuple(command or ())), nl=False)
         elif command:
             raise InvalidInputError.of("--write", "writes the pages of all commands; name none beside it")
         else:
-            write_pages(app, write)
+            write_pages(tree_of_all(), write)
 
-    def completion(shell: Annotated[Shell, typer.Argument(help="Whose.")]) -> None:
-        """Print what makes a shell complete commands, options, and the network's own names."""
-        typer.echo(get_completion_script(prog_name=tree.PROGRAM, complete_var=VARIABLE, shell=shell))
+    return command
 
-    app.command("man")(man)
-    app.command("completion")(completion)
+
+def completion(shell: Annotated[Shell, typer.Argument(help="Whose.")]) -> None:
+    """Print what makes a shell complete commands, options, and the network's own names."""
+    typer.echo(get_completion_script(prog_name=tree.PROGRAM, complete_var=VARIABLE, shell=shell))
+
+
+def add_examples(app: typer.Typer) -> None:
+    """Give every command its examples as the end of its help."""
     _with_examples(app, ())
 
 

@@ -127,7 +127,7 @@ def examples() -> Mapping[tuple[str, ...], tuple[str, ...]]:
     found: dict[tuple[str, ...], tuple[str, ...]] = {}
     for line in _LINES.strip().splitlines():
         words = [word for word in shlex.split(line, comments=True)[1:3] if not word.startswith("-")]
-        for path in (tuple(words), tuple(words[:1])):
+        for path in {tuple(words), tuple(words[:1])}:
             found[path] = (*found.get(path, ()), line)
     return found
 
