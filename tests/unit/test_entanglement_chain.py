@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 from math import exp, inf
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keyweave.common.entanglement.bell import chain_fidelity, werner
 from keyweave.common.entanglement.purification import rounds
@@ -18,6 +21,7 @@ from keyweave.controller.routing.entanglement.repeaters import (
     network_of,
     plain_lane,
 )
+from tests.bench.entanglement.chain_run import ChainRun
 
 
 def a_chain(
@@ -83,3 +87,52 @@ def test_a_cutoff_costs_rate_and_wins_fidelity_as_worked_out_by_hand(cutoff_seco
     correlation = (4 * 0.95 - 1) / 3
     assert found.rate_hz == pytest.approx(caught / each, rel=0.02)
     assert found.state.fidelity == pytest.approx((1 + correlation**2 * (1 + 2 * waited)) / 4, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("hops", "changes"),
+    [
+        (3, {}),
+        (3, {"cutoff_seconds": (0.05,) * 3}),
+        (3, {"rounds": (1, 0, 2), "cutoff_seconds": (0.1, inf, 0.2)}),
+        (3, {"end_rounds": 1, "channels": (2, 1, 1)}),
+        (5, {}),
+        (5, {"cutoff_seconds": (0.1,) * 5}),
+        (5, {"rounds": (1, 0, 1, 0, 1)}),
+    ],
+)
+def test_a_run_gives_what_was_predicted(hops: int, changes: dict[str, Any]) -> None:
+    network, plain = a_chain(hops, rate_hz=20.0, swap=0.6, t2_seconds=1.0, delay_seconds=0.002)
+    lane = replace(plain, **changes)
+    found, run = predict(network, lane), ChainRun(network, lane, seed=1).run(1500)
+    assert found is not None
+    # With 1,500 pairs chance alone moves the rate by 3 %.
+    assert found.rate_hz == pytest.approx(run.rate_hz, rel=0.12)
+    assert found.state.fidelity == pytest.approx(run.state.fidelity, abs=0.015)
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda hops: st.tuples(
+            st.lists(st.integers(0, 2), min_size=hops, max_size=hops),
+            st.lists(st.floats(0.005, 1.0), min_size=hops, max_size=hops),
+            st.integers(0, 2),
+            st.floats(0.5, 0.999),
+            st.floats(0.05, 1.0),
+            st.floats(0.01, 10.0),
+        )
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_the_lane_what_it_gives_is_a_state_at_a_rate(
+    drawn: tuple[list[int], list[float], int, float, float, float],
+) -> None:
+    rounds_each, cutoffs, end_rounds, fidelity, swap, t2_seconds = drawn
+    network, plain = a_chain(len(cutoffs), 20.0, fidelity, swap, t2_seconds, 0.001)
+    lane = replace(plain, rounds=tuple(rounds_each), cutoff_seconds=tuple(cutoffs), end_rounds=end_rounds)
+    found = predict(network, lane)
+    if found is not None:
+        assert 0.0 < found.rate_hz < 20.0 + 1e-6
+        assert min(found.state) > -1e-9
+        assert sum(found.state) == pytest.approx(1.0)
+        assert 0.25 - 1e-9 <= found.state.fidelity <= 1.0

@@ -1,8 +1,4 @@
-"""How many pairs a lane gives, and in what state, by the protocol of `repeaters.py`.
-
-One thing is approximate. Where one of two segments is given up, the other, if it is longer than a hop, is
-taken to begin anew as well; it does not. Cut-offs that seldom strike make that difference small.
-"""
+"""How many pairs a lane gives, and in what state, by the protocol of `repeaters.py`."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise

@@ -100,8 +100,8 @@ def together(
 ) -> Arrival | None:
     """What two pairs make, tried again until it succeeds; None if it never does.
 
-    Both begin at the same time and, when the attempt fails or one has waited for too long, anew. (Only the
-    one that waited begins anew in fact. That is the same where the other comes as a Poisson process.)
+    Both begin at the same time. When the attempt fails both begin anew; when one has waited for too long only
+    that one does, and how far the other is by then is taken as it is on average the first time.
 
     Args:
         one: a pair.
@@ -112,39 +112,115 @@ def together(
         after: how long until the outcome is known, and the decay meanwhile.
     """
     step = max(one.bin_seconds, other.bin_seconds)
+    cutoffs = cutoff_seconds[0] / step, cutoff_seconds[1] / step
     a, b = _on(one, step), _on(other, step)
-    waited_a, waited_b = (
-        _waiting(each, rate * step, cutoff / step)
-        for each, rate, cutoff in zip((a, b), decays, cutoff_seconds, strict=True)
+    starts = [(a, b)]
+    if min(cutoffs) < BINS:
+        starts += [(a, _still_to_come(b, a[0], cutoffs[0])), (_still_to_come(a, b[0], cutoffs[1]), b)]
+    delay, fading = after[0] / step, after[1] * after[0]
+    tries = [_try(*pair, decays, joining, cutoffs, step) for pair in starts]
+    made = np.stack([_later(each.made * np.exp(-fading)[:, None], delay) for each in tries])
+    onward = np.zeros((len(tries), len(tries), BINS))
+    for begun, each in enumerate(tries):
+        onward[begun, 0] = _later(each.met[None], delay)[0] - made[begun, 0]
+        for next_start, gone in enumerate(each.given_up[: len(tries) - 1], start=1):
+            onward[begun, next_start] = gone
+    return _until_success(made, onward, step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One attempt, by the bin in which it ends."""
+
+    # Weighted correlations of what is made; probability that both were there; that either was given up.
+    made: Floats
+    met: Floats
+    given_up: tuple[Floats, Floats]
+
+
+def _try(
+    a: Floats,
+    b: Floats,
+    decays: tuple[Floats, Floats],
+    joining: Joining,
+    cutoffs: tuple[float, float],
+    step: float,
+) -> _Try:
+    waited_a = _waiting(a, decays[0] * step, cutoffs[0])
+    waited_b = _waiting(b, decays[1] * step, cutoffs[1])
+    return _Try(
+        joining(a, waited_b) + joining(waited_a - a, b),
+        a[0] * waited_b[0] + (waited_a[0] - a[0]) * b[0],
+        (_given_up(a[0], b[0], cutoffs[0]), _given_up(b[0], a[0], cutoffs[1])),
     )
-    made = joining(a, waited_b) + joining(waited_a - a, b)
-    met = a[0] * waited_b[0] + (waited_a[0] - a[0]) * b[0]
-    delay, fading = after
-    made = _later(made * np.exp(-fading * delay)[:, None], delay / step)
-    failed = _later(met[None], delay / step)[0] - made[0]
-    failed += _given_up(a[0], b[0], cutoff_seconds[0] / step) + _given_up(
-        b[0], a[0], cutoff_seconds[1] / step
-    )
-    success = float(made[0].sum())
-    if success < 1e-12:
+
+
+def _until_success(made: Floats, onward: Floats, step: float) -> Arrival | None:
+    """The first success among attempts one after the other.
+
+    Args:
+        made: by kind of attempt, what it makes.
+        onward: by kind of attempt and of the next, when it ends without.
+        step: of the grid.
+    """
+    kinds = len(made)
+    leads_to = onward.sum(axis=2)
+    success = made[:, 0].sum(axis=1)
+    if success.max() < 1e-9:
         return None
+    # How often each kind is tried until one succeeds, and so how long that takes (Wald's equation).
+    tried = np.linalg.solve(np.eye(kinds) - leads_to.T, np.eye(kinds)[0])
     times = (np.arange(BINS) + 0.5) * step
-    attempt = float(times @ (made[0] + failed))
-    return _until_success(made, failed, step, attempt / success)
-
-
-def _until_success(made: Floats, failed: Floats, step: float, mean: float) -> Arrival:
-    """The distribution of the first success among attempts one after the other."""
+    mean = float(tried @ ((made[:, 0] + onward.sum(axis=1)) @ times) / (tried @ success))
     coarse = max(step, _MEANS * mean / BINS)
-    masses = _on(Arrival(np.vstack([made, failed]), step, mean), coarse)
-    # Times are middles of bins: with every further attempt half a bin would be lost.
-    again = (masses[4] + np.concatenate(([0.0], masses[4, :-1]))) / 2
+    made = np.stack([_on(Arrival(each, step, mean), coarse) for each in made])
+    onward = _delays(onward, step / coarse)
     damping = _DAMPING ** np.arange(BINS)
-    spectrum = np.fft.rfft(masses[:4] * damping, 2 * BINS) / (1 - np.fft.rfft(again * damping, 2 * BINS))
-    mass = np.fft.irfft(spectrum, 2 * BINS)[:, :BINS] / damping
-    whole = masses[:4].sum(axis=1) / masses[0].sum()
+    spectrum = np.fft.rfft(onward * damping, 2 * BINS)
+    begun = np.linalg.solve(np.eye(kinds) - spectrum.transpose(2, 1, 0), np.eye(kinds)[:, :1])[:, :, 0]
+    arrived = np.einsum("fk,kcf->cf", begun, np.fft.rfft(made * damping, 2 * BINS))
+    mass = np.fft.irfft(arrived, 2 * BINS)[:, :BINS] / damping
+    whole = np.einsum("k,kcb->c", tried, made) / (tried @ success)
     mass[:, -1] += whole - mass.sum(axis=1)
     return Arrival(mass, coarse, mean)
+
+
+def _delays(mass: Floats, ratio: float) -> Floats:
+    """The same as delays of whole bins, on a grid that is coarser by a ratio; their mean is kept.
+
+    An attempt may be much shorter than a bin, and there may be many.
+    """
+    at = (np.arange(BINS) + 0.5) * ratio
+    whole = at.astype(np.int64)
+    part = at - whole
+    delays = np.zeros((*mass.shape[:2], BINS + 1))
+    for row, column in np.ndindex(*mass.shape[:2]):
+        each = mass[row, column]
+        delays[row, column] = np.bincount(whole, each * (1 - part), BINS + 1)
+        delays[row, column] += np.bincount(whole + 1, each * part, BINS + 1)
+    return delays[:, :, :BINS]
+
+
+def _still_to_come(mass: Floats, first: Floats, cutoff: float) -> Floats:
+    """When and what one is that has not come when the other, given up after so many bins, begins anew."""
+    spectrum = np.conj(np.fft.rfft(first, 2 * BINS)) * np.fft.rfft(mass, 2 * BINS)
+    by_lag = np.fft.irfft(spectrum, 2 * BINS)[:, :BINS]
+    whole, part = _window(cutoff)
+    left = np.zeros_like(by_lag)
+    if whole < BINS:
+        late = by_lag[:, whole:].copy()
+        late[:, 0] *= 1 - part
+        left[:, : BINS - whole] = (1 - part) * late
+        left[:, : BINS - whole - 1] += part * late[:, 1:]
+        left[:, 0] += part * late[:, 0]
+    weight = left[0].sum()
+    return left / weight if weight > 1e-12 else mass
+
+
+def _window(cutoff: float) -> tuple[int, float]:
+    """Lags in bins that are within a cut-off, and the share of the next: from the middle of a bin on."""
+    lags = min(cutoff, 2.0 * BINS) + 0.5
+    return int(lags), lags % 1.0
 
 
 def _on(arrival: Arrival, step: float) -> Floats:
@@ -162,10 +238,12 @@ def _waiting(mass: Floats, decays: Floats, cutoff: float) -> Floats:
     sums: Floats = np.stack(
         [lfilter([1.0], [1.0, -float(np.exp(-rate))], each) for each, rate in zip(mass, decays, strict=True)]
     )
-    if cutoff < BINS:
-        # What came a cut-off ago or before, without what piles up in the last bin.
-        gone = _later(np.concatenate((sums, np.zeros_like(sums)), axis=1), cutoff)[:, :BINS]
-        sums -= gone * np.exp(-decays * cutoff)[:, None]
+    if cutoff >= BINS:
+        return sums
+    before = sums.copy()
+    whole, part = _window(cutoff)
+    for lag, share in ((whole, 1 - part), (whole + 1, part)):
+        sums[:, lag:] -= share * np.exp(-decays * lag)[:, None] * before[:, : BINS - lag]
     return sums
 
 
@@ -173,8 +251,11 @@ def _given_up(mass: Floats, other: Floats, cutoff: float) -> Floats:
     """When one that came first has waited for so many bins and the other has not come."""
     if cutoff >= BINS:
         return np.zeros(BINS)
-    to_come = np.concatenate((np.cumsum(other[::-1])[::-1][1:], [0.0]))
-    return np.asarray(_later(mass[None], cutoff)[0] * to_come, dtype=np.float64)
+    to_come = np.zeros(2 * BINS + 2)
+    to_come[:BINS] = np.cumsum(other[::-1])[::-1]
+    whole, part = _window(cutoff)
+    late = (1 - part) * to_come[whole : whole + BINS] + part * to_come[whole + 1 : whole + 1 + BINS]
+    return np.asarray(_later((mass * late)[None], cutoff)[0], dtype=np.float64)
 
 
 def _later(mass: Floats, bins: float) -> Floats:
