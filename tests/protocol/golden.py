@@ -20,13 +20,14 @@ from keyweave.agent.keyplane.streams import combine, kem, wire
 from keyweave.agent.keyplane.streams.combine import BatchContext
 from keyweave.common.names import PathId, SaeId, StreamName
 from keyweave.common.policy_digest import policy_digest, rule_digest
-from keyweave.v1 import admin_pb2, agent_pb2, emulator_pb2, history_pb2, types_pb2
+from keyweave.v1 import admin_pb2, agent_pb2, emulator_pb2, history_pb2, pairkeys_pb2, pairs_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 DIRECTORY = Path(__file__).parent / "golden"
 PACKAGE = "keyweave.v1"
 FILES: tuple[FileDescriptor, ...] = tuple(
-    module.DESCRIPTOR for module in (types_pb2, agent_pb2, pb, emulator_pb2, history_pb2, admin_pb2)
+    module.DESCRIPTOR
+    for module in (types_pb2, pairs_pb2, agent_pb2, pb, pairkeys_pb2, emulator_pb2, history_pb2, admin_pb2)
 )
 _NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32: 3,

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import grpc
 from aiohttp import web
+from prometheus_client.registry import Collector
 
 from keyweave.agent import metrics
 from keyweave.agent.config import AgentConfig
@@ -25,6 +26,9 @@ from keyweave.agent.keyplane.streams.near import proto_protection
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.lookup import Lookup
 from keyweave.agent.observer import Observer
+from keyweave.agent.pairs.keys.link import PairKeyLink
+from keyweave.agent.pairs.keys.metrics import PairKeyCollector
+from keyweave.agent.pairs.keys.virtual_links import VirtualLinks
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.uplink import Uplink, new_incarnation
 from keyweave.common import log, metrics_http
@@ -32,7 +36,7 @@ from keyweave.common.certificate_expiry import CertificateExpiry
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
 from keyweave.common.health import Health
-from keyweave.common.names import NodeName, SaeId
+from keyweave.common.names import LinkName, NodeName, SaeId
 from keyweave.common.process import announce_ready, forbid_core_dumps
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
@@ -97,6 +101,8 @@ class Agent:
             recalls=self.recalls,
             quarantine_seconds=config.quarantine_hours * 3600,
         )
+        # Whether its memories are emulated the driver tells once it is there.
+        self.virtual_links = VirtualLinks(self.node, config.pair_keys, self, emulated=True)
         self.supply = Supply(self.plane, observer, show_provenance=self._shows_provenance)
 
     @property
@@ -114,12 +120,29 @@ class Agent:
         )
         allowed = self.guardian.permitted(policy.rules)
         self._tell_withheld()
+        if self.virtual_links.apply(allowed.values()):
+            self.uplink.say_hello_again()
         self.plane.apply(allowed.values(), self.guardian.guard)
         before, self._orders = self._orders, policy.orders
         for order_id in self._orders.keys() - before.keys():
             if f"order/{order_id}" in allowed:
                 self.plane.carry_out(self._orders[order_id])
         log.get().info("policy_applied", epoch=policy.epoch, version=policy.version, rules=len(policy.rules))
+
+    def take_up(self, driver: PairKeyLink) -> bool:
+        """See TakesLinks."""
+        if driver.link in self.plane.links:
+            return False
+        self.plane.take_up(driver.info, driver, self.config.state_dir)
+        self.hello.link_ends.append(_link_end(driver.info))
+        return True
+
+    def let_go(self, link: LinkName) -> None:
+        """See TakesLinks."""
+        self.plane.let_go(link)
+        kept = [end for end in self.hello.link_ends if end.link != link]
+        del self.hello.link_ends[:]
+        self.hello.link_ends.extend(kept)
 
     def reload_guard(self) -> None:
         """The owner has changed the guard file: hold what is in force against it at once."""
@@ -204,7 +227,9 @@ async def _serve(config: AgentConfig, stop: asyncio.Event, observer: Observer, s
             "sae": CertificateExpiry(config.kme.tls),
         },
     )
-    scraped, metrics_url = await _serve_metrics(collector, config.metrics_listen)
+    scraped, metrics_url = await _serve_metrics(
+        config.metrics_listen, collector, PairKeyCollector(agent.virtual_links)
+    )
     agent.hello.key_plane_address = f"{host}:{port}"
     agent.hello.kme_url = kme_url
     try:
@@ -214,6 +239,7 @@ async def _serve(config: AgentConfig, stop: asyncio.Event, observer: Observer, s
                 group.create_task(agent.files.run(), name="file-watch"),
                 group.create_task(agent.recalls.run(), name="recalls"),
                 group.create_task(agent.plane.run(), name="key-plane"),
+                group.create_task(agent.virtual_links.run(), name="virtual-links"),
             ]
             await asyncio.sleep(0)  # the key plane owns its task group before policy starts tasks in it
             agent.apply_policy()
@@ -266,18 +292,22 @@ async def _driver(agent: Agent, stop: asyncio.Event) -> base.Driver:
         else:
             break
     for name, link in agent.plane.links.items():
-        agent.hello.link_ends.add(
-            link=name,
-            peer_node=link.peer_node,
-            model=link.info.model,
-            emulated=link.info.emulated,
-            vendor_domain=link.info.vendor_domain,
-        )
+        agent.hello.link_ends.append(_link_end(link.info))
         if not link.info.gives_key:
             log.get().warning("link_without_key", link=name)
         if not link.info.measures:
             log.get().warning("link_not_measured", link=name)
     return driver
+
+
+def _link_end(info: base.LinkEndInfo) -> agent_pb2.LinkEnd:
+    return agent_pb2.LinkEnd(
+        link=info.link,
+        peer_node=info.peer_node,
+        model=info.model,
+        emulated=info.emulated,
+        vendor_domain=info.vendor_domain,
+    )
 
 
 async def _serve_kme(agent: Agent) -> tuple[face.Serving, str]:
@@ -287,6 +317,6 @@ async def _serve_kme(agent: Agent) -> tuple[face.Serving, str]:
     return await face.serve(app, section.tls, host, int(port), watch=agent.files)
 
 
-async def _serve_metrics(collector: metrics.AgentCollector, listen: str) -> tuple[web.AppRunner, str]:
+async def _serve_metrics(listen: str, *collectors: Collector) -> tuple[web.AppRunner, str]:
     host, _, port = listen.rpartition(":")
-    return await metrics_http.serve(metrics.registry(collector), host, int(port))
+    return await metrics_http.serve(metrics.registry(*collectors), host, int(port))

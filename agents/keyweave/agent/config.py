@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from keyweave.agent.drivers.joined import Only
+from keyweave.agent.pairs.keys.settings import PairKeySettings
 from keyweave.common.names import NAME_PATTERN
 from keyweave.common.tls import SigningFiles, TlsFiles
 
@@ -70,6 +71,8 @@ class AgentConfig(_Section):
     # What this node's owner allows; policy can only tighten it. See docs/operations.md.
     guard: Path
     drivers: Annotated[tuple[DriverSection, ...], Field(min_length=1)]
+    # How keys are made of entangled pairs (BBM92).
+    pair_keys: PairKeySettings = PairKeySettings()
     # How long blocks of a link under suspicion are held for an operator to decide; then they are destroyed.
     quarantine_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24
     # How long lines of the ledger are kept.

@@ -233,9 +233,10 @@ class AgentCollector(Collector):
         yield refused
 
 
-def registry(collector: Collector) -> CollectorRegistry:
+def registry(*collectors: Collector) -> CollectorRegistry:
     """A registry of its own: no global state between agents in one test process."""
     result = CollectorRegistry()
-    result.register(collector)
+    for collector in collectors:
+        result.register(collector)
     ProcessCollector(registry=result)
     return result

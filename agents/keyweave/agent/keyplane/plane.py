@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from keyweave.agent.drivers.base import DeviceReport, Driver
+from keyweave.agent.drivers.base import DeviceReport, Driver, LinkEndInfo
 from keyweave.agent.drivers.joined import who_meets_twin
 from keyweave.agent.guard.checks import tightened, tightened_link
 from keyweave.agent.guard.model import Guard
@@ -60,6 +60,8 @@ _LINK_FRAMES = frozenset(
         "driver_message",
     }
 )
+
+_LINK_TASKS = ("link-open", "link-journal", "link-blocks", "link-calibration", "link-watch")
 
 # What makes this end destroy something and tell others of it.
 _ALARMING = frozenset({"pool_open", "pool_truncate"})
@@ -116,39 +118,42 @@ class KeyPlane:
     async def add_driver(self, driver: Driver, state_dir: Path) -> None:
         """Take up the link ends that a driver serves."""
         for info in await driver.link_ends():
-            check_link_end(info)
-            link = self.links[info.link] = LinkEnd(
-                self.node,
-                info,
-                driver,
-                Journal(state_dir / "links" / f"{info.link}.json"),
-                self.observer,
-                on_report=self._on_report,
-                on_verdict=self.aftermath.link_verdict,
-                on_event=self._on_event,
-                on_supply=self._wake_streams,
-            )
-            meeting = who_meets_twin(driver, link.name)
-            if meeting is not None:
-                link.twin.met()
-                meeting.meet(link.name, link.twin)
+            self.take_up(info, driver, state_dir)
+
+    def take_up(self, info: LinkEndInfo, driver: Driver, state_dir: Path) -> None:
+        """Take up one link end, now or before all else runs; InvalidInputError where there can be no such."""
+        check_link_end(info)
+        link = self.links[info.link] = LinkEnd(
+            self.node,
+            info,
+            driver,
+            Journal(state_dir / "links" / f"{info.link}.json"),
+            self.observer,
+            on_report=self._on_report,
+            on_verdict=self.aftermath.link_verdict,
+            on_event=self._on_event,
+            on_supply=self._wake_streams,
+        )
+        meeting = who_meets_twin(driver, link.name)
+        if meeting is not None:
+            link.twin.met()
+            meeting.meet(link.name, link.twin)
+        if self._group is not None:
+            self._run_link(link)
+
+    def let_go(self, name: LinkName) -> None:
+        """A link that had been taken up is no more; what it held is destroyed at both ends."""
+        link = self.links.pop(name)
+        for work in _LINK_TASKS:
+            self._stop(f"{work}-{name}")
+        link.destroy_keys("the link is no more", tell=True)
 
     async def run(self) -> None:
         """Own all tasks of the key plane until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             for link in self.links.values():
-                if link.info.gives_key:
-                    group.create_task(link.keep_open(), name=f"link-open-{link.name}")
-                    group.create_task(link.keep_ahead(), name=f"link-journal-{link.name}")
-                    group.create_task(
-                        follow(link.take_blocks, link.key_lost), name=f"link-blocks-{link.name}"
-                    )
-                group.create_task(link.calibration.serve(), name=f"link-calibration-{link.name}")
-                if link.info.measures:
-                    group.create_task(
-                        follow(link.watch_device, link.device_lost), name=f"link-watch-{link.name}"
-                    )
+                self._run_link(link)
             group.create_task(self._expire_keys(), name="expire-keys")
             group.create_task(self.vouching.watch(), name="peer-certificates")
 
@@ -415,6 +420,15 @@ class KeyPlane:
         return self._addresses[node]
 
     # ---- tasks --------------------------------------------------------------------------------
+
+    def _run_link(self, link: LinkEnd) -> None:
+        if link.info.gives_key:
+            self._start(f"link-open-{link.name}", link.keep_open())
+            self._start(f"link-journal-{link.name}", link.keep_ahead())
+            self._start(f"link-blocks-{link.name}", follow(link.take_blocks, link.key_lost))
+        self._start(f"link-calibration-{link.name}", link.calibration.serve())
+        if link.info.measures:
+            self._start(f"link-watch-{link.name}", follow(link.watch_device, link.device_lost))
 
     def _wake_streams(self) -> None:
         for near in self.near.values():

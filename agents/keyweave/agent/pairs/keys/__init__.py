@@ -1,0 +1,1 @@
+"""Keys of entangled pairs (BBM92): from outcomes at both ends to blocks of key that only those two have."""

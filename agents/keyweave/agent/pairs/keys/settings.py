@@ -1,0 +1,26 @@
+"""How an agent makes keys of pairs, in its configuration."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keyweave.agent.pairs.keys.discussion import Terms
+from keyweave.agent.pairs.keys.secrecy import Promise
+
+
+class PairKeySettings(BaseModel):
+    """`pair_keys` of an agent; both ends of a link should have the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Sifted bits in the key basis that make a block: longer ones lose less, and come less often.
+    block_bits: Annotated[int, Field(ge=512, le=1_000_000)] = 4096
+    # How often an end measures in the key basis Z; else in X. 0.63: three bits of key for one to compare.
+    key_basis_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.63
+    # The most, as a probability, that a block's key may not be secret.
+    secrecy: Annotated[float, Field(ge=1e-30, le=1e-3)] = 1e-10
+
+    @property
+    def terms(self) -> Terms:
+        """As the discussion has it."""
+        return Terms(block_bits=self.block_bits, promise=Promise(secrecy=self.secrecy))
