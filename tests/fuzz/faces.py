@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,8 @@ from keyweave.common.errors import InvalidInputError, KeyweaveError
 from keyweave.common.identity import Role
 from keyweave.common.names import SaeId
 from keyweave.controller.config import ControllerConfig
-from keyweave.emulator.links import OpticalPlane
+from keyweave.emulator.memories.desk import MemoryDesk
+from keyweave.emulator.plane import OpticalPlane
 from keyweave.emulator.scenario import Scenario
 from keyweave.emulator.service import EmulatorService
 from keyweave.v1 import emulator_pb2
@@ -35,8 +36,17 @@ _FAULTS = [
     emulator_pb2.Fault(link="north-south", kind=kind.name, magnitude=0.5)
     for kind in emulator_pb2.FaultKind.DESCRIPTOR.values
 ]
+_COMMANDS = [
+    emulator_pb2.MemoryCommand(attempt=emulator_pb2.MemoryAttempt(memory=0, link="pairs", tag="t")),
+    emulator_pb2.MemoryCommand(attempt=emulator_pb2.MemoryAttempt(memory=1, link="pairs", tag="t")),
+    emulator_pb2.MemoryCommand(swap=emulator_pb2.MemorySwap(first=0, second=1)),
+    emulator_pb2.MemoryCommand(purify=emulator_pb2.MemoryPurify(kept=0, measured=1)),
+    emulator_pb2.MemoryCommand(measure=emulator_pb2.MemoryMeasure(memory=1, angle_radians=1)),
+    emulator_pb2.MemoryCommand(correct=emulator_pb2.MemoryCorrect(memory=0, x=True)),
+    emulator_pb2.MemoryCommand(release=emulator_pb2.MemoryRelease(memory=0)),
+]
 _WORDS = Words.of(
-    texts=("north-south", "north"),
+    texts=("north-south", "north", "pairs", "t"),
     numbers=(1, 2),
     samples=(
         *_FAULTS,
@@ -45,6 +55,8 @@ _WORDS = Words.of(
         emulator_pb2.RestoreNodeRequest(node="north"),
         emulator_pb2.WatchLinkEndRequest(link="north-south"),
         emulator_pb2.TakeBlocksRequest(link="north-south", first_block=1),
+        *_COMMANDS,
+        emulator_pb2.OperateMemoriesRequest(commands=_COMMANDS),
     ),
 )
 
@@ -55,15 +67,29 @@ def _calls(draw: st.DrawFn) -> tuple[str, Message]:
     return method.name, draw(messages(GetMessageClass(method.input_type), _WORDS))
 
 
+async def _only(request: Message) -> AsyncIterator[Message]:
+    yield request
+
+
 async def _emulate(calls: list[tuple[str, Message]]) -> None:
-    plane = OpticalPlane(settings.parse(GOOD, Scenario, source="good"), warm_blocks_seconds=1.0)
-    service = EmulatorService(plane)
+    scenario = settings.parse(GOOD, Scenario, source="good")
+    plane = OpticalPlane(scenario, warm_blocks_seconds=1.0)
+    desk = MemoryDesk(scenario, plane)
+    service = EmulatorService(plane, desk)
     link = next(iter(plane.links.values()))
     now = 10**18
     for method, request in calls:
-        agent = method in {"ListLinkEnds", "WatchLinkEnd", "TakeBlocks"}
+        agent = method in {
+            "ListLinkEnds",
+            "WatchLinkEnd",
+            "TakeBlocks",
+            "DescribeMemories",
+            "OperateMemories",
+        }
         context: Any = Context(Role.AGENT, "north") if agent else Context(Role.OPERATOR, "olga")
-        answer = getattr(service, method)(type(request).FromString(request.SerializeToString()), context)
+        sent = type(request).FromString(request.SerializeToString())
+        asked = _only(sent) if METHODS[method].client_streaming else sent
+        answer = getattr(service, method)(asked, context)
         with suppress(KeyweaveError, TimeoutError, StopAsyncIteration):
             if METHODS[method].server_streaming:
                 async with asyncio.timeout(0.01):
@@ -74,6 +100,7 @@ async def _emulate(calls: list[tuple[str, Message]]) -> None:
             await answer.aclose()
         now += 10**8
         link.advance(now)
+    desk.close()
     plane.close()
 
 

@@ -27,7 +27,10 @@ def test_a_good_file_is_called_good_with_what_it_holds(
 ) -> None:
     assert main(["scenario", "check", str(good)]) == 0
     said = capsys.readouterr()
-    assert f"{good}: good: two-sites, 2 nodes, 1 links, 1 streams, 2 faults to come" in said.out
+    assert (
+        f"{good}: good: two-sites, 2 nodes, 1 links, 1 streams, 1 pair links, 1 pair streams, 3 faults"
+        in said.out
+    )
     assert said.err == ""
 
 
@@ -51,10 +54,16 @@ def test_a_stream_whose_ends_no_links_join_is_warned_of(
 ) -> None:
     file = tmp_path / "apart.yaml"
     file.write_text(
-        GOOD.replace("  - {name: south}", "  - {name: south}\n  - {name: east}").replace(
+        GOOD.replace("  - {name: south,", "  - {name: east, memories: *bank}\n  - {name: south,").replace(
             "target_node: south", "target_node: east"
         )
     )
+    assert main(["scenario", "check", str(file)]) == 0
+    said = capsys.readouterr().err
+    # Keys of pairs would join them, were there pairs.
+    assert "pair stream 'entangled': no pair links join north and east" in said
+    assert "stream 'bank'" not in said
+    file.write_text(file.read_text().replace("    key_link: key\n", ""))
     assert main(["scenario", "check", str(file)]) == 0
     assert "stream 'bank': no links join north and east" in capsys.readouterr().err
 
@@ -71,6 +80,20 @@ def test_links_are_shown_as_they_start_and_the_timeline_in_its_order(
     assert bend < lost
     assert "3 dB" in lines[bend]
     assert "until restored" in lines[lost]
+    pairs = next(line for line in lines if line.startswith("pairs"))
+    assert pairs.split() == [
+        "pairs",
+        "north",
+        "-",
+        "south",
+        "single-click",
+        "20",
+        "1.021e+04",
+        "64.4",
+        "0.9500",
+    ]
+    entangled = next(line for line in lines if line.startswith("entangled"))
+    assert entangled.split() == ["entangled", "north", "south", "MD", "at", "least", "0.8", "2", "0", "key"]
 
 
 def test_json_has_the_whole_scenario_and_the_rates_that_follow_from_hardware(
@@ -82,10 +105,14 @@ def test_json_has_the_whole_scenario_and_the_rates_that_follow_from_hardware(
     )
     assert main(["scenario", "show", str(file), "-o", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert [entry["fault"] for entry in shown["timeline"]] == ["bend", "node-loss"]
+    assert [entry["fault"] for entry in shown["timeline"]] == ["bend", "node-loss", "attenuate"]
     start = shown["links"][0]["at_start"]
     assert start["skr_bps"] > 0
     assert 0 < start["qber_ratio"] < 0.05
+    pairs = shown["pair_links"][0]["at_start"]
+    assert pairs["fidelity"] == 0.95
+    # 20 km: 12 dB in each arm, at most 10,211 attempts a second.
+    assert pairs["pairs_hz"] == pytest.approx(10_211 * 2 * 0.05 * 10**-1.2, rel=1e-3)
 
 
 @pytest.mark.parametrize("ending", [".svg", ".png"])

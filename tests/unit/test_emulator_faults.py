@@ -14,8 +14,8 @@ from keyweave.common.errors import UnavailableError
 from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.fault_book import FaultBook
 from keyweave.emulator.faults import KINDS, OF_NODES, Fault, add_up, in_force, unfit
-from keyweave.emulator.links import OpticalPlane
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance
+from keyweave.emulator.plane import OpticalPlane
 from keyweave.emulator.scenario import Scenario
 from keyweave.v1 import emulator_pb2 as pb
 from keyweave.v1 import types_pb2
@@ -91,6 +91,8 @@ def test_a_default_is_a_magnitude_that_its_kind_may_have_and_does_something() ->
         (pb.FAULT_KIND_NETWORK_DELAY, UNDISTURBED),
         (pb.FAULT_KIND_NETWORK_LOSS, UNDISTURBED),
         (pb.FAULT_KIND_PARTITION, UNDISTURBED),
+        (pb.FAULT_KIND_MEMORY_FAILURE, Disturbance(failed_memories=0.5)),
+        (pb.FAULT_KIND_DECOHERENCE, Disturbance(memory_decay_factor=0.5)),
     ],
 )
 def test_each_kind_disturbs_what_it_is_named_for(kind: pb.FaultKind, expected: Disturbance) -> None:

@@ -8,7 +8,7 @@ from keyweave.common import settings
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.validation import violations
 from keyweave.emulator.scenario import Scenario, load_scenario
-from keyweave.v1 import types_pb2
+from keyweave.v1 import pairs_pb2, types_pb2
 
 GOOD = """\
 name: two-sites
@@ -23,7 +23,8 @@ nodes:
     latitude_degrees: 48.2
     longitude_degrees: 16.4
     ports: {kme: 7443}
-  - {name: south}
+    memories: &bank {count: 2, t2_seconds: 1, swap_success_ratio: 0.5}
+  - {name: south, memories: *bank}
 links:
   - name: north-south
     a: north
@@ -40,6 +41,7 @@ links:
 timeline:
   - {at_seconds: 60, fault: bend, link: north-south, magnitude: 3, ramp_seconds: 30, duration_seconds: 600}
   - {at_seconds: 90, fault: node-loss, node: south}
+  - {at_seconds: 95, fault: attenuate, link: pairs}
 streams:
   - name: bank
     source_node: north
@@ -50,7 +52,25 @@ streams:
     require_qkd: true
     max_trusted_nodes: 0
     on_exhaustion: wait
+pair_links:
+  - name: pairs
+    a: north
+    b: south
+    length_km: 20
+    heralding: {kind: single-click, bright_state_ratio: 0.05}
+    other_loss_db: 10
+pair_streams:
+  - name: entangled
+    source_node: north
+    target_node: south
+    type: md
+    min_fidelity: 0.8
+    rate_hz: 2
+    key_link: key
 """
+
+
+BRIGHT = "pair_links[0].heralding.single-click.bright_state_ratio"
 
 
 def parse(text: str) -> Scenario:
@@ -84,7 +104,9 @@ def test_what_is_created_from_it_passes_the_protocols_own_rules() -> None:
     node = scenario.nodes[0].to_proto("127.0.0.1:7001")
     link = scenario.links[0].to_proto()
     stream = scenario.streams[0].to_proto()
-    assert [violations(message) for message in (node, link, stream)] == [[], [], []]
+    pairs = scenario.pair_streams[0].to_proto()
+    assert [violations(message) for message in (node, link, stream, pairs)] == [[], [], [], []]
+    assert (pairs.kind, pairs.key_link) == (pairs_pb2.PAIR_KIND_MEASURE_DIRECTLY, "key")
     assert (node.latitude_degrees, node.key_plane_address) == (48.2, "127.0.0.1:7001")
     assert link.technology == types_pb2.LINK_TECHNOLOGY_DV_QKD
     assert (link.a_node, link.b_node, list(link.risk_groups)) == ("north", "south", ["ring-road"])
@@ -98,12 +120,34 @@ def test_a_stream_may_set_every_field_that_the_protocol_has_but_what_the_control
     assert ours == {field.name for field in types_pb2.Stream.DESCRIPTOR.fields} - {"revision", "etag"}
 
 
+def test_a_pair_stream_may_set_what_the_protocol_has_but_what_the_controller_sets_and_a_deadline() -> None:
+    ours = set(type(parse(GOOD).pair_streams[0]).model_fields) - {"type"}
+    theirs = {field.name for field in pairs_pb2.PairStream.DESCRIPTOR.fields}
+    assert ours == theirs - {"revision", "etag", "kind", "deadline_unix_nanos"}
+
+
+def test_names_of_links_of_pairs_are_their_own_and_keys_are_made_of_pairs_that_are_measured() -> None:
+    twice = GOOD.replace("  - name: pairs", "  - name: north-south", 1)
+    assert "pair_links[0].name: there is a link 'north-south' already" in refusal(twice)
+    kept = GOOD.replace("    type: md", "    type: ck", 1)
+    assert "pair_streams[0].key_link: keys are made of pairs that are measured directly" in refusal(kept)
+
+
+def test_pairs_need_memories_at_both_ends_and_so_do_faults_of_memories() -> None:
+    bare = GOOD.replace(", memories: *bank", "", 1)
+    message = refusal(bare)
+    for field in ("pair_links[0].b", "pair_streams[0].target_node"):
+        assert f"{field}: node 'south' has no memories; nodes that have some are north" in message
+    text = GOOD.replace(", memories: *bank", "", 1).replace("node-loss, node", "memory-failure, node", 1)
+    assert "timeline[1].node: node 'south' has no memories" in refusal(text)
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "field", "hint"),
     [
         ("    b: south", "    b: mars", "links[0].b", "nodes are north, south"),
         ("    b: south", "    b: north", "links[0].b", "two different nodes"),
-        ("  - {name: south}", "  - {name: north}", "nodes[1].name", "already the name of nodes[0]"),
+        ("  - {name: south,", "  - {name: north,", "nodes[1].name", "already the name of nodes[0]"),
         ("    target_node: south", "    target_node: mars", "streams[0].target_node", "no node 'mars'"),
         ("    target_node: south", "    target_node: north", "streams[0].target_node", "two different nodes"),
         ("    target_sae: bank-b", "    target_sae: bank-a", "streams[0].target_sae", "two different SAEs"),
@@ -143,6 +187,18 @@ def test_a_stream_may_set_every_field_that_the_protocol_has_but_what_the_control
         ("node-loss, node: south", "partition, node: south, peer: south", "timeline[1].peer", "node itself"),
         ("node-loss, node: south", "node-loss, node: south, peer: north", "timeline[1].peer", "leave it out"),
         ("at_seconds: 60", "at_seconds: -1", "timeline[0].at_seconds", "greater than or equal to 0"),
+        ("count: 2", "count: 0", "nodes[0].memories.count", "greater than or equal to 1"),
+        ("t2_seconds: 1,", "t1_seconds: 1, t2_seconds: 3,", "nodes[0].memories", "more than twice t1"),
+        ("kind: single-click", "kind: clickety", "pair_links[0].heralding", "'double-click'"),
+        ("bright_state_ratio: 0.05", "bright_state_ratio: 0.6", BRIGHT, "less than or equal to 0.5"),
+        ("    rate_hz: 2", "    rate_hz: 0", "pair_streams[0].rate_hz", "greater than 0"),
+        (
+            "    key_link: key",
+            "    key_link: pairs",
+            "pair_streams[0].key_link",
+            "a pair link 'pairs' already",
+        ),
+        ("attenuate, link: pairs", "blind, link: pairs", "timeline[2].fault", "none of those of pair links"),
         ("duration_seconds: 600", "duration_seconds: 0", "timeline[0].duration_seconds", "greater than 0"),
     ],
 )

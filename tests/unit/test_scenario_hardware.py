@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from keyweave.common.errors import InvalidInputError
-from keyweave.emulator.links import OpticalPlane
 from keyweave.emulator.physics.bbm92 import Bbm92
 from keyweave.emulator.physics.channel import Channel
 from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED
+from keyweave.emulator.plane import OpticalPlane
 from keyweave.emulator.scenario import LinkSpec, Scenario, load_scenario
 from keyweave.v1 import types_pb2
 

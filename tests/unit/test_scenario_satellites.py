@@ -15,8 +15,9 @@ from keyweave.agent.drivers.base import DeviceReport
 from keyweave.agent.drivers.conformance_rules import columns_wrong
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName
-from keyweave.emulator.links import EmulatedLink, OpticalPlane
+from keyweave.emulator.links import EmulatedLink
 from keyweave.emulator.physics.satellite import Passes
+from keyweave.emulator.plane import OpticalPlane
 from keyweave.emulator.scenario import Scenario, load_scenario
 from keyweave.v1 import agent_pb2, emulator_pb2, types_pb2
 

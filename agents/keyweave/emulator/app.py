@@ -14,7 +14,8 @@ from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.emulator.classical import ClassicalNetwork
 from keyweave.emulator.config import EmulatorConfig
-from keyweave.emulator.links import OpticalPlane
+from keyweave.emulator.memories.desk import MemoryDesk
+from keyweave.emulator.plane import OpticalPlane
 from keyweave.emulator.scenario import Scenario, load_scenario
 from keyweave.emulator.service import EmulatorService
 from keyweave.v1 import emulator_pb2_grpc
@@ -37,12 +38,14 @@ async def _serve(config: EmulatorConfig, stop: asyncio.Event, standing: Health) 
     files.on_change(trust.paths, trust.reload)
     interceptors = [ErrorInterceptor(), StandingInterceptor(trust)]
     server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
-    service = EmulatorService(plane, has_network=config.network is not None)
+    desk = MemoryDesk(scenario, plane)
+    service = EmulatorService(plane, desk, has_network=config.network is not None)
     emulator_pb2_grpc.add_EmulatorServiceServicer_to_server(service, server)
     address = _bind(server, config)
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(files.run(), name="file-watch")
         clock = tasks.create_task(plane.run(), name="optical-plane")
+        memories = tasks.create_task(desk.run(), name="memories")
         network = await _network(config, scenario, plane, tasks)
         await server.start()
         try:
@@ -52,6 +55,7 @@ async def _serve(config: EmulatorConfig, stop: asyncio.Event, standing: Health) 
                 scenario=scenario.name,
                 address=address,
                 links=len(scenario.links),
+                pair_links=len(scenario.pair_links),
                 speed=config.speed,
                 planned_faults=len(scenario.timeline),
             )
@@ -64,6 +68,8 @@ async def _serve(config: EmulatorConfig, stop: asyncio.Event, standing: Health) 
             if network is not None:
                 network.cancel()
             watching.cancel()
+            memories.cancel()
+            desk.close()
             plane.close()
             await server.stop(GRACE_SECONDS)
     log.get().info("emulator_stopped")

@@ -28,6 +28,8 @@ class Kind:
     free_space_only: bool = False
     # Of the classical network between processes, not of optics.
     is_of_network: bool = False
+    # Of the quantum memories of a node.
+    needs_memories: bool = False
 
     @property
     def is_switch(self) -> bool:
@@ -87,7 +89,7 @@ def _as_before(present: Disturbance, _magnitude: float = 0.0) -> Disturbance:
     return present
 
 
-# Of a link, but the last four, which are of a node: its loss cuts all links there.
+# Of a link, but those from node-loss on, which are of a node: its loss cuts all links there.
 KINDS: Mapping[pb.FaultKind, Kind] = {
     pb.FAULT_KIND_CUT: _switch(
         "cut", "Cut the fibre: no signal, no keys.", lambda present: replace(present, cut=True)
@@ -199,9 +201,44 @@ KINDS: Mapping[pb.FaultKind, Kind] = {
         _as_before,
         is_of_network=True,
     ),
+    pb.FAULT_KIND_MEMORY_FAILURE: Kind(
+        "memory-failure",
+        "Let quantum memories of a node fail: what they hold is lost.",
+        "memories",
+        1.0,
+        1.0,
+        4096.0,
+        lambda present, m: replace(present, failed_memories=present.failed_memories + m),
+        needs_memories=True,
+    ),
+    pb.FAULT_KIND_DECOHERENCE: Kind(
+        "decoherence",
+        "Let the quantum memories of a node fade faster: T1 and T2 shrink.",
+        "times as fast",
+        10.0,
+        1.0,
+        10_000.0,
+        lambda present, m: replace(present, memory_decay_factor=present.memory_decay_factor * m),
+        nothing=1.0,
+        needs_memories=True,
+    ),
 }
 OF_NODES = frozenset(
-    {pb.FAULT_KIND_NODE_LOSS, *(number for number, kind in KINDS.items() if kind.is_of_network)}
+    {
+        pb.FAULT_KIND_NODE_LOSS,
+        *(number for number, kind in KINDS.items() if kind.is_of_network or kind.needs_memories),
+    }
+)
+OF_PAIR_LINKS = frozenset(
+    {
+        pb.FAULT_KIND_CUT,
+        pb.FAULT_KIND_EAVESDROP,
+        pb.FAULT_KIND_ATTENUATE,
+        pb.FAULT_KIND_BEND,
+        pb.FAULT_KIND_TAP,
+        pb.FAULT_KIND_LASER_DRIFT,
+        pb.FAULT_KIND_CLOCK_LOSS,
+    }
 )
 BY_WORD: Mapping[str, pb.FaultKind] = {kind.word: number for number, kind in KINDS.items()}
 
@@ -263,3 +300,14 @@ def unfit(kind: pb.FaultKind, *, counts_photons: bool, free_space: bool) -> str:
     if known.free_space_only and not free_space:
         return f"{known.word} is a fault of free-space links, and this one is a fibre"
     return ""
+
+
+def unfit_for_pairs(kind: pb.FaultKind) -> str:
+    """Why a pair link cannot have such a fault; empty where it can."""
+    if kind in OF_PAIR_LINKS:
+        return ""
+    word = KINDS[kind].word
+    if kind in OF_NODES:
+        return f"{word} is a fault of a node, not of a link"
+    having = ", ".join(KINDS[each].word for each in sorted(OF_PAIR_LINKS))
+    return f"{word} is none of those of pair links: {having}"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from keyweave.common.names import NAME_PATTERN, NAME_RULE
 from keyweave.emulator.physics.bbm92 import Bbm92, best_pairs
 from keyweave.emulator.physics.channel import Channel, QkdProtocol
 from keyweave.emulator.physics.cv_qkd import CvQkd
@@ -16,6 +17,7 @@ from keyweave.emulator.physics.detectors import Detectors, Receiver
 from keyweave.emulator.physics.finite_key import FiniteKey
 from keyweave.emulator.physics.life import Calibration, Drift
 
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$", description=NAME_RULE)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 # Of error that optics cause: at one half nothing is left of the signal.
 ErrorRatio = Annotated[float, Field(ge=0, lt=0.5)]

@@ -1,11 +1,10 @@
-"""The emulated links: physics, faults and key blocks in step with the clock, and who listens to them."""
+"""One emulated link: physics, faults and key blocks in step with the clock, and who listens to them."""
 
 import asyncio
-import math
 import struct
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,13 +16,11 @@ from keyweave.emulator.blocks import HIGHEST_BLOCK, BlockSource
 from keyweave.emulator.fault_book import Changes, FaultBook
 from keyweave.emulator.faults import KINDS, Fault
 from keyweave.emulator.physics.contacts import Window
-from keyweave.emulator.physics.link import ProtocolLink
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance, LinkModel, Measurement
 from keyweave.emulator.physics.satellite import Passes
-from keyweave.emulator.scenario import LinkSpec, Scenario
+from keyweave.emulator.scenario import LinkSpec
 from keyweave.v1 import agent_pb2, emulator_pb2
 
-REPORT_SECONDS = 0.1
 # A listener that falls further behind misses the oldest reports, as with a device.
 REPORTS_KEPT = 50
 # All that a fast link makes between two reports goes in one message: each costs the agent an fsync.
@@ -278,102 +275,6 @@ class EmulatedLink:
                 status=last.status,
             ),
         )
-
-
-class OpticalPlane:
-    """All links of a scenario, and the clock that moves them."""
-
-    def __init__(self, scenario: Scenario, *, warm_blocks_seconds: float, speed: float = 1.0) -> None:
-        interval = scenario.sample_interval_seconds
-        rows = max(1, math.floor(REPORT_SECONDS / interval + 1e-9))
-        self._report_nanos = round(rows * interval * NANOS)
-        self._report_seconds = rows * interval * speed
-        self._reports = 0
-        passes = _passes(scenario, now=time.time())
-        # Given with every report.
-        self.ticked: Final = Signal()
-        self.nodes: Final[Mapping[NodeName, FaultBook]] = {
-            NodeName(node.name): FaultBook(
-                entry.to_fault() for entry in scenario.timeline if entry.node == node.name
-            )
-            for node in scenario.nodes
-        }
-        self.links: Final[Mapping[LinkName, EmulatedLink]] = {
-            LinkName(spec.name): EmulatedLink(
-                spec,
-                ProtocolLink(
-                    spec.devices,
-                    link=spec.name,
-                    seed=scenario.seed,
-                    passes=passes.get(LinkName(spec.name)),
-                ),
-                interval_seconds=interval,
-                rows=rows,
-                speed=speed,
-                planned=[entry.to_fault() for entry in scenario.timeline if entry.link == spec.name],
-                nodes=(self.nodes[spec.ends[0]], self.nodes[spec.ends[1]]),
-                passes=passes.get(LinkName(spec.name)),
-            )
-            for spec in scenario.links
-        }
-        for link in self.links.values():
-            link.warm_up(warm_blocks_seconds, time.time_ns())
-
-    async def run(self) -> None:
-        """Advance all links in step with the clock until cancelled."""
-        loop = asyncio.get_running_loop()
-        # Wall-clock times are counted on from one reading, so that they never run backwards.
-        origin, begun = time.time_ns(), loop.time()
-        done_nanos = 0
-        while True:
-            due = begun + (done_nanos + self._report_nanos) / NANOS
-            await asyncio.sleep(due - loop.time())
-            self.advance(origin + done_nanos)
-            done_nanos += self._report_nanos
-            done_nanos += self._skipped(loop.time() - begun, done_nanos)
-
-    def advance(self, start_nanos: int) -> None:
-        """Move everything on by one report, which begins at `start_nanos` of the clock."""
-        self._reports += 1
-        for name, node in self.nodes.items():
-            changes = node.advance(self._reports * self._report_seconds, start_nanos)
-            log_changes(changes, node=name)
-            if any(fault.kind == emulator_pb2.FAULT_KIND_NODE_LOSS for fault in changes.began):
-                self.lose_power(name)
-        for link in self.links.values():
-            link.advance(start_nanos)
-        self.ticked.give()
-
-    def lose_power(self, node: NodeName) -> None:
-        """What devices of a node forget when they go dark."""
-        for link in self.links.values():
-            end = link.end_of(node)
-            if end is not None:
-                link.lose_power(end)
-
-    def close(self) -> None:
-        """End all streams and erase all keys."""
-        for link in self.links.values():
-            link.close()
-
-    def _skipped(self, elapsed_seconds: float, done_nanos: int) -> int:
-        """Whole seconds that a suspended or overloaded machine fell behind; they are left out."""
-        behind = elapsed_seconds * NANOS - done_nanos
-        if behind < NANOS:
-            return 0
-        skipped = int(behind // self._report_nanos) * self._report_nanos
-        log.get().warning("emulator_fell_behind", seconds=skipped / NANOS)
-        return skipped
-
-
-def _passes(scenario: Scenario, now: float) -> dict[LinkName, Passes]:
-    """The links to satellites, all under one sky."""
-    downlinks = scenario.downlinks
-    try:
-        begins = scenario.sky.begins(downlinks.values(), now)
-    except ValueError as error:
-        raise InvalidInputError.of("sky", str(error)) from None
-    return {name: Passes(downlink, begins) for name, downlink in downlinks.items()}
 
 
 def check_powered(book: FaultBook, node: NodeName) -> None:

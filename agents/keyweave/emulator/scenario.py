@@ -15,16 +15,19 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keyweave.common import settings
-from keyweave.common.names import NAME_PATTERN, NAME_RULE, LinkName, NodeName
+from keyweave.common.names import LinkName, NodeName
 from keyweave.emulator.faults import unfit
 from keyweave.emulator.hardware import (
     CalibrationSpec,
     DetectorSpec,
     DriftSpec,
+    Name,
     Part,
     ProtocolSpec,
     check_choice,
 )
+from keyweave.emulator.memories import specs as pair_specs
+from keyweave.emulator.memories.specs import MemoriesSpec, PairLinkSpec, PairStreamSpec
 from keyweave.emulator.physics.anchored import AnchoredPoint, OperatingPoint
 from keyweave.emulator.physics.channel import Channel
 from keyweave.emulator.physics.link import Devices
@@ -33,7 +36,6 @@ from keyweave.emulator.satellites import SatelliteSpec, SkySpec, check_way
 from keyweave.emulator.timeline import TimelineEntry, misfits
 from keyweave.v1 import emulator_pb2, types_pb2
 
-Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$", description=NAME_RULE)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Technology = Literal["DV-QKD", "DV-QKD-COW", "DV-QKD-2Ws", "CV-QKD"]
 
@@ -73,6 +75,7 @@ class NodeSpec(Part):
     location: Annotated[str, Field(max_length=200)] = ""
     latitude_degrees: Annotated[float, Field(ge=-90, le=90)] = 0.0
     longitude_degrees: Annotated[float, Field(ge=-180, le=180)] = 0.0
+    memories: MemoriesSpec | None = None
     ports: NodePorts = NodePorts()
 
     @property
@@ -83,7 +86,7 @@ class NodeSpec(Part):
     def to_proto(self, key_plane_address: str) -> types_pb2.Node:
         """The node as an operator creates it."""
         return types_pb2.Node(
-            key_plane_address=key_plane_address, **self.model_dump(exclude={"ports"}, mode="json")
+            key_plane_address=key_plane_address, **self.model_dump(exclude={"ports", "memories"}, mode="json")
         )
 
 
@@ -267,6 +270,9 @@ class Scenario(Part):
     nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1)]
     links: tuple[LinkSpec, ...] = ()
     streams: tuple[StreamSpec, ...] = ()
+    # Over which memories of neighbouring nodes come to share entangled pairs, and who wants them.
+    pair_links: tuple[PairLinkSpec, ...] = ()
+    pair_streams: tuple[PairStreamSpec, ...] = ()
     sky: SkySpec = SkySpec()
     # What breaks by itself, and when.
     timeline: Annotated[tuple[TimelineEntry, ...], Field(max_length=10_000)] = ()
@@ -283,7 +289,10 @@ class Scenario(Part):
             *self._link_findings(),
             *self._stream_findings(),
             *self._sky_findings(),
-            *misfits(self.timeline, self.nodes, self.links),
+            *pair_specs.misfits(
+                self.nodes, [link.name for link in self.links], self.pair_links, self.pair_streams
+            ),
+            *misfits(self.timeline, self.nodes, (*self.links, *self.pair_links)),
         ]
         if findings:
             raise ValidationError.from_exception_data(
@@ -298,10 +307,11 @@ class Scenario(Part):
         return self
 
     def _duplicates(self) -> Iterator[_Finding]:
-        parts: tuple[tuple[str, Iterable[NodeSpec | LinkSpec | StreamSpec]], ...] = (
+        parts: tuple[tuple[str, Iterable[NodeSpec | LinkSpec | StreamSpec | PairStreamSpec]], ...] = (
             ("nodes", self.nodes),
             ("links", self.links),
             ("streams", self.streams),
+            ("pair_streams", self.pair_streams),
         )
         for kind, specs in parts:
             first: dict[str, int] = {}

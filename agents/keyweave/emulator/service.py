@@ -1,7 +1,7 @@
 """The emulator's gRPC face: agents read their own link ends, operators bring faults about."""
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,10 @@ from keyweave.common.names import LinkName, NodeName
 from keyweave.common.near import instead_of
 from keyweave.common.validation import check
 from keyweave.emulator.fault_book import Begun, FaultBook
-from keyweave.emulator.faults import KINDS, OF_NODES, Fault
-from keyweave.emulator.links import EmulatedLink, OpticalPlane, check_powered
+from keyweave.emulator.faults import KINDS, OF_NODES, Fault, unfit_for_pairs
+from keyweave.emulator.links import EmulatedLink, check_powered
+from keyweave.emulator.memories.desk import MemoryDesk
+from keyweave.emulator.plane import OpticalPlane
 from keyweave.emulator.timeline import CONTROLLER
 from keyweave.v1 import emulator_pb2 as pb
 from keyweave.v1 import emulator_pb2_grpc
@@ -31,8 +33,9 @@ else:
 class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
     """See emulator.proto. Errors are answered by `grpc_errors.ErrorInterceptor`."""
 
-    def __init__(self, plane: OpticalPlane, *, has_network: bool = False) -> None:
+    def __init__(self, plane: OpticalPlane, desk: MemoryDesk, *, has_network: bool = False) -> None:
         self._has_network = has_network
+        self._desk = desk
         self._plane = plane
         self._links = plane.links
 
@@ -88,18 +91,17 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
     async def DescribeMemories(  # noqa: N802
         self, request: pb.DescribeMemoriesRequest, context: _Context
     ) -> pb.DescribeMemoriesResponse:
-        """No scenario has quantum memories yet."""
-        _agent_node(request, context)
-        return pb.DescribeMemoriesResponse()
+        """The memories of the caller's node."""
+        return self._desk.describe(_agent_node(request, context))
 
     async def OperateMemories(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.OperateMemoriesRequest], context: _Context
     ) -> AsyncIterator[pb.OperateMemoriesResponse]:
-        """Refused, as there are none."""
+        """Work the memories of the caller's node."""
         node = _agent_node(pb.DescribeMemoriesRequest(), context)
-        if request_iterator:
-            raise PreconditionError(f"node '{node}' has no quantum memories in this scenario")
-        yield pb.OperateMemoriesResponse()
+        async with aclosing(self._desk.operate(node, request_iterator)) as responses:
+            async for response in responses:
+                yield response
 
     async def InjectFault(  # noqa: N802
         self, request: pb.InjectFaultRequest, context: _Context
@@ -114,6 +116,7 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
             self._plane.lose_power(target.node)
         for link in target.links:
             link.alarm(now)
+        self._desk.look()
         answer = target.message(Begun(fault, now))
         log.get().info(
             "fault_injected",
@@ -129,7 +132,7 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
     ) -> pb.RestoreLinkResponse:
         """End all faults of a link."""
         operator = _operator(request, context)
-        ended = self._restore(_of_link(self._link(request.link)), operator)
+        ended = self._restore(self._target_link(request.link), operator)
         return pb.RestoreLinkResponse(ended=ended, time_unix_nanos=time.time_ns())
 
     async def RestoreNode(  # noqa: N802
@@ -147,6 +150,7 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
         _operator(request, context)
         targets = [
             *map(_of_link, self._links.values()),
+            *(_Target(book, link=name) for name, book in self._plane.pair_links.items()),
             *(_Target(book, node=name) for name, book in self._plane.nodes.items()),
         ]
         return pb.ListFaultsResponse(
@@ -163,12 +167,14 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
                 raise InvalidInputError.of("fault.node", f"{word} is a fault of a link; name that instead")
             target = self._node(fault.node)
             self._check_network(fault)
+            if KINDS[fault.kind].needs_memories and not self._desk.has_memories(NodeName(fault.node)):
+                raise PreconditionError(f"node '{fault.node}' has no quantum memories in this scenario")
             return target
-        link = self._link(fault.link)
-        why = link.spec.unfit(fault.kind)
+        target = self._target_link(fault.link)
+        why = target.unfit(fault.kind)
         if why:
-            raise PreconditionError(f"link '{link.name}' cannot have it: {why}")
-        return _of_link(link)
+            raise PreconditionError(f"link '{fault.link}' cannot have it: {why}")
+        return target
 
     def _check_network(self, fault: pb.Fault) -> None:
         """See that a fault of the classical network can be, and has a peer that there is."""
@@ -195,17 +201,22 @@ class EmulatorService(emulator_pb2_grpc.EmulatorServiceServicer):
         links = tuple(link for link in self._links.values() if link.end_of(node) is not None)
         return _Target(book, node=node, links=links)
 
-    @staticmethod
-    def _restore(target: "_Target", operator: str) -> list[pb.Fault]:
+    def _restore(self, target: "_Target", operator: str) -> list[pb.Fault]:
         ended = [target.message(begun) for begun in target.book.end_all()]
+        self._desk.look()
         log.get().info("faults_restored", **target.names, faults_ended=len(ended), operator=operator)
         return ended
 
-    def _link(self, name: str) -> EmulatedLink:
+    def _target_link(self, name: str) -> "_Target":
+        """A link, or a pair link."""
         link = self._links.get(LinkName(name))
-        if link is None:
-            raise NotFoundError(f"there is no link '{name}'; {instead_of(name, self._links)}")
-        return link
+        if link is not None:
+            return _of_link(link)
+        book = self._plane.pair_links.get(LinkName(name))
+        if book is None:
+            known = (*self._links, *self._plane.pair_links)
+            raise NotFoundError(f"there is no link '{name}'; {instead_of(name, known)}")
+        return _Target(book, link=LinkName(name), unfit=unfit_for_pairs)
 
     def _own_end(self, node: NodeName, name: str) -> tuple[EmulatedLink, int]:
         """The link and which end of it is the caller's. An agent learns of no link but its own."""
@@ -227,6 +238,8 @@ class _Target:
     link: LinkName | None = None
     node: NodeName | None = None
     links: tuple[EmulatedLink, ...] = ()
+    # Why it cannot have a kind of fault; empty where it can.
+    unfit: Callable[[pb.FaultKind], str] = lambda _kind: ""
 
     @property
     def names(self) -> dict[str, str]:
@@ -250,7 +263,7 @@ class _Target:
 
 
 def _of_link(link: EmulatedLink) -> _Target:
-    return _Target(link.faults, link=link.name, links=(link,))
+    return _Target(link.faults, link=link.name, links=(link,), unfit=link.spec.unfit)
 
 
 def _asked_for(asked: pb.Fault, book: FaultBook) -> Fault:

@@ -84,16 +84,22 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
+class _Node(_Named, Protocol):
+    @property
+    def memories(self) -> object | None: ...
+
+
 class _Link(_Named, Protocol):
     def unfit(self, kind: pb.FaultKind) -> str: ...
 
 
 def misfits(
-    timeline: Sequence[TimelineEntry], nodes: Sequence[_Named], links: Sequence[_Link]
+    timeline: Sequence[TimelineEntry], nodes: Sequence[_Node], links: Sequence[_Link]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Entries that this network cannot have: where, and what is wrong."""
     links_by_name = {link.name: link for link in links}
     node_names = [node.name for node in nodes]
+    without_memories = {node.name for node in nodes if node.memories is None}
     for index, entry in enumerate(timeline):
         wanted, other = ("node", "link") if entry.kind in OF_NODES else ("link", "node")
         name = getattr(entry, wanted)
@@ -110,6 +116,8 @@ def misfits(
             )
         elif wanted == "link" and (why := links_by_name[name].unfit(entry.kind)):
             yield ("timeline", index, "fault"), f"link '{name}' cannot have it: {why}"
+        elif KINDS[entry.kind].needs_memories and name in without_memories:
+            yield ("timeline", index, wanted), f"node '{name}' has no memories; {entry.fault} is of those"
         if entry.peer is not None and (why := _unfit_peer(entry, node_names)):
             yield ("timeline", index, "peer"), why
 

@@ -24,6 +24,8 @@ _OPTIONS: Mapping[str, str] = {
     "probability of a flip": "--probability",
     "ms each way": "--ms",
     "fraction of packets": "--fraction",
+    "memories": "--memories",
+    "times as fast": "--factor",
 }
 _RAMP = typer.Option("--ramp", help="Grow to it over so many seconds of the scenario.", min=0)
 _DURATION = typer.Option("--duration", help="End by itself after so many seconds of the scenario.", min=0)

@@ -1,5 +1,6 @@
 """`keyweave scenario check|show|plot`: a scenario file, without starting anything."""
 
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,25 +36,30 @@ def check(
             continue
         for warning in _warnings(scenario):
             sys.stderr.write(f"warning: {file}: {warning}\n")
-        counts = (
-            f"{len(scenario.nodes)} nodes, {len(scenario.links)} links, {len(scenario.streams)} streams, "
-            f"{len(scenario.timeline)} faults to come"
-        )
-        typer.echo(f"{file}: good: {scenario.name}, {counts}")
+        typer.echo(f"{file}: good: {scenario.name}, {_counts(scenario)}")
     if wrong:
         raise InvalidInputError(wrong)
 
 
 @app.command("show")
 def show_(file: File, output: OutputOption = Output.TABLE) -> None:
-    """A scenario's nodes, links as they start, streams and timeline."""
+    """A scenario's nodes, links as they start, streams, quantum memories and timeline."""
     scenario = _load(file)
     if output is Output.JSON:
         show_json(_as_json(scenario))
         return
     typer.echo(f"{scenario.name}: {scenario.description}" if scenario.description else scenario.name)
     wide = Console(width=_TABLE_COLUMNS, highlight=False)
-    for part in (_nodes(scenario), _links(scenario), _streams(scenario), _timeline(scenario)):
+    parts = (
+        _nodes(scenario),
+        _links(scenario),
+        _streams(scenario),
+        _memories(scenario),
+        _pair_links(scenario),
+        _pair_streams(scenario),
+        _timeline(scenario),
+    )
+    for part in parts:
         if part.row_count:
             # Whole, however narrow the terminal: this is what people copy from.
             wide.print(part, soft_wrap=True)
@@ -82,6 +88,16 @@ def plot(
     typer.echo(f"{output}: written")
 
 
+def _counts(scenario: "Scenario") -> str:
+    pairs = ""
+    if scenario.pair_links:
+        pairs = f"{len(scenario.pair_links)} pair links, {len(scenario.pair_streams)} pair streams, "
+    return (
+        f"{len(scenario.nodes)} nodes, {len(scenario.links)} links, {len(scenario.streams)} streams, "
+        f"{pairs}{len(scenario.timeline)} faults to come"
+    )
+
+
 def _load(file: Path) -> "Scenario":
     from keyweave.emulator.scenario import load_scenario  # noqa: PLC0415  # other commands start faster
 
@@ -93,10 +109,19 @@ def _warnings(scenario: "Scenario") -> Iterator[str]:
 
     graph = nx.Graph()
     graph.add_nodes_from(node.name for node in scenario.nodes)
+    pairs = graph.copy()
     graph.add_edges_from((link.a, link.b) for link in scenario.links)
+    graph.add_edges_from(
+        (each.source_node, each.target_node) for each in scenario.pair_streams if each.key_link
+    )
     for stream in scenario.streams:
         if not nx.has_path(graph, stream.source_node, stream.target_node):
             yield f"stream '{stream.name}': no links join {stream.source_node} and {stream.target_node}"
+    pairs.add_edges_from((link.a, link.b) for link in scenario.pair_links)
+    for wanted in scenario.pair_streams:
+        if not nx.has_path(pairs, wanted.source_node, wanted.target_node):
+            ends = f"{wanted.source_node} and {wanted.target_node}"
+            yield f"pair stream '{wanted.name}': no pair links join {ends}"
 
 
 def _qber_ratio(link: "LinkSpec") -> float | None:
@@ -111,6 +136,9 @@ def _as_json(scenario: "Scenario") -> dict[str, Any]:
     content: dict[str, Any] = scenario.model_dump(mode="json", exclude_none=True)
     for link, spec in zip(content["links"], scenario.links, strict=True):
         link["at_start"] = {"qber_ratio": _qber_ratio(spec), "skr_bps": spec.undisturbed_skr_bps}
+    for link, pair_link in zip(content["pair_links"], scenario.pair_links, strict=True):
+        fidelity = pair_link.attempt(0.0).state.fidelity
+        link["at_start"] = {"pairs_hz": pair_link.undisturbed_hz, "fidelity": fidelity}
     return content
 
 
@@ -171,6 +199,72 @@ def _required(stream: "StreamSpec") -> str:
     if stream.pqc_only:
         return "ML-KEM alone"
     return " and ".join(needed) or "strongest available"
+
+
+def _memories(scenario: "Scenario") -> Table:
+    memories = new_table(
+        "Memories",
+        "node",
+        "model",
+        "memories",
+        "T1 s",
+        "T2 s",
+        "swaps %",
+        "swap fidelity",
+        "readout fidelity",
+    )
+    for node in scenario.nodes:
+        if bank := node.memories:
+            coherence = bank.coherence(1.0)
+            memories.add_row(
+                node.name,
+                bank.model,
+                f"{bank.count}",
+                _seconds(coherence.t1_seconds),
+                _seconds(coherence.t2_seconds),
+                f"{100 * bank.swap_success_ratio:g}",
+                f"{bank.swap_fidelity:g}",
+                f"{bank.readout_fidelity:g}",
+            )
+    return memories
+
+
+def _seconds(seconds: float) -> str:
+    return "for ever" if math.isinf(seconds) else f"{seconds:g}"
+
+
+def _pair_links(scenario: "Scenario") -> Table:
+    """Rates are those of one pair of memories."""
+    links = new_table("Pair links", "link", "ends", "heralding", "km", "attempts/s", "pairs/s", "fidelity")
+    for link in scenario.pair_links:
+        links.add_row(
+            link.name,
+            f"{link.a} - {link.b}",
+            link.heralding.kind,
+            f"{link.length_km:.4g}",
+            f"{link.attempts_hz:.4g}",
+            f"{link.undisturbed_hz:.3g}",
+            f"{link.attempt(0.0).state.fidelity:.4f}",
+        )
+    return links
+
+
+def _pair_streams(scenario: "Scenario") -> Table:
+    streams = new_table(
+        "Pair streams", "stream", "from", "to", "type", "fidelity", "pairs/s", "priority", "feeds key link"
+    )
+    for stream in scenario.pair_streams:
+        streams.add_row(
+            stream.name,
+            stream.source_node,
+            stream.target_node,
+            stream.type.upper(),
+            f"at least {stream.min_fidelity:g}",
+            f"{stream.rate_hz:g}",
+            f"{stream.priority}",
+            stream.key_link or "",
+        )
+    return streams
 
 
 def _timeline(scenario: "Scenario") -> Table:

@@ -28,6 +28,8 @@ class FaultKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAULT_KIND_NETWORK_DELAY: _ClassVar[FaultKind]
     FAULT_KIND_NETWORK_LOSS: _ClassVar[FaultKind]
     FAULT_KIND_PARTITION: _ClassVar[FaultKind]
+    FAULT_KIND_MEMORY_FAILURE: _ClassVar[FaultKind]
+    FAULT_KIND_DECOHERENCE: _ClassVar[FaultKind]
 FAULT_KIND_UNSPECIFIED: FaultKind
 FAULT_KIND_CUT: FaultKind
 FAULT_KIND_EAVESDROP: FaultKind
@@ -44,6 +46,8 @@ FAULT_KIND_NODE_LOSS: FaultKind
 FAULT_KIND_NETWORK_DELAY: FaultKind
 FAULT_KIND_NETWORK_LOSS: FaultKind
 FAULT_KIND_PARTITION: FaultKind
+FAULT_KIND_MEMORY_FAILURE: FaultKind
+FAULT_KIND_DECOHERENCE: FaultKind
 
 class ListLinkEndsRequest(_message.Message):
     __slots__ = ()

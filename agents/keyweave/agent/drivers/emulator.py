@@ -1,4 +1,4 @@
-"""The driver for links that an emulator stands in for. It reaches it as it would reach hardware.
+"""The driver for links and memories that an emulator stands in for. It reaches it as it would reach hardware.
 
 When its certificate is replaced, each stream moves to a new channel after its next response; none is missed.
 """
@@ -17,6 +17,8 @@ from keyweave.agent.drivers.base import (
     LinkEndInfo,
     parsed_settings,
 )
+from keyweave.agent.drivers.emulator_memories import EmulatedMemories, described
+from keyweave.agent.drivers.memories import MemoryBankInfo
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.file_watch import stamp
@@ -115,6 +117,24 @@ class EmulatorDriver:
             async with self._using() as dialled:
                 request = emulator_pb2.CalibrateLinkEndRequest(link=link)
                 await dialled.stub.CalibrateLinkEnd(request, timeout=ANSWER_SECONDS)
+
+    async def memory_bank(self) -> MemoryBankInfo | None:
+        """See HasMemories."""
+        with self._reaching():
+            async with self._using() as dialled:
+                request = emulator_pb2.DescribeMemoriesRequest()
+                answer = await dialled.stub.DescribeMemories(request, timeout=ANSWER_SECONDS)
+        return described(answer)
+
+    @asynccontextmanager
+    async def open_memories(self) -> AsyncIterator[EmulatedMemories]:
+        """See HasMemories. A session stays on its channel, whatever happens to the certificate's files."""
+        async with self._using() as dialled:
+            call = dialled.stub.OperateMemories(None)
+            try:
+                yield EmulatedMemories(call, self._who)
+            finally:
+                call.cancel()
 
     async def close(self) -> None:
         """See Driver."""

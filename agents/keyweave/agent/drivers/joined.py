@@ -6,6 +6,7 @@ error until the configuration says which of them is meant.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,10 +20,11 @@ from keyweave.agent.drivers.base import (
     MeetsTwin,
     nothing,
 )
+from keyweave.agent.drivers.memories import HasMemories, MemoryBankInfo, MemorySession
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName
 
-Only = Literal["measurements", "key"]
+Only = Literal["measurements", "key", "memories"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,12 @@ class JoinedDrivers:
         self._parts = tuple(parts)
         self._key: dict[LinkName, Driver] = {}
         self._measuring: dict[LinkName, Driver] = {}
+        self._memories: HasMemories | None = None
 
     async def link_ends(self) -> tuple[LinkEndInfo, ...]:
         """See Driver. InvalidInputError where drivers contradict each other."""
-        told = [(part, part.used(end)) for part in self._parts for end in await part.driver.link_ends()]
+        asked = [part for part in self._parts if part.only != "memories"]
+        told = [(part, part.used(end)) for part in asked for end in await part.driver.link_ends()]
         names = tuple(dict.fromkeys(end.link for _, end in told))
         return tuple(self._joined([(part, end) for part, end in told if end.link == name]) for name in names)
 
@@ -89,6 +93,33 @@ class JoinedDrivers:
                 await driver.calibrate(link)
                 return
         raise DriverUnavailableError(f"no driver of this node can have link '{link}' calibrate")
+
+    async def memory_bank(self) -> MemoryBankInfo | None:
+        """See HasMemories. InvalidInputError where several drivers have memories."""
+        found: list[tuple[Part, HasMemories, MemoryBankInfo]] = []
+        for part in self._parts:
+            driver: object = part.driver
+            if part.only in {None, "memories"} and isinstance(driver, HasMemories):
+                bank = await driver.memory_bank()
+                found += [(part, driver, bank)] if bank is not None else []
+        if len(found) > 1:
+            (first, _, _), (second, _, _) = found[:2]
+            raise InvalidInputError.of(
+                f"{second.field}.only",
+                f"drivers '{first.name}' ({first.field}) and '{second.name}' both have quantum memories; "
+                "an agent works one bank: set `only: measurements` or `only: key` for one of them",
+            )
+        self._memories = found[0][1] if found else None
+        return found[0][2] if found else None
+
+    @asynccontextmanager
+    async def open_memories(self) -> AsyncIterator[MemorySession]:
+        """See HasMemories. Those that `memory_bank` has told of."""
+        if self._memories is None and await self.memory_bank() is None:
+            raise DriverUnavailableError("no driver of this node has quantum memories now")
+        assert self._memories is not None
+        async with self._memories.open_memories() as session:
+            yield session
 
     async def close(self) -> None:
         """See Driver."""

@@ -31,6 +31,9 @@ class Disturbance:
     blinded: bool = False
     # The ends no longer know which pulse is which.
     clock_lost: bool = False
+    # Of a node's quantum memories: how many do not work, and how much faster the others fade.
+    failed_memories: float = 0.0
+    memory_decay_factor: float = 1.0
 
     def __post_init__(self) -> None:
         shares = {"intercepted_ratio": self.intercepted_ratio, "misalignment_ratio": self.misalignment_ratio}
@@ -42,6 +45,7 @@ class Disturbance:
         factors = {
             "dark_count_factor": self.dark_count_factor,
             "dark_count_burst_factor": self.dark_count_burst_factor,
+            "memory_decay_factor": self.memory_decay_factor,
         }
         for name, factor in factors.items():
             if not factor > 0:

@@ -47,8 +47,8 @@ def depolarised(state: Bell, seconds: float, t_seconds: float) -> Bell:
     return Bell(*(kept * each + lost for each in state))
 
 
-def waited(state: Bell, seconds: float, memory: Memory) -> Bell:
-    """One half having waited so long.
+def pauli_errors(seconds: float, memory: Memory) -> tuple[float, float, float]:
+    """How probably one half suffers X, Y and Z while it waits so long.
 
     Relaxation and dephasing as Pauli errors (the twirled channel of Ghosh, Fowler and Geller, Phys. Rev. A
     86, 062318 (2012)): X and Y each (1 - exp(-t/T1)) / 4, Z (1 - exp(-t/T2)) / 2 - (1 - exp(-t/T1)) / 4.
@@ -56,10 +56,13 @@ def waited(state: Bell, seconds: float, memory: Memory) -> Bell:
     """
     if seconds < 0.0:
         raise ValueError(f"{seconds:g} s is no time to wait")
-    if math.isinf(memory.t1_seconds):
-        return dephased(state, dephasing_ratio(seconds, memory.t2_seconds))
-    x = y = -math.expm1(-seconds / memory.t1_seconds) / 4.0
-    z = max(0.0, dephasing_ratio(seconds, memory.t2_seconds) - x)
+    x = -math.expm1(-seconds / memory.t1_seconds) / 4.0
+    return x, x, max(0.0, dephasing_ratio(seconds, memory.t2_seconds) - x)
+
+
+def waited(state: Bell, seconds: float, memory: Memory) -> Bell:
+    """One half having waited so long; see `pauli_errors`."""
+    x, y, z = pauli_errors(seconds, memory)
     keep = 1.0 - x - y - z
     a, b, c, d = state
     return Bell(

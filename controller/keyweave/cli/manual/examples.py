@@ -112,6 +112,8 @@ keyweave fault node-loss koganei-1
 keyweave fault network-delay koganei-1 --ms 50
 keyweave fault network-loss koganei-1 --peer controller
 keyweave fault partition koganei-1
+keyweave fault memory-failure amber --memories 4
+keyweave fault decoherence amber --factor 20
 keyweave fault restore toshiba
 keyweave fault restore --node koganei-1
 keyweave fault list
