@@ -1,6 +1,7 @@
 """A walk through `keyweave maintenance`, `schedule` and `plan`, as an operator takes it."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -52,7 +53,10 @@ async def test_a_window_from_planning_to_its_early_end() -> None:
     assert phases == {"splice": "MAINTENANCE_PHASE_UNDER_WAY", "later": "MAINTENANCE_PHASE_PLANNED"}
     assert listed.json["maintenances"][0]["maintenance"]["lead_seconds"] == 60
     assert "under-way" in table.out
+    assert re.search(r"Maintenance, \w+", table.out), "the zone that its times are in"
     assert "new fibre" in shown.out
+    assert "nanos" not in shown.out
+    assert re.search(r"^start: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+", shown.out, re.MULTILINE)
     assert "streams over it now: s" in shown.out
     moved, ended = await asyncio.gather(
         keyweave("maintenance", "update", "later", "--for", "90m"),
@@ -102,6 +106,9 @@ async def test_plans_are_listed_compared_and_gone_back_to(server: AdminServer) -
         keyweave("plan", "rollback", "5"),
         keyweave("plan", "rollback", "3"),
     )
+    tried = await keyweave("plan", "rollback", "3", "--validate-only")
+    assert "nothing has changed" in tried.out
+    assert "would be pinned to plan 3: s" in tried.out
     assert "in force" in listed.out
     assert shown.json["version"] == "5"
     assert "give every stream the same" in same.out

@@ -57,6 +57,19 @@ def test_every_file_that_up_writes_is_good_and_recognised(
     assert {path: path.read_bytes() for path in network.rglob("*") if path.is_file()} == before
 
 
+def test_the_criteria_of_a_report_are_recognised_and_what_is_wrong_has_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("title: Pilot\ncriteria:\n  - {require: link.qber_mean <= 0.05}\n")
+    bad.write_text("criteria:\n  - {require: link.speed <= 0.05}\n")
+    assert main(["check-config", str(good)]) == 0
+    assert capsys.readouterr().out == f"{good}: good: criteria\n"
+    assert main(["check-config", str(bad)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {bad}:2: criteria[0].require: there is no link.speed")
+
+
 @pytest.mark.parametrize("scenario", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_scenarios_are_recognised(scenario: Path) -> None:
     assert kind_of(scenario) is Kind.SCENARIO

@@ -216,11 +216,11 @@ def test_a_limit_on_failovers_passes_where_there_were_none(report: Report, tmp_p
     ("content", "field", "words"),
     [
         ("criteria: []", "criteria", "at least 1"),
-        ("criteria: [{require: link.qber_mean < 0.05}]", "criteria.0.require", "FIGURE >= NUMBER"),
-        ("criteria: [{require: link.speed >= 1}]", "criteria.0.require", "there are link.uptime_ratio"),
-        ("criteria: [{require: road.qber_mean >= 1}]", "criteria.0.require", "network, link, stream, node"),
-        ("criteria: [{demand: x}]", "criteria.0.demand", "Extra inputs"),
-        ("[1, 2]", "the file", "dictionary"),
+        ("criteria: [{require: link.qber_mean < 0.05}]", "criteria[0].require", "FIGURE >= NUMBER"),
+        ("criteria: [{require: link.speed >= 1}]", "criteria[0].require", "there are link.uptime_ratio"),
+        ("criteria: [{require: road.qber_mean >= 1}]", "criteria[0].require", "network, link, stream, node"),
+        ("criteria: [{demand: x}]", "criteria[0].demand", "is unknown; expected require, of, because"),
+        ("[1, 2]", "(whole file)", "dictionary"),
     ],
 )
 def test_a_criteria_file_that_is_wrong_is_refused_by_field(
@@ -231,13 +231,15 @@ def test_a_criteria_file_that_is_wrong_is_refused_by_field(
     with pytest.raises(InvalidInputError) as caught:
         criteria.load(file)
     found = {violation.field: violation.description for violation in caught.value.violations}
-    assert words in found[f"{file}: {field}"]
+    assert words in found[f"{file}:1: {field}"]
+    too_short = [text for text in found.values() if "at least 1 item" in text]
+    assert bool(too_short) == (content == "criteria: []"), "said of empty lists only"
 
 
 def test_a_criteria_file_that_is_not_there_or_no_yaml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("criteria: [")
-    for name in ("missing.yaml", "broken.yaml"):
-        with pytest.raises(InvalidInputError, match="--criteria"):
+    for name, words in (("missing.yaml", "--criteria.*cannot be read"), ("broken.yaml", "is not YAML")):
+        with pytest.raises(InvalidInputError, match=words):
             criteria.load(tmp_path / name)
 
 

@@ -55,7 +55,7 @@ def parse(text: str, model: type[Model], *, source: str) -> Model:
     except ValidationError as error:
         raise InvalidInputError(
             Violation(f"{source}:{_line(root, item['loc'])}: {_dotted(item['loc'])}", _explain(item, model))
-            for item in error.errors()
+            for item in _own(error.errors())
         ) from None
 
 
@@ -63,6 +63,19 @@ def located(path: Path, location: Sequence[int | str], description: str) -> Viol
     """What is wrong with a field of a file that could be read, told as `load` tells it."""
     root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     return Violation(f"{path}:{_line(root, location)}: {_dotted(location)}", description)
+
+
+def _own(items: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are called too short only because an item of theirs is wrong."""
+    return [
+        item
+        for item in items
+        if item["type"] != "too_short" or not any(_is_below(other["loc"], item["loc"]) for other in items)
+    ]
+
+
+def _is_below(location: Sequence[int | str], other: Sequence[int | str]) -> bool:
+    return len(location) > len(other) and list(location[: len(other)]) == list(other)
 
 
 def _dotted(location: Iterable[int | str]) -> str:

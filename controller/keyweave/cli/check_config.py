@@ -33,6 +33,7 @@ class Kind(StrEnum):
     GUARD = "guard"
     EMULATOR = "emulator"
     SCENARIO = "scenario"
+    CRITERIA = "criteria"
 
 
 def check_config(
@@ -42,10 +43,10 @@ def check_config(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Check configurations of controller, agents, guards, emulator and scenarios; changes nothing.
+    """Check configurations of controller, agents, guards, emulator, and scenarios, and criteria of reports.
 
-    Exits with 0 if all are good, 2 if not: one line on stderr for each thing that is wrong, with its file,
-    line and field.
+    Changes nothing. Exits with 0 if all are good, 2 if not: one line on stderr for each thing that is
+    wrong, with its file, line and field.
     """
     log.configure(process="check-config", level="error", json=False)
     told: list[dict[str, Any]] = []
@@ -99,6 +100,7 @@ def kind_of(file: Path) -> Kind:
 def _model(kind: Kind) -> type[BaseModel]:
     from keyweave.agent.config import AgentConfig  # noqa: PLC0415  # other commands start faster without these
     from keyweave.agent.guard.model import Guard  # noqa: PLC0415
+    from keyweave.cli.report.criteria import Criteria  # noqa: PLC0415
     from keyweave.controller.config import ControllerConfig  # noqa: PLC0415
     from keyweave.emulator.config import EmulatorConfig  # noqa: PLC0415
     from keyweave.emulator.scenario import Scenario  # noqa: PLC0415
@@ -109,6 +111,7 @@ def _model(kind: Kind) -> type[BaseModel]:
         Kind.GUARD: Guard,
         Kind.EMULATOR: EmulatorConfig,
         Kind.SCENARIO: Scenario,
+        Kind.CRITERIA: Criteria,
     }
     return models[kind]
 

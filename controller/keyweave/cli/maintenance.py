@@ -39,7 +39,11 @@ For = Annotated[
 ]
 Reason = Annotated[str | None, typer.Option(help="Why, for people.")]
 Preview = Annotated[
-    bool, typer.Option("--validate-only", help="Change nothing; show what streams would lose and the plan.")
+    bool,
+    typer.Option(
+        "--validate-only",
+        help="Only check it; show what streams would lose and the plan that would result.",
+    ),
 ]
 
 
@@ -122,7 +126,9 @@ async def list_(network: Network, output: OutputOption = Output.TABLE) -> None:
         show_json({"maintenances": [as_json(status) for status in found]})
         return
     wide = ["lead", "reason"] if console().width >= tables.WIDE else []
-    table = tables.new_table("Maintenance", "window", "phase", "start", "end", "out of use", *wide)
+    # Of the year's other half an hour may be between; which zone it is says the first.
+    known = f", {zone(min(one.maintenance.start_unix_nanos for one in found))}" if found else ""
+    table = tables.new_table(f"Maintenance{known}", "window", "phase", "start", "end", "out of use", *wide)
     for status in sorted(found, key=lambda one: one.maintenance.start_unix_nanos):
         spec = status.maintenance
         lead = in_words(spec.lead_seconds if spec.HasField("lead_seconds") else 300)
@@ -147,10 +153,14 @@ async def show_one(network: Network, name: Name, output: OutputOption = Output.T
         show_json(as_json(answer.maintenance))
         return
     spec = answer.maintenance.maintenance
-    show_message(spec, output)
+    told = types_pb2.Maintenance()
+    told.CopyFrom(spec)
+    for moment_in_nanos in ("start_unix_nanos", "end_unix_nanos"):
+        told.ClearField(moment_in_nanos)
+    show_message(told, output)
     typer.echo(f"phase: {_phase(answer.maintenance)}")
-    typer.echo(f"from: {moment(spec.start_unix_nanos)}")
-    typer.echo(f"to: {moment(spec.end_unix_nanos)}")
+    typer.echo(f"start: {moment(spec.start_unix_nanos)} {zone(spec.start_unix_nanos)}")
+    typer.echo(f"end: {moment(spec.end_unix_nanos)} {zone(spec.end_unix_nanos)}")
     typer.echo(f"streams over it now: {', '.join(answer.maintenance.streams) or 'none'}")
 
 
@@ -198,6 +208,13 @@ def moment(nanos: int) -> str:
     return dt.datetime.fromtimestamp(nanos / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def zone(nanos: int) -> str:
+    """The zone of `moment`, as it is then: by its name, and against UTC."""
+    then = dt.datetime.fromtimestamp(nanos / 1e9).astimezone()
+    name, offset = then.tzname() or "", then.strftime("%z")
+    return name if name in ("UTC", offset) else f"{name} ({offset[:3]}:{offset[3:]})"
+
+
 def _iso(nanos: int) -> str:
     return dt.datetime.fromtimestamp(nanos / 1e9, dt.UTC).isoformat()
 
@@ -238,7 +255,7 @@ def _show_change(answer: Any, output: Output, *, validate_only: bool = False) ->
         show_json(as_json(answer))
         return
     if validate_only:
-        show(tables.plan_table(answer.plan))
+        show(tables.plan_table(answer.plan, supposed=True))
     elif "maintenance" in answer.DESCRIPTOR.fields_by_name:
         spec = answer.maintenance
         span = f"{moment(spec.start_unix_nanos)} to {moment(spec.end_unix_nanos)}"

@@ -19,7 +19,7 @@ from keyweave.v1 import admin_pb2, types_pb2
 _PAGE_SIZE = 1000
 Name = Annotated[str, typer.Argument(help="Its name.", autocompletion=names)]
 ValidateOnly = Annotated[
-    bool, typer.Option("--validate-only", help="Change nothing; show the plan that would result.")
+    bool, typer.Option("--validate-only", help="Only check it; show the plan that would result.")
 ]
 Clear = Annotated[list[str] | None, typer.Option(help="Set this field back to its default (repeatable).")]
 Etag = Annotated[str, typer.Option(help="Refuse unless it is as it was when it had this etag.")]
@@ -158,7 +158,7 @@ def _show_change(kind: Kind, answer: Any, output: Output, *, validate_only: bool
     if output is Output.JSON:
         show_json(as_json(answer))
     elif validate_only:
-        show(tables.plan_table(answer.plan))
+        show(tables.plan_table(answer.plan, supposed=True))
     elif kind.word in answer.DESCRIPTOR.fields_by_name:
         show_message(getattr(answer, kind.word), output)
     if output is Output.TABLE and "warnings" in answer.DESCRIPTOR.fields_by_name:

@@ -93,7 +93,7 @@ async def rollback(
     network: Network,
     version: _Version,
     validate_only: Annotated[
-        bool, typer.Option("--validate-only", help="Change nothing; show the plan that would result.")
+        bool, typer.Option("--validate-only", help="Only check it; show the plan that would result.")
     ] = False,
     request_id: RequestId = "",
     output: OutputOption = Output.TABLE,
@@ -108,8 +108,10 @@ async def rollback(
         show_json(as_json(answer))
         return
     if validate_only:
-        show(tables.plan_table(answer.plan))
-    typer.echo(_pinned(answer.pin))
+        show(tables.plan_table(answer.plan, supposed=True))
+        typer.echo(f"would be pinned to plan {answer.pin.version}: {', '.join(answer.pin.streams)}")
+    else:
+        typer.echo(_pinned(answer.pin))
     for one in answer.skipped:
         typer.echo(f"not pinned: stream '{one.stream}': {one.loss}", err=True)
 

@@ -121,6 +121,8 @@ async def capacity(
         show_json(as_json(answer))
     else:
         show(forecasts.capacity_table(answer))
+        if not answer.gains:
+            typer.echo("nothing that was planned in full would help any stream")
         typer.echo(forecasts.coverage(answer, "links that could be built or widened"))
 
 

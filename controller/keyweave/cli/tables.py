@@ -190,9 +190,14 @@ def event_text(event: admin_pb2.Event) -> Text:
     return text.append("".join(subjects), style="cyan").append(f"  {event.message}", style="default")
 
 
-def plan_table(plan: admin_pb2.Plan) -> Table:
-    """Every path set of every stream, with the reasons."""
-    table = new_table(f"Plan {plan.version} of {clock(plan.time_unix_nanos)}", "stream", "use")
+def plan_table(plan: admin_pb2.Plan, *, supposed: bool = False) -> Table:
+    """Every path set of every stream, with the reasons; of a plan that is only `supposed`, no version."""
+    title = (
+        "The plan that would result; nothing has changed"
+        if supposed
+        else f"Plan {plan.version} of {clock(plan.time_unix_nanos)}"
+    )
+    table = new_table(title, "stream", "use")
     table.add_column("rate", justify="right", no_wrap=True)
     table.add_column("paths", overflow="fold")
     table.add_column("why", overflow="fold")

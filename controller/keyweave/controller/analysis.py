@@ -88,12 +88,14 @@ def _most_helpful(
     capacity = Capacity(question.snapshot)
     there = options(question.snapshot, question.places, asked.rate_bps, asked.max_length_km)
     goal = _GOALS[asked.goal]
+    present = capacity.present.merit(goal)
     found: list[tuple[Score, Option]] = []
     for option in capacity.by_promise(there)[: asked.planned_at_most or DEFAULT_OPTIONS_PLANNED]:
         if not has_time():
             break
         found.append((capacity.score(option), option))
-    found.sort(key=lambda one: one[0].merit(goal), reverse=True)
+    helpful = [one for one in found if one[0].merit(goal) > present]
+    helpful.sort(key=lambda one: one[0].merit(goal), reverse=True)
     return admin_pb2.AnalysePlanResponse(
         plan_version=question.plan.version,
         considered=len(there),
@@ -105,7 +107,7 @@ def _most_helpful(
                 existing_link=option.existing or "",
                 score=_score_message(score),
             )
-            for score, option in found[: asked.count or DEFAULT_GAINS]
+            for score, option in helpful[: asked.count or DEFAULT_GAINS]
         ],
     )
 

@@ -16,6 +16,7 @@ keyweave top --once  # once, for logs
 keyweave health 127.0.0.1:21004  # in a container's health check
 keyweave check-config /etc/keyweave/controller.yaml /etc/keyweave/agent.yaml  # before a restart
 keyweave check-config --kind guard guard.yaml
+keyweave check-config pilot.yaml  # what a report is to be held against
 keyweave report --from -30d --criteria pilot.yaml -o html --output-file pilot.html  # a pilot of 30 days
 keyweave completion bash  # source it, or put it where bash looks
 keyweave man plan what-if  # the page of one command

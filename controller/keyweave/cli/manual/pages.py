@@ -7,7 +7,7 @@ from keyweave.cli.manual.tree import PROGRAM, Command, Option
 
 _DEGRADED = (
     "Degraded: `status` or `health` found something wrong, a guard forbids some of a policy, a criterion of "
-    "a report is not met, a certificate ends soon, an answer is not whole."
+    "a report is not met, a certificate ends soon, an answer (as of `ledger show`) is not whole."
 )
 _STATE_DIR = (
     "State directory of `keyweave up`, by which commands find its network; --state-dir goes before it, "
@@ -18,7 +18,7 @@ EXIT_CODES = (
     ("1", "Refused or failed: one line on standard error for each thing that is wrong."),
     ("2", "Wrongly called, or `check-config` found something wrong."),
     ("3", _DEGRADED),
-    ("4", "Timed out."),
+    ("4", "Timed out: `status --wait`, or a call that the controller did not answer in time."),
     ("5", "Unreachable: no network in the state directory, or nobody lets us in; the line says why."),
 )
 ENVIRONMENT = (

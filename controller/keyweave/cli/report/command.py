@@ -1,5 +1,6 @@
 """`keyweave report`: what the network did over a period, against what was agreed."""
 
+import datetime as dt
 import sys
 import time
 from enum import StrEnum
@@ -19,6 +20,7 @@ from keyweave.cli.report.figures import report as report_of
 from keyweave.common.errors import InvalidInputError, KeyweaveError
 
 _FORMS = "a time like 2026-11-21T10:00:00Z (local without a zone), how long ago like -15m, -1h, -30d, or now"
+_MINUTE_NANOS = 60 * 10**9
 _EXTRAS = frozenset({"jinja2", "matplotlib", "weasyprint", "markupsafe"})
 
 
@@ -65,7 +67,7 @@ async def report(
     else:
         recorded = await from_controller.recorded(network, start, end)
     if not recorded.rows:
-        raise KeyweaveError("nothing is known of this period; the first minute is there once it is over")
+        raise KeyweaveError(_nothing(start, end, now))
     name = title or (agreed.criteria.title if agreed else "") or "Pilot report"
     made = report_of(recorded, title=name, made_at=now / 1e9, software=version("keyweave"))
     if agreed is not None:
@@ -73,6 +75,19 @@ async def report(
     _write(_written(made, output), output_file)
     if made.acceptance is not None and made.acceptance.verdict != "pass":
         raise typer.Exit(ExitCode.DEGRADED)
+
+
+def _nothing(start_nanos: int, end_nanos: int, now_nanos: int) -> str:
+    if now_nanos - end_nanos < 2 * _MINUTE_NANOS:
+        return "nothing is known of this period yet; the first minute is there once it is over"
+    first, last = (
+        dt.datetime.fromtimestamp(nanos / 1e9).astimezone().isoformat(sep=" ", timespec="minutes")
+        for nanos in (start_nanos, end_nanos)
+    )
+    return (
+        f"nothing was recorded between {first} and {last}: nobody watched then, or it is no longer kept; "
+        "--from start begins with the first that is known"
+    )
 
 
 def _written(report: doc.Report, output: Format) -> bytes:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keyweave.cli.report import document as doc
-from keyweave.common.errors import InvalidInputError, Violation
+from keyweave.common import settings
+from keyweave.common.errors import InvalidInputError
 
 Kind = Literal["link", "stream", "node", "network"]
 _REQUIREMENT = re.compile(
@@ -138,21 +138,9 @@ def load(path: Path) -> Agreed:
     """Read a criteria file; InvalidInputError names every field that is wrong."""
     try:
         content = path.read_bytes()
-        parsed = yaml.safe_load(content)
     except OSError as error:
         raise InvalidInputError.of("--criteria", f"{path} cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise InvalidInputError.of("--criteria", f"{path} is no YAML: {error}") from None
-    try:
-        criteria = Criteria.model_validate(parsed)
-    except ValidationError as error:
-        raise InvalidInputError(
-            Violation(
-                f"{path}: {'.'.join(map(str, each['loc'])) or 'the file'}",
-                str(each["msg"]).removeprefix("Value error, "),
-            )
-            for each in error.errors()
-        ) from None
+    criteria = settings.from_bytes(content, Criteria, source=str(path))
     return Agreed(criteria, hashlib.sha256(content).hexdigest())
 
 
