@@ -8,8 +8,8 @@ on disk is on disk before anything that relies on it is sent, and before anybody
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from keyweave.common import log
 from keyweave.common.errors import UnavailableError
@@ -61,8 +61,7 @@ from keyweave.controller.views import LinkStateView, NodeView, OrderView, Stream
 STORE_RETRY_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """A stimulus on its way to the core, and who waits for it to be handled."""
 
     stimulus: Stimulus
@@ -235,8 +234,9 @@ class Controller:
             began = time.perf_counter()
             instructions = self._core.handle(item.stimulus, self._now())
             self.metrics.handling_duration_seconds.observe(time.perf_counter() - began)
-            self._store.audit.note(*self._records.of(item.stimulus, instructions, self._now()))
-            if instructions:
+            # Of most telemetry nothing follows, and nothing is put on record.
+            if instructions or not isinstance(item.stimulus, Batch):
+                self._store.audit.note(*self._records.of(item.stimulus, instructions, self._now()))
                 await self._execute(instructions)
             if isinstance(item.stimulus, Batch):
                 self.intake.processed(item.stimulus)

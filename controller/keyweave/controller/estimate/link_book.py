@@ -14,9 +14,10 @@ from keyweave.controller.topology import Link, LinkView
 from keyweave.v1 import agent_pb2
 
 # A link is judged at once when what came in may change its condition, else with the next message after so
-# long, which is how often agents report. What comes in meanwhile waits, and its rows are folded together:
-# the more there is, the less each message costs.
-JUDGE_SECONDS = 0.2
+# long. What comes in meanwhile waits, and its rows are folded together: the more there is, the less each
+# message costs. What shows only over many rows is seen so much later at most; agents report every 0.2 s, and
+# rates are planned on every 5 s.
+JUDGE_SECONDS = 0.5
 # Batches of one end that wait at most.
 MOST_WAITING = 64
 
@@ -164,12 +165,13 @@ class LinkBook:
     def pool(self, node: NodeName, level: agent_pb2.PoolLevel, now: float) -> bool:
         """An end reported how full its pool is. Whether the link should be judged now."""
         entry = self._entries[LinkName(level.link)]
-        entry.fold()
+        waiting = entry.waiting.get(node)
         entry.track = estimate.pool_reported(
             entry.track,
             node,
             usable_bits=level.send_bits + level.receive_bits,
             intake_bits_total=level.intake_bits_total,
+            latest=waiting.batches[-1] if waiting is not None else None,
         )
         return entry.is_due(now)
 

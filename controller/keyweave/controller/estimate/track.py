@@ -314,16 +314,23 @@ def report(track: LinkTrack, kind: EndEvent, node: NodeName, reason: str, now: f
     return track.with_end(end._replace(seen_at=now, fault=kind, fault_reason=reason, producing_seconds=0.0))
 
 
-def pool_reported(track: LinkTrack, node: NodeName, *, usable_bits: int, intake_bits_total: int) -> LinkTrack:
-    """The track with one end's pool level.
+def pool_reported(
+    track: LinkTrack,
+    node: NodeName,
+    *,
+    usable_bits: int,
+    intake_bits_total: int,
+    latest: EndSamples | None = None,
+) -> LinkTrack:
+    """The track with one end's pool level, told after the samples `latest` if they are still to be observed.
 
     It says nothing of the quantum channel, so it does not keep the link from STALE.
     """
     end = track.end(node)
     intake = end.intake
-    if end.measured_until is not None:
-        mark = Mark(end.measured_until, intake_bits_total)
-        intake = intake.taken(mark, producing=end.status is Status.ACTIVE)
+    until, status = (end.measured_until, end.status) if latest is None else (latest.end, latest.status)
+    if until is not None:
+        intake = intake.taken(Mark(until, intake_bits_total), producing=status is Status.ACTIVE)
     return track.with_end(end._replace(pool_bits=usable_bits, intake=intake))
 
 
