@@ -13,6 +13,7 @@ from keyweave.agent import metrics
 from keyweave.agent.config import AgentConfig
 from keyweave.agent.drivers import base
 from keyweave.agent.drivers.joined import JoinedDrivers, Part
+from keyweave.agent.drivers.memories import MemoryBankInfo
 from keyweave.agent.etsi014 import face
 from keyweave.agent.etsi014.callers import SaeIdFrom
 from keyweave.agent.guard.guardian import Guardian
@@ -26,9 +27,11 @@ from keyweave.agent.keyplane.streams.near import proto_protection
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.lookup import Lookup
 from keyweave.agent.observer import Observer
+from keyweave.agent.pairs import telemetry
 from keyweave.agent.pairs.keys.link import PairKeyLink
 from keyweave.agent.pairs.keys.metrics import PairKeyCollector
 from keyweave.agent.pairs.keys.virtual_links import VirtualLinks
+from keyweave.agent.pairs.plane import PairPlane
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.uplink import Uplink, new_incarnation
 from keyweave.common import log, metrics_http
@@ -103,6 +106,13 @@ class Agent:
         )
         # Whether its memories are emulated the driver tells once it is there.
         self.virtual_links = VirtualLinks(self.node, config.pair_keys, self, emulated=True)
+        self.pairs = self.plane.pairs = PairPlane(
+            self.node,
+            self.plane.peers,
+            on_event=self.uplink.event,
+            on_bank=self._memories_known,
+            begin_keys=self.virtual_links.begin,
+        )
         self.supply = Supply(self.plane, observer, show_provenance=self._shows_provenance)
 
     @property
@@ -123,6 +133,7 @@ class Agent:
         if self.virtual_links.apply(allowed.values()):
             self.uplink.say_hello_again()
         self.plane.apply(allowed.values(), self.guardian.guard)
+        self.pairs.apply(allowed.values())
         before, self._orders = self._orders, policy.orders
         for order_id in self._orders.keys() - before.keys():
             if f"order/{order_id}" in allowed:
@@ -161,6 +172,11 @@ class Agent:
     async def _policy_changed(self) -> None:
         self.apply_policy()
 
+    def _memories_known(self, bank: MemoryBankInfo) -> None:
+        self.virtual_links.emulated = bank.emulated
+        if telemetry.describe(bank, self.hello):
+            self.uplink.say_hello_again()
+
     def _shows_provenance(self, sae: SaeId) -> bool:
         return sae not in self.config.kme.hide_provenance_from
 
@@ -176,6 +192,7 @@ class Agent:
                 intake_bits_total=link.intake_bytes_total * 8,
                 held_bits=link.held_bytes * 8,
             )
+        telemetry.observe(self.pairs.engine, batch)
         counts = self.supply.served.counts
         for stream, near in self.plane.near.items():
             batch.streams.add(
@@ -240,6 +257,7 @@ async def _serve(config: AgentConfig, stop: asyncio.Event, observer: Observer, s
                 group.create_task(agent.recalls.run(), name="recalls"),
                 group.create_task(agent.plane.run(), name="key-plane"),
                 group.create_task(agent.virtual_links.run(), name="virtual-links"),
+                group.create_task(agent.pairs.run(), name="pairs"),
             ]
             await asyncio.sleep(0)  # the key plane owns its task group before policy starts tasks in it
             agent.apply_policy()
@@ -291,6 +309,7 @@ async def _driver(agent: Agent, stop: asyncio.Event) -> base.Driver:
             await asyncio.sleep(random.uniform(0, min(DRIVER_RETRY_CAP_SECONDS, 0.1 * 2**failures)))  # noqa: S311
         else:
             break
+    agent.pairs.serve(driver)
     for name, link in agent.plane.links.items():
         agent.hello.link_ends.append(_link_end(link.info))
         if not link.info.gives_key:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from keyweave.agent.pairs.rule_checks import pair_violations
 from keyweave.common import validation
 from keyweave.common.errors import InvalidInputError, Violation, to_status
 from keyweave.common.names import NodeName, is_name
@@ -41,6 +42,10 @@ def _id_violations(rule_id: str, rule: agent_pb2.Rule) -> Iterable[Violation]:
             expected = f"relay/{rule.relay.stream}/{rule.relay.path_id}"
         case "order":
             expected = f"order/{rule.order.order_id}"
+        case "pair":
+            expected = f"pair/{rule.pair.stream}/{rule.pair.path_id}"
+        case "pair_link":
+            expected = f"pair-link/{rule.pair_link.link}"
         case _:
             return
     if rule_id != expected:
@@ -59,6 +64,10 @@ def _cross_violations(node: NodeName, rule: agent_pb2.Rule, peers: set[str]) -> 
             about_link = rule.order.kind != types_pb2.ORDER_KIND_NODE_ZEROIZE
             if about_link != is_name(rule.order.link):
                 yield Violation("order.link", f"is '{rule.order.link}'; LINK orders name a link, others none")
+        case "pair":
+            yield from pair_violations(node, rule.pair, peers)
+        case "pair_link":
+            yield from _known_peer("pair_link.peer_node", rule.pair_link.peer_node, peers)
 
 
 def _relay_violations(node: NodeName, relay: agent_pb2.RelayRule, peers: set[str]) -> Iterable[Violation]:

@@ -296,7 +296,7 @@ class PairMessage(_message.Message):
     def __init__(self, swapped: _Optional[_Union[PairSwapped, _Mapping]] = ..., gone: _Optional[_Union[PairGone, _Mapping]] = ..., purifying: _Optional[_Union[PairPurifying, _Mapping]] = ..., purified: _Optional[_Union[PairPurified, _Mapping]] = ..., use: _Optional[_Union[PairUse, _Mapping]] = ..., used: _Optional[_Union[PairUsed, _Mapping]] = ...) -> None: ...
 
 class PairSwapped(_message.Message):
-    __slots__ = ("pair_id", "new_pair_id", "partner", "x", "z", "oldest_unix_nanos", "failed")
+    __slots__ = ("pair_id", "new_pair_id", "partner", "x", "z", "oldest_unix_nanos", "failed", "age_seconds")
     PAIR_ID_FIELD_NUMBER: _ClassVar[int]
     NEW_PAIR_ID_FIELD_NUMBER: _ClassVar[int]
     PARTNER_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +304,7 @@ class PairSwapped(_message.Message):
     Z_FIELD_NUMBER: _ClassVar[int]
     OLDEST_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     pair_id: bytes
     new_pair_id: bytes
     partner: str
@@ -311,7 +312,8 @@ class PairSwapped(_message.Message):
     z: bool
     oldest_unix_nanos: int
     failed: bool
-    def __init__(self, pair_id: _Optional[bytes] = ..., new_pair_id: _Optional[bytes] = ..., partner: _Optional[str] = ..., x: _Optional[bool] = ..., z: _Optional[bool] = ..., oldest_unix_nanos: _Optional[int] = ..., failed: _Optional[bool] = ...) -> None: ...
+    age_seconds: float
+    def __init__(self, pair_id: _Optional[bytes] = ..., new_pair_id: _Optional[bytes] = ..., partner: _Optional[str] = ..., x: _Optional[bool] = ..., z: _Optional[bool] = ..., oldest_unix_nanos: _Optional[int] = ..., failed: _Optional[bool] = ..., age_seconds: _Optional[float] = ...) -> None: ...
 
 class PairGone(_message.Message):
     __slots__ = ("pair_id", "reason")

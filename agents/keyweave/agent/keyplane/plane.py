@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from keyweave.agent.drivers.base import DeviceReport, Driver, LinkEndInfo
 from keyweave.agent.drivers.joined import who_meets_twin
@@ -37,7 +38,7 @@ from keyweave.agent.observer import Observer
 from keyweave.common import log
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.names import LinkName, NodeName, PathId, StreamName
-from keyweave.v1 import agent_pb2, types_pb2
+from keyweave.v1 import agent_pb2, pairs_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 EXPIRY_CHECK_SECONDS = 1.0
@@ -67,6 +68,22 @@ _LINK_TASKS = ("link-open", "link-journal", "link-blocks", "link-calibration", "
 _ALARMING = frozenset({"pool_open", "pool_truncate"})
 
 
+class HearsOfPairs(Protocol):
+    """Whoever works the node's entangled pairs, over the same sessions."""
+
+    def on_messages(self, sender: NodeName, told: pairs_pb2.PairMessages) -> None:
+        """A peer says something of pairs."""
+        ...
+
+    def on_connected(self, node: NodeName, *, restarted: bool) -> None:
+        """A session is up."""
+        ...
+
+    def on_disconnected(self, node: NodeName) -> None:
+        """It is gone."""
+        ...
+
+
 class KeyPlane:
     """Sessions, link ends and streams of one node."""
 
@@ -91,6 +108,7 @@ class KeyPlane:
         self.near: dict[StreamName, NearEnd] = {}
         self.far: dict[StreamName, FarEnd] = {}
         self.peers: dict[NodeName, Peer] = {}
+        self.pairs: HearsOfPairs | None = None
         self.observer = observer
         self.relays = Relays(node, self.links, self.peers, self._bad_tag, self._other_path)
         self._incarnation = incarnation
@@ -276,18 +294,24 @@ class KeyPlane:
                 return self._on_relay(peer, frame.relay)
             case "offer" | "kem_offer" | "assemble":
                 return self._on_far_end(peer, frame)
-            case "pool_grant_request":
-                request = frame.pool_grant_request
-                self._spawn("pool-grant", self._link_with(peer, request.link).pools.grant(request))
-                return None
-            case "quarantine":
-                self._check_alarms(peer)
-                self.aftermath.on_quarantine(peer, frame.quarantine)
+            case "pool_grant_request" | "quarantine" | "pair_messages":
+                self._on_notice(peer, frame)
                 return None
             case "withdraw":
                 stream = self._far_end(peer, frame.withdraw.stream).terms.stream
                 return self.aftermath.on_withdraw(peer, stream, frame.withdraw)
         raise KeyPlaneError(pb.FAILURE_CODE_MALFORMED, f"unexpected frame '{kind}'", node=self.node)
+
+    def _on_notice(self, peer: Peer, frame: pb.Frame) -> None:
+        match frame.WhichOneof("body"):
+            case "pool_grant_request":
+                request = frame.pool_grant_request
+                self._spawn("pool-grant", self._link_with(peer, request.link).pools.grant(request))
+            case "quarantine":
+                self._check_alarms(peer)
+                self.aftermath.on_quarantine(peer, frame.quarantine)
+            case "pair_messages" if self.pairs is not None:
+                self.pairs.on_messages(peer.node, frame.pair_messages)
 
     def on_connected(self, peer: Peer, *, restarted: bool) -> None:
         """A session is up."""
@@ -306,10 +330,14 @@ class KeyPlane:
                 self.far[name].forget()
                 near.forget()
             near.path_back()
+        if self.pairs is not None:
+            self.pairs.on_connected(peer.node, restarted=restarted)
 
     def on_disconnected(self, peer: Peer) -> None:
         """A session is gone; what it carried fails by itself."""
         log.get().info("session_down", peer=peer.node)
+        if self.pairs is not None:
+            self.pairs.on_disconnected(peer.node)
 
     def on_disbelieved(self, peer: Peer, error: KeyPlaneError) -> None:
         """Somebody spoke for a peer and was not believed."""
