@@ -1,58 +1,39 @@
-"""`python -m tests.bench.entanglement [TOPOLOGIES [SLOTS]]`: the reference point and around it."""
+"""`python -m tests.bench.entanglement [part ...]`: measure, print, write bench-entanglement.json."""
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench.entanglement.compare import SLOTS, TOPOLOGIES, Algorithm, Outcome, Point, compare, paired
-from tests.bench.entanglement.greedy import Greedy
-from tests.bench.entanglement.ours import Ours
-from tests.bench.entanglement.qcast import QCast
+from tests.bench.entanglement import growth, landing, sweep
 
-REFERENCE = Point()
-SWEEP: tuple[Point, ...] = (
-    REFERENCE,
-    *(replace(REFERENCE, success=success) for success in (0.1, 0.3, 0.9)),
-    *(replace(REFERENCE, swap=swap) for swap in (0.8, 0.95, 1.0)),
-    *(replace(REFERENCE, nodes=nodes) for nodes in (50, 200, 400)),
-    *(replace(REFERENCE, degree=degree) for degree in (3.0, 4.0, 5.0)),
-    *(replace(REFERENCE, pairs=pairs) for pairs in (1, 4, 7)),
-)
-ALGORITHMS: tuple[type[Algorithm], ...] = (QCast, Greedy, Ours)
+PARTS = ("throughput", "growth")
 OUTPUT = Path("bench-entanglement.json")
 
 
-def changed(point: Point) -> str:
-    """What of the reference point is different."""
-    fields = {name: value for name, value in asdict(point).items() if value != getattr(REFERENCE, name)}
-    return " ".join(f"{name} {value:g}" for name, value in fields.items()) or "reference"
-
-
-def line(name: str, outcome: Outcome, theirs: Outcome) -> str:
-    """One algorithm beside Q-CAST."""
-    difference, half = paired(outcome.throughput, theirs.throughput)
-    milliseconds = 1e3 * sum(outcome.planning_seconds) / len(outcome.planning_seconds)
-    fairness = sum(outcome.fairness) / len(outcome.fairness)
-    return (
-        f"  {name:<10} {outcome.mean:7.2f} pairs/slot  {outcome.mean / theirs.mean:6.3f}"
-        f"  {difference:+6.2f} +- {half:4.2f}  fairness {fairness:.2f}  {milliseconds:7.1f} ms"
+def throughput() -> dict[str, object]:
+    """All algorithms at all points, once Q-CAST has landed where its authors' does."""
+    landed = landing.land()
+    sys.stdout.write(
+        f"Q-CAST lands at {landed.pairs_a_slot:.2f} pairs a slot (published {landing.PUBLISHED} +-"
+        f" {landing.WITHIN:g}), {landed.over_greedy:.2f} times greedy"
+        f" (published {landing.PUBLISHED_OVER_GREEDY})\n"
     )
+    if not landed.holds:
+        raise SystemExit("Q-CAST is not where its authors have it: nothing can be compared with it")
+    return {"landing": asdict(landed), "throughput": sweep.sweep()}
 
 
-def main(topologies: int, slots: int) -> None:
-    """Measure all points."""
-    rows = []
-    for point in SWEEP:
-        outcomes = compare(ALGORITHMS, point, topologies, slots)
-        sys.stdout.write(changed(point) + "\n")
-        for name, outcome in outcomes.items():
-            sys.stdout.write(line(name, outcome, outcomes[QCast.name]) + "\n")
-            rows.append({"point": asdict(point), "algorithm": name, **asdict(outcome)})
-        sys.stdout.flush()
-    OUTPUT.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+def main(parts: list[str]) -> None:
+    """Measure the parts named, or all."""
+    if unknown := set(parts).difference(PARTS):
+        raise SystemExit(f"no part {sorted(unknown)}; there are {', '.join(PARTS)}")
+    results = json.loads(OUTPUT.read_text("utf-8")) if OUTPUT.exists() else {}
+    for part in parts or PARTS:
+        results |= throughput() if part == "throughput" else {"growth": growth.grow()}
+        results["command"] = "python -m tests.bench.entanglement"
+        OUTPUT.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
-    numbers = [int(each) for each in sys.argv[1:]]
-    main(*(numbers + [TOPOLOGIES, SLOTS][len(numbers) :]))
+    main(sys.argv[1:])

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.stats import t as student
 
 from keyweave.controller.routing.entanglement.slots import Edge, PairNetwork
 from tests.bench.entanglement.slotted import Slot, generate
 
 # The reference point of the paper's evaluation.
 NODES, DEGREE, SUCCESS, SWAP, PAIRS = 100, 6.0, 0.6, 0.9, 10
-TOPOLOGIES, SLOTS = 30, 10
 
 
 class Algorithm(Protocol):
@@ -24,8 +24,15 @@ class Algorithm(Protocol):
 
     def __init__(self, network: PairNetwork) -> None: ...
 
-    def plan(self, pairs: Sequence[tuple[int, int]]) -> dict[Edge, int]:
-        """Channels to use on each edge."""
+    def prepare(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """What is worked out once for a network, before anybody asks; its time is not counted."""
+
+    def plan(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Decide for whoever asks."""
+        ...
+
+    def channels(self, number: int) -> Mapping[Edge, int]:
+        """Channels to use on each edge in a slot of this number."""
         ...
 
     def connect(self, slot: Slot, good: dict[Edge, int]) -> list[tuple[int, int]]:
@@ -44,15 +51,27 @@ class Point:
     pairs: int = PAIRS
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is drawn."""
+
+    topologies: int
+    # Sets of pairs that ask, on each topology.
+    demands: int
+    # Slots for each of them.
+    draws: int
+
+
 @dataclass(slots=True)
 class Outcome:
     """What one algorithm did, topology by topology."""
 
     # Mean pairs a slot.
     throughput: list[float]
-    # CPU seconds of planning a slot.
+    # CPU seconds of planning for one set of pairs, mean.
     planning_seconds: list[float]
-    # Jain's index over the pairs of nodes that asked (Jain, Chiu and Hawe 1984), of what each got over slots.
+    # Jain's index over the pairs of nodes that asked (Jain, Chiu and Hawe 1984), of what each got over the
+    # draws, mean over sets.
     fairness: list[float]
 
     @property
@@ -61,36 +80,43 @@ class Outcome:
         return statistics.fmean(self.throughput)
 
 
-def compare(
-    algorithms: Sequence[type[Algorithm]], point: Point, topologies: int = TOPOLOGIES, slots: int = SLOTS
-) -> dict[str, Outcome]:
-    """Run them all. The same pairs of nodes ask in every slot of a topology."""
+def compare(algorithms: Sequence[type[Algorithm]], point: Point, effort: Effort) -> dict[str, Outcome]:
+    """Run them all.
+
+    As in the paper's evaluation, who asks is drawn anew for every slot; here a set of pairs may get several
+    slots, which says more about fairness for the same planning.
+    """
     outcomes = {each.name: Outcome([], [], []) for each in algorithms}
-    for topology in range(topologies):
+    for topology in range(effort.topologies):
         network = generate(topology, point.nodes, point.degree, point.success, point.swap)
-        pairs = asking(topology, point)
-        plans = {}
+        demands = [asking(topology, demand, point) for demand in range(effort.demands)]
         for kind in algorithms:
-            algorithm = kind(network)
-            began = time.process_time()
-            channels = algorithm.plan(pairs)
-            outcomes[kind.name].planning_seconds.append(time.process_time() - began)
-            check(network, channels)
-            plans[kind.name] = algorithm, channels
-        for name, (algorithm, channels) in plans.items():
-            made = dict.fromkeys(pairs, 0)
-            for number in range(slots):
-                slot = Slot(network, seed=(topology, number))
-                for pair in algorithm.connect(slot, slot.outcomes(channels)):
-                    made[pair] += 1
-            outcomes[name].throughput.append(sum(made.values()) / slots)
-            outcomes[name].fairness.append(jain(list(made.values())))
+            algorithm, made, spent, shared = kind(network), 0, 0.0, 0.0
+            for demand, pairs in enumerate(demands):
+                algorithm.prepare(pairs)
+                began = time.process_time()
+                algorithm.plan(pairs)
+                spent += time.process_time() - began
+                got = dict.fromkeys(pairs, 0)
+                for number in range(effort.draws):
+                    channels = algorithm.channels(number)
+                    check(network, channels)
+                    slot = Slot(network, (topology, demand, number), number)
+                    for pair in algorithm.connect(slot, slot.outcomes(channels)):
+                        got[pair] += 1
+                made += sum(got.values())
+                shared += jain(list(got.values()))
+            outcome = outcomes[kind.name]
+            outcome.throughput.append(made / (effort.demands * effort.draws))
+            outcome.planning_seconds.append(spent / effort.demands)
+            outcome.fairness.append(shared / effort.demands)
     return outcomes
 
 
-def asking(topology: int, point: Point) -> list[tuple[int, int]]:
-    """Who wants pairs: nodes drawn without repetition, as long as there are enough."""
-    nodes = np.random.default_rng((topology, 1)).permutation(point.nodes)[: 2 * point.pairs].tolist()
+def asking(topology: int, demand: int, point: Point) -> list[tuple[int, int]]:
+    """Who wants pairs: nodes drawn without repetition."""
+    random = np.random.default_rng((topology, demand, 1))
+    nodes = random.permutation(point.nodes)[: 2 * point.pairs].tolist()
     return [(nodes[2 * i], nodes[2 * i + 1]) for i in range(point.pairs)]
 
 
@@ -113,7 +139,8 @@ def jain(shares: Sequence[float]) -> float:
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """Mean difference and half the width of its 95 % confidence interval (normal, paired by topology)."""
+    """Mean difference and half the width of its 95 % confidence interval (Student's t, by topology)."""
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    spread = statistics.stdev(differences) / math.sqrt(len(differences))
-    return statistics.fmean(differences), 1.96 * spread
+    count = len(differences)
+    spread = statistics.stdev(differences) / math.sqrt(count)
+    return statistics.fmean(differences), float(student.ppf(0.975, count - 1)) * spread

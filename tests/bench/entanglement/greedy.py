@@ -27,9 +27,13 @@ class Greedy:
     def __init__(self, network: PairNetwork) -> None:
         self._network = network
         self._lanes: list[Lanes] = []
+        self._channels: dict[Edge, int] = {}
 
-    def plan(self, pairs: Sequence[tuple[int, int]]) -> dict[Edge, int]:
-        """Channels to use on each edge."""
+    def prepare(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Nothing: paths are found for whoever asks."""
+
+    def plan(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Path after path, pair by pair."""
         spare, self._lanes = Spare(self._network), []
         hops = {target: self._hops_to(target) for _, target in pairs}
         open_pairs = deque(pairs)
@@ -41,7 +45,12 @@ class Greedy:
                 continue
             spare.take(path, width)
             self._lanes.append(Lanes(path, width))
-        return spare.used()
+        self._channels = spare.used()
+
+    def channels(self, number: int) -> dict[Edge, int]:
+        """The same in every slot."""
+        del number
+        return self._channels
 
     def _hops_to(self, target: int) -> dict[int, int]:
         hops, queue = {target: 0}, deque([target])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from keyweave.controller.routing.entanglement.mending import mended
-from keyweave.controller.routing.entanglement.plan import SlotPlan, plan_slot
+from keyweave.controller.routing.entanglement.plan import SlotPlan, SlotPlanner
 from keyweave.controller.routing.entanglement.slots import Edge, PairNetwork
 from tests.bench.entanglement.slotted import Slot
 
@@ -15,11 +15,19 @@ class Ours:
 
     def __init__(self, network: PairNetwork) -> None:
         self._network = network
+        self._planner = SlotPlanner(network)
         self._plan = SlotPlan((), {})
 
-    def plan(self, pairs: Sequence[tuple[int, int]]) -> dict[Edge, int]:
-        """Channels to use on each edge."""
-        self._plan = plan_slot(self._network, pairs)
+    def prepare(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Nothing: paths are found for whoever asks."""
+
+    def plan(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Lanes and spare channels."""
+        self._plan = self._planner.plan(pairs)
+
+    def channels(self, number: int) -> dict[Edge, int]:
+        """The same in every slot."""
+        del number
         return self._plan.channels
 
     def connect(self, slot: Slot, good: dict[Edge, int]) -> list[tuple[int, int]]:

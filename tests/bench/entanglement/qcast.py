@@ -9,8 +9,8 @@ replaced by recovery paths that have some.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keyweave.controller.routing.entanglement.search import best_path
 from keyweave.controller.routing.entanglement.slots import Edge, PairNetwork, Path, Spare, edge, edges_of
+from tests.bench.entanglement.extended import best_path
 from tests.bench.entanglement.slotted import Slot
 
 LINK_STATE_HOPS = 3
@@ -49,10 +49,14 @@ class QCast:
 
     def __init__(self, network: PairNetwork) -> None:
         self._network = network
-        self._majors: list[Major] = []
+        self.majors: list[Major] = []
+        self._channels: dict[Edge, int] = {}
 
-    def plan(self, pairs: Sequence[tuple[int, int]]) -> dict[Edge, int]:
-        """Channels to use on each edge."""
+    def prepare(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Nothing: paths are found for whoever asks."""
+
+    def plan(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Major paths, then recovery paths."""
         network, spare = self._network, Spare(self._network)
         chosen: list[Planned] = []
         while True:
@@ -62,8 +66,13 @@ class QCast:
             best = max(found, key=lambda one: one.expected)
             spare.take(best.path, best.width)
             chosen.append(best)
-        self._majors = [Major(one, tuple(self._around(spare, one.path))) for one in chosen]
-        return spare.used()
+        self.majors = [Major(one, tuple(self._around(spare, one.path))) for one in chosen]
+        self._channels = spare.used()
+
+    def channels(self, number: int) -> dict[Edge, int]:
+        """The same in every slot."""
+        del number
+        return self._channels
 
     def _around(self, spare: Spare, path: Path) -> list[Planned]:
         recovery = []
@@ -78,7 +87,7 @@ class QCast:
     def connect(self, slot: Slot, good: dict[Edge, int]) -> list[tuple[int, int]]:
         """Swap; which pairs came about."""
         swaps, made = slot.swaps(), []
-        for major in self._majors:
+        for major in self.majors:
             path = major.main.path
             ordered = sorted(major.recovery, key=lambda one: (len(one.path), path.index(one.path[0])))
             for _ in range(major.main.width):

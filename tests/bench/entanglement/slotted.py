@@ -103,8 +103,10 @@ def _attenuation(lengths: Sequence[float], mean_success: float) -> float:
 class Slot:
     """The draws of one slot: the same for every algorithm, however many channels it uses."""
 
-    def __init__(self, network: PairNetwork, seed: Sequence[int]) -> None:
+    def __init__(self, network: PairNetwork, seed: Sequence[int], number: int = 0) -> None:
         random = np.random.default_rng(seed)
+        # Where in a row of slots it is.
+        self.number = number
         self._network = network
         self._channels = {
             each: random.random(count).tolist() for each, count in sorted(network.channels.items())

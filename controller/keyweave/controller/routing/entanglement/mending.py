@@ -5,29 +5,39 @@ detour leaves and joins its path no further apart than that, over no more than o
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from itertools import chain
+from itertools import chain, count
 
-from keyweave.controller.routing.entanglement.search import traced
 from keyweave.controller.routing.entanglement.slots import Edge, Lanes, PairNetwork, Path, edge, edges_of
 
 LINK_STATE_HOPS = 3
 
 
 def mended(network: PairNetwork, lanes: Collection[Lanes], made: Mapping[Edge, int]) -> Iterator[Path]:
-    """The paths to swap along, lane by lane, for as long as there are pairs for them.
+    """The paths to swap along, for as long as there are pairs for them.
+
+    First whatever lanes have all they need, then detours for the others, then lanes beyond their width for
+    what chance has given more than was expected.
 
     Args:
         network: whose channels they are.
         lanes: in the order in which they are served.
         made: how many channels of each edge have given a pair.
     """
-    left = dict(made)
-    for one in chain.from_iterable([lane] * lane.width for lane in lanes):
-        path = _around(network, one.path, left)
-        if path is not None:
-            for link in edges_of(path):
+    left, lacking = dict(made), []
+    for lane in lanes:
+        whole = min(lane.width, *(left.get(link, 0) for link in edges_of(lane.path)))
+        for link in edges_of(lane.path):
+            left[link] = left.get(link, 0) - whole
+        yield from [lane.path] * whole
+        lacking.append((lane.path, lane.width - whole))
+    for path, missing in chain(lacking, ((path, None) for path, _ in lacking)):
+        for _ in count() if missing is None else range(missing):
+            found = _around(network, path, left)
+            if found is None:
+                break
+            for link in edges_of(found):
                 left[link] -= 1
-            yield path
+            yield found
 
 
 def _around(network: PairNetwork, path: Path, left: Mapping[Edge, int]) -> Path | None:
@@ -75,3 +85,11 @@ def _nearest(
                 following.append(other)
         layer = following
     return None
+
+
+def traced(before: Mapping[int, int], target: int) -> Path:
+    """The way to a node, from what came before each; -1 before the first."""
+    path = [target]
+    while before[path[-1]] >= 0:
+        path.append(before[path[-1]])
+    return tuple(reversed(path))

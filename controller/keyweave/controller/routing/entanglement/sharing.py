@@ -1,102 +1,126 @@
-"""How many lanes each path gets, as a linear program that learns of paths as it needs them.
+"""How many pairs an average slot could carry along each path: a linear program that finds paths as it goes.
 
-    maximise    sum over paths of value(path) x lanes(path)
-    subject to  channels of each edge, memories of each node
+    maximise    sum over paths of ratio^(hops - 1) x flow(path)
+    subject to  load of each edge <= what its channels give
+                sum over a node's edges of memories per load x load <= memories of the node
 
-`value` is what a lane gives on average among a few others. Dual values are what channels and memories are
-worth to everybody together; a path that is worth more than what it takes is added, for some rounds (column
-generation: Ford and Fulkerson 1958; Gilmore and Gomory 1961). A greedy choice knows no such prices: it takes
-what is best for one and stands in the way of two.
+The ratio is what a swap leaves, or less where a longer path is also likelier to lack a pair somewhere.
+
+An edge whose channels succeed with probability p gives p pairs a channel on average and takes 1/p memories at
+each end for one: lanes share channels, and an edge that fails often has as many more (the provisioning of
+REPS: Zhao and Qiao, INFOCOM 2021). Dual values are what edges and memories are worth to everybody together; a
+path that is worth more than what it takes is added, round after round (column generation: Ford and Fulkerson
+1958; Gilmore and Gomory 1961). A greedy choice knows no such prices: it takes what is best for one and stands
+in the way of two.
 """
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 import highspy
 import numpy as np
 
-from keyweave.controller.routing.entanglement.search import Prices, best_path
-from keyweave.controller.routing.entanglement.slots import (
-    PairNetwork,
-    Path,
-    Spare,
-    edges_of,
-    expected_pairs,
-)
+from keyweave.controller.routing.entanglement.pricing import Arcs, Floats, Pricing
+from keyweave.controller.routing.entanglement.slots import PairNetwork, Path, edge, edges_of
 
-# A lane is valued as one of so many on its path: alone it would give less, in a wide bundle more.
-LANES_TOGETHER = 4
-_MOST_ROUNDS = 5
 # A path is new enough if it is worth this much more than it takes, in pairs a slot.
-_LEAST_GAIN = 1e-3
+LEAST_GAIN = 1e-6
+_MOST_ROUNDS = 100
 
 
 class Sharing:
-    """The program of one slot, warm from one round to the next."""
+    """The program for one network and some pairs of nodes.
 
-    def __init__(self, network: PairNetwork, pairs: Sequence[tuple[int, int]]) -> None:
+    Args:
+        network: whose edges and memories are shared.
+        arcs: of that network.
+        pairs: who shares.
+        hop_ratio: what a path is worth, of one that is a hop shorter.
+    """
+
+    def __init__(
+        self, network: PairNetwork, arcs: Arcs, pairs: Sequence[tuple[int, int]], hop_ratio: float
+    ) -> None:
         self._network = network
-        self._pairs = list(dict.fromkeys(pairs))
-        self._rows = {link: row for row, link in enumerate(network.channels)}
-        self.paths: list[Path] = []
-        self._known: set[Path] = set()
-        self._solver = highspy.Highs()  # type: ignore[no-untyped-call]
-        self._solver.setOptionValue("output_flag", False)
-        self._solver.setOptionValue("threads", 1)
-        limits = np.array([*network.channels.values(), *network.memories], dtype=np.float64)
-        none = np.zeros(0)
-        starts = np.zeros(len(limits), dtype=np.int32)
-        self._solver.addRows(
-            len(limits), np.full(len(limits), -np.inf), limits, 0, starts, none.astype(np.int32), none
-        )
+        self._hop_ratio = hop_ratio
+        self._edges = list(network.channels)
+        self._row = {link: row for row, link in enumerate(self._edges)}
+        self._firsts = np.array([a for a, _ in self._edges], dtype=np.int64)
+        self._seconds = np.array([b for _, b in self._edges], dtype=np.int64)
+        self._pricing = Pricing(arcs, list(dict.fromkeys(pairs)), hop_ratio)
 
-    def solve(self) -> list[float]:
-        """Lanes of each of `paths`, as fractions."""
-        everything = Spare(self._network)
-        prices = Prices(dict.fromkeys(self._network.channels, 0.0), [0.0] * len(self._network.memories))
-        lanes: list[float] = []
+    def solve(
+        self,
+        limits: Floats,
+        memories_per_load: Floats | None = None,
+        *,
+        least_gain: float = LEAST_GAIN,
+        least_growth: float = 0.0,
+    ) -> list[tuple[Path, float]]:
+        """Paths with their flow, where that is not 0.
+
+        Args:
+            limits: the most load of each edge, in the network's order.
+            memories_per_load: of each edge; None where memories do not matter any more.
+            least_gain: what a path must be worth more than it takes.
+            least_growth: of the whole, as a share, in two rounds; with less it stops.
+        """
+        solver = highspy.Highs()  # type: ignore[no-untyped-call]
+        solver.setOptionValue("output_flag", False)
+        solver.setOptionValue("threads", 1)
+        solver.setOptionValue("presolve", "off")
+        # Primal simplex: new columns leave the last solution feasible.
+        solver.setOptionValue("simplex_strategy", 4)
+        bounds = limits if memories_per_load is None else np.append(limits, self._network.memories)
+        none, empty = np.zeros(0), np.zeros(len(bounds), dtype=np.int32)
+        solver.addRows(
+            len(bounds), np.full(len(bounds), -np.inf), bounds, 0, empty, none.astype(np.int32), none
+        )
+        paths: dict[Path, None] = {}
+        prices, flow, reached = np.zeros(len(limits)), np.zeros(0), [0.0]
         for _ in range(_MOST_ROUNDS):
-            found = [
-                one
-                for pair in self._pairs
-                if (
-                    one := best_path(
-                        self._network, everything, pair, LANES_TOGETHER, prices, room=1, above=_LEAST_GAIN
-                    )
-                )
-                is not None
-            ]
-            fresh = [path for path, _ in found if path not in self._known]
+            offers = self._pricing.best(np.where(limits > 0, prices, np.inf), least_gain)
+            fresh = [path for path in offers if path not in paths]
             if not fresh:
                 break
-            self._add(list(dict.fromkeys(fresh)))
-            self._solver.run()
-            solution = self._solver.getSolution()
-            lanes = list(solution.col_value)
-            duals = [max(0.0, -dual) for dual in solution.row_dual]
-            split = len(self._rows)
-            prices = Prices(dict(zip(self._rows, duals[:split], strict=True)), duals[split:])
-        return lanes
+            paths.update(dict.fromkeys(fresh))
+            self._add(solver, fresh, memories_per_load)
+            solver.run()
+            solution = solver.getSolution()
+            flow = np.array(solution.col_value)
+            reached.append(-solver.getInfo().objective_function_value)
+            if len(reached) > 2 and reached[-1] - reached[-3] < least_growth * reached[-1]:
+                break
+            duals = np.maximum(0.0, -np.array(solution.row_dual))
+            prices = duals[: len(limits)]
+            if memories_per_load is not None:
+                node = duals[len(limits) :]
+                prices = prices + memories_per_load * (node[self._firsts] + node[self._seconds])
+        return [(path, float(amount)) for path, amount in zip(paths, flow, strict=True) if amount > 1e-9]
 
-    def _add(self, paths: Sequence[Path]) -> None:
-        self.paths += paths
-        self._known.update(paths)
-        split = len(self._rows)
-        rows = [
-            [*(self._rows[link] for link in edges_of(path)), *(split + node for node in path)]
-            for path in paths
-        ]
-        # Nodes on the way take two memories a lane.
-        values = [[1.0] * (len(path) - 1) + [1.0] + [2.0] * (len(path) - 2) + [1.0] for path in paths]
-        worth = [expected_pairs(self._network, path, LANES_TOGETHER) / LANES_TOGETHER for path in paths]
-        lengths = [len(each) for each in rows]
-        self._solver.addCols(
+    def _add(self, solver: highspy.Highs, paths: Sequence[Path], memories_per_load: Floats | None) -> None:
+        columns = [self._column(path, memories_per_load) for path in paths]
+        worth = [self._hop_ratio ** (len(path) - 2) for path in paths]
+        lengths = [len(each) for each in columns]
+        solver.addCols(
             len(paths),
             -np.array(worth),
             np.zeros(len(paths)),
             np.full(len(paths), np.inf),
             sum(lengths),
             np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int32),
-            np.fromiter(chain.from_iterable(rows), dtype=np.int32),
-            np.fromiter(chain.from_iterable(values), dtype=np.float64),
+            np.fromiter(chain.from_iterable(columns), dtype=np.int32),
+            np.fromiter(chain.from_iterable(each.values() for each in columns), dtype=np.float64),
         )
+
+    def _column(self, path: Path, memories_per_load: Floats | None) -> dict[int, float]:
+        """What a unit of flow takes, by row."""
+        taken = {self._row[link]: 1.0 for link in edges_of(path)}
+        if memories_per_load is None:
+            return taken
+        for a, b in pairwise(path):
+            needed = float(memories_per_load[self._row[edge(a, b)]])
+            for node in (a, b):
+                row = len(self._edges) + node
+                taken[row] = taken.get(row, 0.0) + needed
+        return taken

@@ -6,9 +6,7 @@ time; then pairs are swapped into longer ones. A channel takes a memory at each 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import pairwise
-from math import comb
 
 # Nodes count from 0.
 Edge = tuple[int, int]
@@ -80,25 +78,3 @@ class Spare:
         """Channels in use, by edge."""
         used = {link: count - self.channels[link] for link, count in self._network.channels.items()}
         return {link: count for link, count in used.items() if count}
-
-
-@cache
-def at_least(width: int, success_ratio: float) -> tuple[float, ...]:
-    """The probabilities that of `width` channels at least 1, 2, ..., `width` succeed."""
-    tails, tail = [], 0.0
-    for i in range(width, 0, -1):
-        tail += comb(width, i) * success_ratio**i * (1 - success_ratio) ** (width - i)
-        tails.append(tail)
-    return tuple(reversed(tails))
-
-
-def expected_pairs(network: PairNetwork, path: Path, width: int) -> float:
-    """EXT: the pairs that lanes along a path give in a slot on average (Shi and Qian, equations 1 and 2).
-
-    Their recursion gives the distribution of the least number of pairs that any hop has. It is at least i
-    exactly where every hop has i or more, so its mean is the sum over i of products over hops.
-    """
-    product = [1.0] * width
-    for link in edges_of(path):
-        product = [a * b for a, b in zip(product, at_least(width, network.success_ratio[link]), strict=True)]
-    return float(network.swap_ratio ** (len(path) - 2) * sum(product))
