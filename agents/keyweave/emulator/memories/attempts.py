@@ -8,7 +8,6 @@ exact, as attempts have no memory.
 import heapq
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, NamedTuple
@@ -131,8 +130,9 @@ class Attempts:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else math.inf
 
-    def heralds(self, now: float) -> Iterator[Herald]:
+    def heralds(self, now: float) -> list[Herald]:
         """Pairs that have come until now, oldest first."""
+        told = []
         while (due := self.next_due()) <= now:
             _, _, match = heapq.heappop(self._due)
             self._part(match, due)
@@ -141,7 +141,8 @@ class Attempts:
             self._counts = self._counts._replace(heralds=self._counts.heralds + 1)
             number, self._number = self._number, self._number + 1
             z = self._chance.random() < 0.5
-            yield Herald(due, match.memories, match.tag, number, z, self._outcome.state)
+            told.append(Herald(due, match.memories, match.tag, number, z, self._outcome.state))
+        return told
 
     def counts(self, now: float) -> Counts:
         """Since the emulator started."""

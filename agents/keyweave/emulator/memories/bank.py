@@ -85,11 +85,14 @@ class Memories:
         """When the next pair is heralded unless something changes; infinite if never."""
         return min((link.next_due() for link in self.links.values()), default=math.inf)
 
-    def advance(self, now: float) -> Iterator[tuple[NodeName, pb.MemoryEvent]]:
+    def advance(self, now: float) -> list[tuple[NodeName, pb.MemoryEvent]]:
         """What has been heralded until now, to both ends."""
-        for link in self.links.values():
-            for herald in link.heralds(now):
-                yield from self._heralded(link, herald)
+        return [
+            told
+            for link in self.links.values()
+            for herald in link.heralds(now)
+            for told in self._heralded(link, herald)
+        ]
 
     def disturb(self, link: LinkName, disturbance: Disturbance, now: float) -> bool:
         """From now on photons of a link suffer this; whether its signal came or went."""
@@ -98,22 +101,23 @@ class Memories:
         attempts.disturb(disturbance, now)
         return attempts.has_signal != before
 
-    def weaken(self, node: NodeName, disturbance: Disturbance, now: float) -> Iterator[pb.MemoryEvent]:
+    def weaken(self, node: NodeName, disturbance: Disturbance, now: float) -> list[pb.MemoryEvent]:
         """From now on the memories of a node suffer this."""
-        bank = self.banks[node]
+        bank, told = self.banks[node], []
         failed = min(bank.spec.count, int(disturbance.failed_memories))
         before, bank.failed = bank.failed, failed
         for memory in range(min(before, failed), max(before, failed)):
             if not bank.works(memory):
                 self._free(bank, memory, now)
-            yield pb.MemoryEvent(works=pb.MemoryWorks(memory=memory, works=bank.works(memory)))
+            told.append(pb.MemoryEvent(works=pb.MemoryWorks(memory=memory, works=bank.works(memory))))
         coherence = bank.spec.coherence(disturbance.memory_decay_factor)
         if coherence != bank.coherence:
             bank.coherence = coherence
             for held in bank.slots:
                 if isinstance(held, Half):
                     pairs.fades(held, coherence, now)
-            yield pb.MemoryEvent(bank=bank.described())
+            told.append(pb.MemoryEvent(bank=bank.described()))
+        return told
 
     def release_all(self, node: NodeName, now: float) -> None:
         """Free every memory of a node."""
@@ -123,40 +127,32 @@ class Memories:
 
     # ---- commands ----------------------------------------------------------------------------------
 
-    def handle(self, node: NodeName, command: pb.MemoryCommand, now: float) -> Iterator[pb.MemoryEvent]:
+    def handle(self, node: NodeName, command: pb.MemoryCommand, now: float) -> list[pb.MemoryEvent]:
         """Carry out a command of a node, once `advance` has brought what came before; what it gives."""
         bank = self.banks[node]
-        kind = command.WhichOneof("kind")
-        named: list[int] = []
         try:
-            match kind:
+            match command.WhichOneof("kind"):
                 case "attempt":
-                    named = [command.attempt.memory]
                     self._attempt(bank, command.attempt, now)
                 case "release":
-                    named = [command.release.memory]
-                    self._index(bank, command.release.memory)
-                    self._free(bank, command.release.memory, now)
+                    self._free(bank, self._index(bank, command.release.memory), now)
                 case "swap":
-                    named = [command.swap.first, command.swap.second]
-                    yield self._swap(bank, command.swap, now)
+                    return [self._swap(bank, command.swap, now)]
                 case "purify":
-                    named = [command.purify.kept, command.purify.measured]
-                    yield self._purify(bank, command.purify, now)
+                    return [self._purify(bank, command.purify, now)]
                 case "measure":
-                    named = [command.measure.memory]
-                    yield self._measure(bank, command.measure, now)
+                    return [self._measure(bank, command.measure, now)]
                 case "correct":
-                    named = [command.correct.memory]
                     half = self._held(bank, command.correct.memory)
                     pairs.correct(half, command.correct.x, command.correct.z, now)
-                case _:
-                    return
         except _Refused as refusal:
-            for memory in dict.fromkeys(named):
-                if memory < bank.spec.count:
-                    self._free(bank, memory, now)
-                yield pb.MemoryEvent(refused=pb.MemoryRefused(memory=memory, reason=str(refusal)))
+            return [self._refused(bank, memory, str(refusal), now) for memory in _named(command)]
+        return []
+
+    def _refused(self, bank: Bank, memory: int, reason: str, now: float) -> pb.MemoryEvent:
+        if memory < bank.spec.count:
+            self._free(bank, memory, now)
+        return pb.MemoryEvent(refused=pb.MemoryRefused(memory=memory, reason=reason))
 
     def _attempt(self, bank: Bank, asked: pb.MemoryAttempt, now: float) -> None:
         memory = self._index(bank, asked.memory)
@@ -249,3 +245,16 @@ class Memories:
         if memory >= bank.spec.count:
             raise _Refused(f"there is no memory {memory}; they are numbered 0 to {bank.spec.count - 1}")
         return memory
+
+
+def _named(command: pb.MemoryCommand) -> tuple[int, ...]:
+    """The memories that a command is about."""
+    match command.WhichOneof("kind"):
+        case "swap":
+            return tuple({command.swap.first: None, command.swap.second: None})
+        case "purify":
+            return tuple({command.purify.kept: None, command.purify.measured: None})
+        case None:
+            return ()
+        case kind:
+            return (getattr(command, kind).memory,)
