@@ -129,6 +129,14 @@ def test_a_map_names_every_node_and_comes_out_the_same_each_time(tmp_path: Path,
             assert wanted in words
 
 
+def test_a_map_has_memories_and_links_of_entangled_pairs(tmp_path: Path) -> None:
+    file = TOKYO.parent / "repeaters.yaml"
+    assert main(["scenario", "plot", str(file), "-o", str(tmp_path / "map.svg")]) == 0
+    drawn = (tmp_path / "map.svg").read_text()
+    for wanted in ("quantum memories", "entangled pairs", "amber-birch  15 km  27 pairs/s"):
+        assert wanted in drawn
+
+
 def test_a_scenario_without_coordinates_or_links_is_drawn_too(tmp_path: Path) -> None:
     file = tmp_path / "bare.yaml"
     for nodes in ("[{name: a}]", "[{name: a}, {name: b}, {name: c}]"):

@@ -1,7 +1,7 @@
 """Each link end has its key from one driver and its measurements from one, and nobody guesses from which."""
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,6 +15,14 @@ from keyweave.agent.drivers.base import (
     nothing,
 )
 from keyweave.agent.drivers.joined import JoinedDrivers, Only, Part, who_meets_twin
+from keyweave.agent.drivers.memories import (
+    Command,
+    Event,
+    MemoryBankInfo,
+    MemoryId,
+    MemorySession,
+    Refused,
+)
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import LinkName, NodeName
 from keyweave.v1 import agent_pb2
@@ -137,6 +145,68 @@ async def test_only_the_driver_of_a_link_s_key_meets_its_twin() -> None:
     await plain.link_ends()
     assert who_meets_twin(plain, AB) is None
     assert who_meets_twin(meeting, AB) is meeting
+
+
+class Remembering(Told):
+    """A driver of memories, of which there may be none."""
+
+    def __init__(self, name: str, memories: int, *ends: LinkEndInfo) -> None:
+        super().__init__(name, *ends)
+        self.memories = memories
+
+    async def memory_bank(self) -> MemoryBankInfo | None:
+        if not self.memories:
+            return None
+        return MemoryBankInfo(self.name, self.memories, 1.0, 1.0, 1.0, 1.0, 1.0, emulated=True, links=())
+
+    @asynccontextmanager
+    async def open_memories(self) -> AsyncIterator[MemorySession]:
+        yield Opened(self.name)
+
+
+class Opened:
+    """A session that tells whose it is."""
+
+    def __init__(self, whose: str) -> None:
+        self.whose = whose
+
+    async def send(self, commands: Sequence[Command]) -> None:
+        """To nobody."""
+
+    async def receive(self) -> tuple[Event, ...]:
+        return (Refused(MemoryId(0), self.whose),)
+
+
+async def test_the_one_driver_that_has_memories_serves_them() -> None:
+    qkd, none = Told("qkd", end(AB, key=True, measures=True)), Remembering("none", 0)
+    ions = Remembering("ions", 4)
+    drivers = joined((qkd, None), (none, None), (ions, None))
+    async with drivers.open_memories() as session:
+        assert await session.receive() == (Refused(MemoryId(0), "ions"),)
+    bank = await drivers.memory_bank()
+    assert bank is not None
+    assert bank.memories == 4
+    assert await joined((qkd, None), (none, None)).memory_bank() is None
+    with pytest.raises(DriverUnavailableError, match="no driver of this node has quantum memories"):
+        async with joined((qkd, None)).open_memories():
+            pass
+
+
+async def test_two_drivers_with_memories_are_an_error_until_the_configuration_says_which() -> None:
+    one = Remembering("one", 4, end(AB, key=True, measures=False))
+    two = Remembering("two", 2, end(AB, key=False, measures=True))
+    with pytest.raises(
+        InvalidInputError, match=r"drivers\[1\].only: drivers 'one' .* an agent works one bank"
+    ):
+        await joined((one, None), (two, None)).memory_bank()
+    drivers = joined((one, "key"), (two, None))
+    bank = await drivers.memory_bank()
+    assert bank is not None
+    assert bank.model == "two"
+    only_memories = joined(
+        (one, None), (Remembering("other", 2, end(AB, key=True, measures=True)), "memories")
+    )
+    assert [found.measures for found in await only_memories.link_ends()] == [False]
 
 
 async def test_all_drivers_are_closed() -> None:

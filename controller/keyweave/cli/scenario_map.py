@@ -1,6 +1,7 @@
 """A scenario as a map: nodes at their coordinates, links by technology, shared risks. Needs matplotlib."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ _TECHNOLOGIES: Mapping[str, tuple[str, str]] = {
     "CV-QKD": ("#D55E00", "continuous variables (CV-QKD)"),
 }
 _RISKS = ("#F0E442", "#56B4E9", "#E69F00", "#999999", "#B39DDB", "#A5D6A7", "#EF9A9A", "#80CBC4")
+_PAIRS, _PAIRS_DASHES = "#882255", (0, (5, 1, 1, 1))
 _INK, _PAPER = "#222222", "#ffffff"
 _WIDTH_INCHES = 10.0
 # Of the picture, what the nodes' span takes.
@@ -55,11 +57,11 @@ def draw(scenario: "Scenario", path: Path) -> None:
         axes.set_aspect("equal", adjustable="datalim")
         axes.axis("off")
         size = float(max(spans.max(), 1e-9))
-        curves = _draw_links(axes, scenario, points)
+        curves = [*_draw_links(axes, scenario, points), *_draw_pair_links(axes, scenario, points)]
         scale = float((spans / (_WIDTH_INCHES, height)).max()) / (_MAP_SHARE * POINTS_PER_INCH)
         room = Room(scale, [*curves, *(place[None] for place in points.values())])
         _draw_nodes(axes, scenario, points, room)
-        if len(scenario.links) <= _LINKS_LABELLED:
+        if len(curves) <= _LINKS_LABELLED:
             _label_links(axes, scenario, curves, room)
         axes.margins(0.09)
         axes.set_title(scenario.name, loc="left", fontsize=15, fontweight="bold", color=_INK, pad=18)
@@ -121,6 +123,18 @@ def _draw_links(axes: "Axes", scenario: "Scenario", points: _Points) -> list[np.
     return curves
 
 
+def _draw_pair_links(axes: "Axes", scenario: "Scenario", points: _Points) -> list[np.ndarray]:
+    """Links of entangled pairs bow out beside the links that join the same two nodes."""
+    joined = Counter(frozenset((link.a, link.b)) for link in scenario.links)
+    curves = []
+    for link in scenario.pair_links:
+        pair = frozenset((link.a, link.b))
+        curves.append(_curve(points[link.a], points[link.b], joined[pair]))
+        joined[pair] += 1
+        axes.plot(*curves[-1].T, color=_PAIRS, linewidth=1.8, linestyle=_PAIRS_DASHES, zorder=2)
+    return curves
+
+
 def _curve(a: np.ndarray, b: np.ndarray, before: int) -> np.ndarray:
     """From a to b: straight, or bowed where so many links join the same two nodes already."""
     along = np.linspace(0, 1, 40)[:, None]
@@ -132,19 +146,32 @@ def _curve(a: np.ndarray, b: np.ndarray, before: int) -> np.ndarray:
 
 def _label_links(axes: "Axes", scenario: "Scenario", curves: Sequence[np.ndarray], room: Room) -> None:
     box = {"boxstyle": "square,pad=0.1", "facecolor": _PAPER, "edgecolor": "none", "alpha": 0.85}
-    for link, curve in zip(scenario.links, curves, strict=True):
-        text = f"{link.name}  {link.least_km:.4g} km  {rate(link.undisturbed_skr_bps)}"
+    texts = [
+        *(
+            f"{each.name}  {each.least_km:.4g} km  {rate(each.undisturbed_skr_bps)}"
+            for each in scenario.links
+        ),
+        *(
+            f"{each.name}  {each.length_km:.4g} km  {each.undisturbed_hz:.3g} pairs/s"
+            for each in scenario.pair_links
+        ),
+    ]
+    for text, curve in zip(texts, curves, strict=True):
         spot = room.name_line(text, _LINK_FONT, curve)
         _write(axes, text, spot, fontsize=_LINK_FONT, color="#444444", zorder=4, bbox=box)
 
 
 def _draw_nodes(axes: "Axes", scenario: "Scenario", points: _Points, room: Room) -> None:
     ends = {node for stream in scenario.streams for node in (stream.source_node, stream.target_node)}
+    ends |= {node for pairs in scenario.pair_streams for node in (pairs.source_node, pairs.target_node)}
+    having = {node.name for node in scenario.nodes if node.memories}
     few = len(points) <= _LINKS_LABELLED
     font = 9.0 if few else 7.5
     for name, place in points.items():
         face = _INK if name in ends else _PAPER
         axes.plot(*place, "o", markersize=8, markerfacecolor=face, markeredgecolor=_INK, zorder=5)
+        if name in having:
+            axes.plot(*place, "o", markersize=13, markerfacecolor="none", markeredgecolor=_PAIRS, zorder=5)
         spot = room.name_node(name, font, place)
         _write(axes, name, spot, fontsize=font, fontweight="bold" if few else "normal", color=_INK, zorder=6)
 
@@ -184,10 +211,16 @@ def _draw_legend(figure: "Figure", scenario: "Scenario") -> None:
                if word in used]  # fmt: skip
     if any(link.is_free_space for link in scenario.links):
         entries.append(line("free space", color=_INK, linewidth=1.8, linestyle=(0, (2, 2))))
+    if scenario.pair_links:
+        pairs = "entangled pairs; rates of one pair of memories"
+        entries.append(line(pairs, color=_PAIRS, linewidth=1.8, linestyle=_PAIRS_DASHES))
     node = {"color": "none", "marker": "o", "markersize": 8, "markeredgecolor": _INK}
-    if scenario.streams:
+    if scenario.streams or scenario.pair_streams:
         entries.append(line("node where a stream ends", markerfacecolor=_INK, **node))
     entries.append(line("node", markerfacecolor=_PAPER, **node))
+    if any(each.memories for each in scenario.nodes):
+        ring = node | {"markersize": 13, "markeredgecolor": _PAIRS}
+        entries.append(line("quantum memories", markerfacecolor="none", **ring))
     risks = _risk_colours(scenario)
     groups: Iterable[str] = risks if len(risks) <= _RISKS_NAMED else ()
     entries += [
