@@ -24,6 +24,9 @@ def way(rank: int, name: str, *relays: str) -> PathSetTerms:
     return PathSetTerms(rank, 1000.0, (path,))
 
 
+FAILOVER = agent_pb2.AGENT_EVENT_KIND_FAILOVER
+STARVED, SUPPLIED = agent_pb2.AGENT_EVENT_KIND_STREAM_STARVED, agent_pb2.AGENT_EVENT_KIND_STREAM_SUPPLIED
+HYBRID = types_pb2.PROTECTION_HYBRID
 PRIMARY, BACKUP = way(0, "primary"), way(1, "backup", "p", "q")
 RULE = agent_pb2.StreamRule(
     stream="s", is_source=True, peer_node="b", local_sae="x", peer_sae="y", key_size_bits=256, k=1, min_k=1,
@@ -94,3 +97,31 @@ async def test_a_way_that_fails_is_left_at_once(stream: Stream) -> None:
     stream.failures = {PathId("primary"): pb.FAILURE_CODE_UNREACHABLE}
     assert await stream.batch() == "backup"
     assert stream.failovers == ["the way in use failed: hybrid over a→p→q→b"]
+
+
+async def test_one_that_ran_dry_before_it_found_another_way_has_failed_over_too(stream: Stream) -> None:
+    await stream.batch()
+    stream.near._store.destroy(lambda _: True, "drawn by an application")
+    stream.failures = dict.fromkeys(map(PathId, ("primary", "backup")), pb.FAILURE_CODE_UNREACHABLE)
+    stream.near.path_back()
+    assert not await stream.near._make_batch(1)
+    assert [e.kind for e in stream.events] == [SUPPLIED, STARVED]
+    stream.now += 8.0
+    stream.failures = {PathId("primary"): pb.FAILURE_CODE_UNREACHABLE}
+    assert await stream.batch() == "backup"
+    assert [e.kind for e in stream.events[2:]] == [FAILOVER, SUPPLIED]
+    failover = stream.events[2]
+    assert (failover.protection_before, failover.protection_after) == (HYBRID, HYBRID)
+    assert (list(failover.path_ids_before), list(failover.path_ids_after)) == (["primary"], ["backup"])
+    assert failover.duration_seconds == 8.0
+
+
+async def test_one_that_ran_dry_and_goes_on_as_before_has_not(stream: Stream) -> None:
+    await stream.batch()
+    stream.near._store.destroy(lambda _: True, "drawn by an application")
+    stream.failures = dict.fromkeys(map(PathId, ("primary", "backup")), pb.FAILURE_CODE_UNREACHABLE)
+    stream.near.path_back()
+    assert not await stream.near._make_batch(1)
+    stream.failures = {}
+    assert await stream.batch() == "primary"
+    assert [e.kind for e in stream.events] == [SUPPLIED, STARVED, SUPPLIED]

@@ -122,6 +122,8 @@ class NearEnd:
         self.counters = Counters()
         self.protection = Protection.NONE
         self.path_ids: tuple[PathId, ...] = ()
+        # What protected the keys that were made last, also while there are none: from there a stream moves.
+        self._protection_before = Protection.NONE
         self._node = node
         self._maker = BatchMaker(node, terms, peer, relays, parameter_set)
         self._store = store
@@ -387,9 +389,11 @@ class NearEnd:
         moved = (provenance.protection, provenance.paths) != (self.protection, self.path_ids)
         if moved and self._helps_out(provenance, now):
             return
-        if moved and self.protection is not Protection.NONE and not sharing:
+        left = (provenance.protection, provenance.paths) != (self._protection_before, self.path_ids)
+        if left and self._protection_before is not Protection.NONE and not sharing:
             self._note_failover(provenance, path_set, now)
         self._helped_since = None
+        self._protection_before = provenance.protection
         self.protection, self.path_ids = provenance.protection, provenance.paths
         self._failing_since = None
         if self._starved:
@@ -421,7 +425,7 @@ class NearEnd:
                 reason=f"{'the way in use failed' if failed else 'moved without interruption'}: "
                 f"{after.protection} {self._route(path_set)}",
                 duration_seconds=duration,
-                protection_before=_PROTO_PROTECTION[self.protection],
+                protection_before=_PROTO_PROTECTION[self._protection_before],
                 protection_after=_PROTO_PROTECTION[after.protection],
                 path_ids_before=self.path_ids,
                 path_ids_after=after.paths,
