@@ -64,10 +64,10 @@ class End:
         )
         self.bind()
 
-    def bind(self, suspect_since: float | None = None) -> None:
-        """Policy, with or without the controller's suspicion."""
+    def bind(self, suspect_since: float | None = None, *, maintenance: bool = False) -> None:
+        """Policy, with or without the controller's suspicion, in maintenance or not."""
         peer_node = self.link.peer_node
-        policy = LinkPolicy(peer_node, 0.11, maintenance=False, suspect_since=suspect_since)
+        policy = LinkPolicy(peer_node, 0.11, maintenance=maintenance, suspect_since=suspect_since)
         self.link.bind(self.session, policy)  # type: ignore[arg-type]
 
     def take_block(self) -> None:

@@ -40,7 +40,7 @@ class Intake:
             memory.wipe(block.key)
         elif distrusted:
             self.hold.add(block, time.time())
-        elif pool is None:
+        elif pool is None or self._pools.stopped:
             self._wait(block)
         elif block.number < pool.next_block:
             memory.wipe(block.key)

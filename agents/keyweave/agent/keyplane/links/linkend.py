@@ -130,6 +130,8 @@ class LinkEnd:
         if policy is None:
             # The peer must hear it: an end that does not open pools would wait for a new one for ever.
             self.destroy_keys("no policy for the link", tell=True)
+        elif policy.maintenance:
+            self.pools.stop()
         self._peer, self.policy = peer, policy
         self._suspect(policy)
         self._wake.set()
@@ -190,7 +192,7 @@ class LinkEnd:
         """What to ask the peer to open next: the pool that grows, then one for each released run."""
         if not (self.owns_first_lane and self._can_open()):
             return None
-        if self.pool is None:
+        if self.pool is None or self.pools.stopped:
             return pb.PoolOpen(
                 link=self.name,
                 pool_id=os.urandom(16),
@@ -218,6 +220,7 @@ class LinkEnd:
             if answer is not None:
                 self._post(pb.Frame(pool_opened=answer))
             return
+        self.pools.retire()
         self._destroy_growing("the peer begins afresh")
         if self.pools.find(request.pool_id) is not None:
             return  # two pools of one ID could not be told apart
@@ -232,7 +235,9 @@ class LinkEnd:
             return
         if not asked.end_block:
             # A pool from further back than this end can go would break with its first block.
-            if self.pool is None and opened.first_block >= self._intake.first_available:
+            free = self.pool is None or self.pools.stopped
+            if free and opened.first_block >= self._intake.first_available:
+                self.pools.retire()
                 self._begin(opened.pool_id, opened.first_block)
             return
         self._opening = None

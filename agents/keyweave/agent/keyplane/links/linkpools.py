@@ -1,4 +1,6 @@
-"""The pools of one link end: the one that grows, and those of blocks that were released from quarantine.
+"""The pools of one link end: the one that grows, and those that only serve what they have.
+
+The latter are of blocks that were released from quarantine, or grew until the link's maintenance began.
 
 All pool frames are notifications that are handled in the order they arrive, so that both ends' books move
 the same way. Whatever does not fit destroys the pool at both ends and a new one is begun: resynchronising
@@ -47,6 +49,8 @@ class LinkPools:
         on_supply: Callable[[], None],
     ) -> None:
         self.growing: Pool | None = None
+        # One whose next block was not taken in: it serves what it has, and another grows after it.
+        self._stopped: Pool | None = None
         self._released: dict[bytes, Pool] = {}
         self._node = node
         self._info = info
@@ -65,6 +69,11 @@ class LinkPools:
         yield from self._released.values()
         if self.growing is not None:
             yield self.growing
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the pool that grows has taken in its last block."""
+        return self.growing is not None and self.growing is self._stopped
 
     def find(self, pool_id: bytes) -> Pool | None:
         """The pool of this ID."""
@@ -154,13 +163,33 @@ class LinkPools:
 
     def begin_released(self, pool_id: bytes, first_block: int, blocks: Iterable[DeviceBlock]) -> None:
         """Begin a closed pool of blocks that both ends hold and both operators' orders released."""
-        while len(self._released) >= MAX_RELEASED_POOLS:
-            self.destroy(next(iter(self._released.values())), "newer blocks were released", tell=True)
+        self._bound_released()
         pool = self._released[pool_id] = self._new(pool_id, first_block)
         for block in blocks:
             pool.append(block.number, block.key, block.produced_unix_nanos)
         pool.close()
         self.grow()
+
+    def stop(self) -> None:
+        """Blocks from here on are used for nothing: none fits the pool that grows any more."""
+        self._stopped = self.growing
+
+    def retire(self) -> None:
+        """The other end has stopped too and both know where: what both have is kept, to be used up."""
+        pool = self.growing
+        if pool is None or not self.stopped:
+            return
+        self.growing = None
+        pool.seal()
+        if pool.kept_bytes:
+            self._bound_released()
+            self._released[pool.pool_id] = pool
+        else:
+            self._journal.forget(pool.pool_id)
+
+    def _bound_released(self) -> None:
+        while len(self._released) >= MAX_RELEASED_POOLS:
+            self.destroy(next(iter(self._released.values())), "newer blocks came", tell=True)
 
     def _new(self, pool_id: bytes, first_block: int) -> Pool:
         first = self._node < self._info.peer_node

@@ -243,6 +243,11 @@ class Pool:
         self._closed = True
         self.peer_next_block = self.next_block
 
+    def seal(self) -> None:
+        """Both ends have told of their last block: what only one of them has goes, the rest never grows."""
+        self.truncate(min(self.next_block, self.peer_next_block))
+        self.close()
+
     @property
     def kept_bytes(self) -> int:
         """Bytes of key that this end holds in memory for the pool, used parts of half blocks included."""
