@@ -2,6 +2,7 @@ from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from keyweave.v1 import agent_pb2 as _agent_pb2
 from keyweave.v1 import history_pb2 as _history_pb2
+from keyweave.v1 import pairs_pb2 as _pairs_pb2
 from keyweave.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -46,6 +47,14 @@ class MaintenancePhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MAINTENANCE_PHASE_LEAVING: _ClassVar[MaintenancePhase]
     MAINTENANCE_PHASE_UNDER_WAY: _ClassVar[MaintenancePhase]
     MAINTENANCE_PHASE_OVER: _ClassVar[MaintenancePhase]
+
+class PairStreamState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PAIR_STREAM_STATE_UNSPECIFIED: _ClassVar[PairStreamState]
+    PAIR_STREAM_STATE_UNMET: _ClassVar[PairStreamState]
+    PAIR_STREAM_STATE_PARTLY_MET: _ClassVar[PairStreamState]
+    PAIR_STREAM_STATE_MET: _ClassVar[PairStreamState]
+    PAIR_STREAM_STATE_ENDED: _ClassVar[PairStreamState]
 EVENT_SEVERITY_UNSPECIFIED: EventSeverity
 EVENT_SEVERITY_INFO: EventSeverity
 EVENT_SEVERITY_MINOR: EventSeverity
@@ -69,6 +78,11 @@ MAINTENANCE_PHASE_PLANNED: MaintenancePhase
 MAINTENANCE_PHASE_LEAVING: MaintenancePhase
 MAINTENANCE_PHASE_UNDER_WAY: MaintenancePhase
 MAINTENANCE_PHASE_OVER: MaintenancePhase
+PAIR_STREAM_STATE_UNSPECIFIED: PairStreamState
+PAIR_STREAM_STATE_UNMET: PairStreamState
+PAIR_STREAM_STATE_PARTLY_MET: PairStreamState
+PAIR_STREAM_STATE_MET: PairStreamState
+PAIR_STREAM_STATE_ENDED: PairStreamState
 
 class NodeStatus(_message.Message):
     __slots__ = ("node", "connected", "connected_since_unix_nanos", "software_version", "kme_url", "desired_policy", "applied_policy", "nacked_rules", "dropped_samples_total", "guard_digest", "withheld_rules")
@@ -530,7 +544,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("epoch", "read_only", "warming_up", "plan_version", "nodes", "links", "streams", "orders")
+    __slots__ = ("epoch", "read_only", "warming_up", "plan_version", "nodes", "links", "streams", "orders", "pair_links", "pair_streams")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
     WARMING_UP_FIELD_NUMBER: _ClassVar[int]
@@ -539,6 +553,8 @@ class GetStatusResponse(_message.Message):
     LINKS_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
+    PAIR_LINKS_FIELD_NUMBER: _ClassVar[int]
+    PAIR_STREAMS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     read_only: bool
     warming_up: bool
@@ -547,7 +563,9 @@ class GetStatusResponse(_message.Message):
     links: _containers.RepeatedCompositeFieldContainer[LinkState]
     streams: _containers.RepeatedCompositeFieldContainer[StreamStatus]
     orders: _containers.RepeatedCompositeFieldContainer[Order]
-    def __init__(self, epoch: _Optional[int] = ..., read_only: _Optional[bool] = ..., warming_up: _Optional[bool] = ..., plan_version: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ...) -> None: ...
+    pair_links: _containers.RepeatedCompositeFieldContainer[PairLinkState]
+    pair_streams: _containers.RepeatedCompositeFieldContainer[PairStreamStatus]
+    def __init__(self, epoch: _Optional[int] = ..., read_only: _Optional[bool] = ..., warming_up: _Optional[bool] = ..., plan_version: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., pair_links: _Optional[_Iterable[_Union[PairLinkState, _Mapping]]] = ..., pair_streams: _Optional[_Iterable[_Union[PairStreamStatus, _Mapping]]] = ...) -> None: ...
 
 class CreateNodeRequest(_message.Message):
     __slots__ = ("node", "validate_only", "request_id")
@@ -1122,3 +1140,281 @@ class UnpinPlanResponse(_message.Message):
     PIN_FIELD_NUMBER: _ClassVar[int]
     pin: PlanPin
     def __init__(self, pin: _Optional[_Union[PlanPin, _Mapping]] = ...) -> None: ...
+
+class SwapLevel(_message.Message):
+    __slots__ = ("nodes",)
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PairPathStatus(_message.Message):
+    __slots__ = ("path_id", "nodes", "links", "memories", "rounds", "cutoff_seconds", "swap_order", "end_rounds", "predicted_rate_hz", "predicted_fidelity", "lanes", "channels", "rate_hz")
+    PATH_ID_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    MEMORIES_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    CUTOFF_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SWAP_ORDER_FIELD_NUMBER: _ClassVar[int]
+    END_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    LANES_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    path_id: str
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    links: _containers.RepeatedScalarFieldContainer[str]
+    memories: _containers.RepeatedScalarFieldContainer[int]
+    rounds: _containers.RepeatedScalarFieldContainer[int]
+    cutoff_seconds: _containers.RepeatedScalarFieldContainer[float]
+    swap_order: _containers.RepeatedCompositeFieldContainer[SwapLevel]
+    end_rounds: int
+    predicted_rate_hz: float
+    predicted_fidelity: float
+    lanes: int
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    rate_hz: float
+    def __init__(self, path_id: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., memories: _Optional[_Iterable[int]] = ..., rounds: _Optional[_Iterable[int]] = ..., cutoff_seconds: _Optional[_Iterable[float]] = ..., swap_order: _Optional[_Iterable[_Union[SwapLevel, _Mapping]]] = ..., end_rounds: _Optional[int] = ..., predicted_rate_hz: _Optional[float] = ..., predicted_fidelity: _Optional[float] = ..., lanes: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., rate_hz: _Optional[float] = ...) -> None: ...
+
+class PairStreamStatus(_message.Message):
+    __slots__ = ("pair_stream", "state", "reason", "paths", "predicted_rate_hz", "predicted_fidelity", "delivered_rate_hz", "measured_fidelity", "measured_fidelity_low", "measured_fidelity_high", "delivered_total", "tested_total", "lost_total", "kept", "mean_wait_seconds", "state_since_unix_nanos")
+    PAIR_STREAM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIDELITY_LOW_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIDELITY_HIGH_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    TESTED_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    LOST_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    MEAN_WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STATE_SINCE_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    pair_stream: _pairs_pb2.PairStream
+    state: PairStreamState
+    reason: str
+    paths: _containers.RepeatedCompositeFieldContainer[PairPathStatus]
+    predicted_rate_hz: float
+    predicted_fidelity: float
+    delivered_rate_hz: float
+    measured_fidelity: float
+    measured_fidelity_low: float
+    measured_fidelity_high: float
+    delivered_total: int
+    tested_total: int
+    lost_total: int
+    kept: int
+    mean_wait_seconds: float
+    state_since_unix_nanos: int
+    def __init__(self, pair_stream: _Optional[_Union[_pairs_pb2.PairStream, _Mapping]] = ..., state: _Optional[_Union[PairStreamState, str]] = ..., reason: _Optional[str] = ..., paths: _Optional[_Iterable[_Union[PairPathStatus, _Mapping]]] = ..., predicted_rate_hz: _Optional[float] = ..., predicted_fidelity: _Optional[float] = ..., delivered_rate_hz: _Optional[float] = ..., measured_fidelity: _Optional[float] = ..., measured_fidelity_low: _Optional[float] = ..., measured_fidelity_high: _Optional[float] = ..., delivered_total: _Optional[int] = ..., tested_total: _Optional[int] = ..., lost_total: _Optional[int] = ..., kept: _Optional[int] = ..., mean_wait_seconds: _Optional[float] = ..., state_since_unix_nanos: _Optional[int] = ...) -> None: ...
+
+class CreatePairStreamRequest(_message.Message):
+    __slots__ = ("pair_stream", "validate_only", "force", "request_id")
+    PAIR_STREAM_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    pair_stream: _pairs_pb2.PairStream
+    validate_only: bool
+    force: bool
+    request_id: str
+    def __init__(self, pair_stream: _Optional[_Union[_pairs_pb2.PairStream, _Mapping]] = ..., validate_only: _Optional[bool] = ..., force: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreatePairStreamResponse(_message.Message):
+    __slots__ = ("pair_stream", "predicted_rate_hz", "predicted_fidelity", "answer")
+    PAIR_STREAM_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    pair_stream: _pairs_pb2.PairStream
+    predicted_rate_hz: float
+    predicted_fidelity: float
+    answer: str
+    def __init__(self, pair_stream: _Optional[_Union[_pairs_pb2.PairStream, _Mapping]] = ..., predicted_rate_hz: _Optional[float] = ..., predicted_fidelity: _Optional[float] = ..., answer: _Optional[str] = ...) -> None: ...
+
+class GetPairStreamRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetPairStreamResponse(_message.Message):
+    __slots__ = ("pair_stream",)
+    PAIR_STREAM_FIELD_NUMBER: _ClassVar[int]
+    pair_stream: PairStreamStatus
+    def __init__(self, pair_stream: _Optional[_Union[PairStreamStatus, _Mapping]] = ...) -> None: ...
+
+class ListPairStreamsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPairStreamsResponse(_message.Message):
+    __slots__ = ("pair_streams", "next_page_token")
+    PAIR_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    pair_streams: _containers.RepeatedCompositeFieldContainer[PairStreamStatus]
+    next_page_token: str
+    def __init__(self, pair_streams: _Optional[_Iterable[_Union[PairStreamStatus, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdatePairStreamRequest(_message.Message):
+    __slots__ = ("pair_stream", "update_mask", "validate_only", "force", "request_id")
+    PAIR_STREAM_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    pair_stream: _pairs_pb2.PairStream
+    update_mask: _field_mask_pb2.FieldMask
+    validate_only: bool
+    force: bool
+    request_id: str
+    def __init__(self, pair_stream: _Optional[_Union[_pairs_pb2.PairStream, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., validate_only: _Optional[bool] = ..., force: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UpdatePairStreamResponse(_message.Message):
+    __slots__ = ("pair_stream", "predicted_rate_hz", "predicted_fidelity", "answer")
+    PAIR_STREAM_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    pair_stream: _pairs_pb2.PairStream
+    predicted_rate_hz: float
+    predicted_fidelity: float
+    answer: str
+    def __init__(self, pair_stream: _Optional[_Union[_pairs_pb2.PairStream, _Mapping]] = ..., predicted_rate_hz: _Optional[float] = ..., predicted_fidelity: _Optional[float] = ..., answer: _Optional[str] = ...) -> None: ...
+
+class DeletePairStreamRequest(_message.Message):
+    __slots__ = ("name", "validate_only", "request_id", "etag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    validate_only: bool
+    request_id: str
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class DeletePairStreamResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExplainPairStreamRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ExplainPairStreamResponse(_message.Message):
+    __slots__ = ("pair_stream", "lines")
+    PAIR_STREAM_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    pair_stream: PairStreamStatus
+    lines: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, pair_stream: _Optional[_Union[PairStreamStatus, _Mapping]] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PairLinkState(_message.Message):
+    __slots__ = ("name", "a_node", "b_node", "model", "condition", "reason", "length_km", "attempt_rate_hz", "success_ratio", "pair_rate_hz", "fidelity", "fidelity_low", "fidelity_high", "tests_total", "streams")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    A_NODE_FIELD_NUMBER: _ClassVar[int]
+    B_NODE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_KM_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_RATIO_FIELD_NUMBER: _ClassVar[int]
+    PAIR_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    FIDELITY_LOW_FIELD_NUMBER: _ClassVar[int]
+    FIDELITY_HIGH_FIELD_NUMBER: _ClassVar[int]
+    TESTS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    a_node: str
+    b_node: str
+    model: str
+    condition: _types_pb2.LinkCondition
+    reason: str
+    length_km: float
+    attempt_rate_hz: float
+    success_ratio: float
+    pair_rate_hz: float
+    fidelity: float
+    fidelity_low: float
+    fidelity_high: float
+    tests_total: int
+    streams: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., a_node: _Optional[str] = ..., b_node: _Optional[str] = ..., model: _Optional[str] = ..., condition: _Optional[_Union[_types_pb2.LinkCondition, str]] = ..., reason: _Optional[str] = ..., length_km: _Optional[float] = ..., attempt_rate_hz: _Optional[float] = ..., success_ratio: _Optional[float] = ..., pair_rate_hz: _Optional[float] = ..., fidelity: _Optional[float] = ..., fidelity_low: _Optional[float] = ..., fidelity_high: _Optional[float] = ..., tests_total: _Optional[int] = ..., streams: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class MemoriesState(_message.Message):
+    __slots__ = ("node", "model", "memories", "working", "attempting", "holding", "planned", "t1_seconds", "t2_seconds", "swap_success_ratio", "swap_fidelity", "readout_fidelity", "emulated")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MEMORIES_FIELD_NUMBER: _ClassVar[int]
+    WORKING_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTING_FIELD_NUMBER: _ClassVar[int]
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_FIELD_NUMBER: _ClassVar[int]
+    T1_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    T2_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SWAP_SUCCESS_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SWAP_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    READOUT_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    model: str
+    memories: int
+    working: int
+    attempting: int
+    holding: int
+    planned: int
+    t1_seconds: float
+    t2_seconds: float
+    swap_success_ratio: float
+    swap_fidelity: float
+    readout_fidelity: float
+    emulated: bool
+    def __init__(self, node: _Optional[str] = ..., model: _Optional[str] = ..., memories: _Optional[int] = ..., working: _Optional[int] = ..., attempting: _Optional[int] = ..., holding: _Optional[int] = ..., planned: _Optional[int] = ..., t1_seconds: _Optional[float] = ..., t2_seconds: _Optional[float] = ..., swap_success_ratio: _Optional[float] = ..., swap_fidelity: _Optional[float] = ..., readout_fidelity: _Optional[float] = ..., emulated: _Optional[bool] = ...) -> None: ...
+
+class ListPairLinksRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListPairLinksResponse(_message.Message):
+    __slots__ = ("pair_links", "memories")
+    PAIR_LINKS_FIELD_NUMBER: _ClassVar[int]
+    MEMORIES_FIELD_NUMBER: _ClassVar[int]
+    pair_links: _containers.RepeatedCompositeFieldContainer[PairLinkState]
+    memories: _containers.RepeatedCompositeFieldContainer[MemoriesState]
+    def __init__(self, pair_links: _Optional[_Iterable[_Union[PairLinkState, _Mapping]]] = ..., memories: _Optional[_Iterable[_Union[MemoriesState, _Mapping]]] = ...) -> None: ...
+
+class RunBellTestRequest(_message.Message):
+    __slots__ = ("name", "pairs")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    pairs: int
+    def __init__(self, name: _Optional[str] = ..., pairs: _Optional[int] = ...) -> None: ...
+
+class RunBellTestResponse(_message.Message):
+    __slots__ = ("pairs", "equal", "s", "s_low", "s_high")
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    EQUAL_FIELD_NUMBER: _ClassVar[int]
+    S_FIELD_NUMBER: _ClassVar[int]
+    S_LOW_FIELD_NUMBER: _ClassVar[int]
+    S_HIGH_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedScalarFieldContainer[int]
+    equal: _containers.RepeatedScalarFieldContainer[int]
+    s: float
+    s_low: float
+    s_high: float
+    def __init__(self, pairs: _Optional[_Iterable[int]] = ..., equal: _Optional[_Iterable[int]] = ..., s: _Optional[float] = ..., s_low: _Optional[float] = ..., s_high: _Optional[float] = ...) -> None: ...

@@ -246,6 +246,46 @@ class AdminServiceStub:
                 request_serializer=keyweave_dot_v1_dot_admin__pb2.DeleteScheduleRequest.SerializeToString,
                 response_deserializer=keyweave_dot_v1_dot_admin__pb2.DeleteScheduleResponse.FromString,
                 _registered_method=True)
+        self.CreatePairStream = channel.unary_unary(
+                '/keyweave.v1.AdminService/CreatePairStream',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.CreatePairStreamRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.CreatePairStreamResponse.FromString,
+                _registered_method=True)
+        self.GetPairStream = channel.unary_unary(
+                '/keyweave.v1.AdminService/GetPairStream',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.GetPairStreamRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.GetPairStreamResponse.FromString,
+                _registered_method=True)
+        self.ListPairStreams = channel.unary_unary(
+                '/keyweave.v1.AdminService/ListPairStreams',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ListPairStreamsRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ListPairStreamsResponse.FromString,
+                _registered_method=True)
+        self.UpdatePairStream = channel.unary_unary(
+                '/keyweave.v1.AdminService/UpdatePairStream',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.UpdatePairStreamRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.UpdatePairStreamResponse.FromString,
+                _registered_method=True)
+        self.DeletePairStream = channel.unary_unary(
+                '/keyweave.v1.AdminService/DeletePairStream',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.DeletePairStreamRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.DeletePairStreamResponse.FromString,
+                _registered_method=True)
+        self.ExplainPairStream = channel.unary_unary(
+                '/keyweave.v1.AdminService/ExplainPairStream',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ExplainPairStreamRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ExplainPairStreamResponse.FromString,
+                _registered_method=True)
+        self.ListPairLinks = channel.unary_unary(
+                '/keyweave.v1.AdminService/ListPairLinks',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.ListPairLinksRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.ListPairLinksResponse.FromString,
+                _registered_method=True)
+        self.RunBellTest = channel.unary_unary(
+                '/keyweave.v1.AdminService/RunBellTest',
+                request_serializer=keyweave_dot_v1_dot_admin__pb2.RunBellTestRequest.SerializeToString,
+                response_deserializer=keyweave_dot_v1_dot_admin__pb2.RunBellTestResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -529,6 +569,60 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreatePairStream(self, request, context):
+        """Entangled pairs between two nodes. Taken on at once if they can be had beside those of the others, else refused
+        with the best that could be had (FAILED_PRECONDITION), unless `force` has it wait until they can.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPairStream(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPairStreams(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePairStream(self, request, context):
+        """Fields named by the mask change; the name, the nodes and the key link cannot.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePairStream(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainPairStream(self, request, context):
+        """Why a pair stream is served as it is, and what would give more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPairLinks(self, request, context):
+        """Links that make pairs, and the memories at the nodes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunBellTest(self, request, context):
+        """Take the next pairs of a stream to test a Bell inequality (CHSH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -741,6 +835,46 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteSchedule,
                     request_deserializer=keyweave_dot_v1_dot_admin__pb2.DeleteScheduleRequest.FromString,
                     response_serializer=keyweave_dot_v1_dot_admin__pb2.DeleteScheduleResponse.SerializeToString,
+            ),
+            'CreatePairStream': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePairStream,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.CreatePairStreamRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.CreatePairStreamResponse.SerializeToString,
+            ),
+            'GetPairStream': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPairStream,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.GetPairStreamRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.GetPairStreamResponse.SerializeToString,
+            ),
+            'ListPairStreams': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPairStreams,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ListPairStreamsRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ListPairStreamsResponse.SerializeToString,
+            ),
+            'UpdatePairStream': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePairStream,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.UpdatePairStreamRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.UpdatePairStreamResponse.SerializeToString,
+            ),
+            'DeletePairStream': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePairStream,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.DeletePairStreamRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.DeletePairStreamResponse.SerializeToString,
+            ),
+            'ExplainPairStream': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainPairStream,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ExplainPairStreamRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ExplainPairStreamResponse.SerializeToString,
+            ),
+            'ListPairLinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPairLinks,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.ListPairLinksRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.ListPairLinksResponse.SerializeToString,
+            ),
+            'RunBellTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunBellTest,
+                    request_deserializer=keyweave_dot_v1_dot_admin__pb2.RunBellTestRequest.FromString,
+                    response_serializer=keyweave_dot_v1_dot_admin__pb2.RunBellTestResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1878,6 +2012,222 @@ class AdminService:
             '/keyweave.v1.AdminService/DeleteSchedule',
             keyweave_dot_v1_dot_admin__pb2.DeleteScheduleRequest.SerializeToString,
             keyweave_dot_v1_dot_admin__pb2.DeleteScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePairStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/CreatePairStream',
+            keyweave_dot_v1_dot_admin__pb2.CreatePairStreamRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.CreatePairStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPairStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/GetPairStream',
+            keyweave_dot_v1_dot_admin__pb2.GetPairStreamRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.GetPairStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPairStreams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ListPairStreams',
+            keyweave_dot_v1_dot_admin__pb2.ListPairStreamsRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ListPairStreamsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePairStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/UpdatePairStream',
+            keyweave_dot_v1_dot_admin__pb2.UpdatePairStreamRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.UpdatePairStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePairStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/DeletePairStream',
+            keyweave_dot_v1_dot_admin__pb2.DeletePairStreamRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.DeletePairStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainPairStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ExplainPairStream',
+            keyweave_dot_v1_dot_admin__pb2.ExplainPairStreamRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ExplainPairStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPairLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/ListPairLinks',
+            keyweave_dot_v1_dot_admin__pb2.ListPairLinksRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.ListPairLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunBellTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keyweave.v1.AdminService/RunBellTest',
+            keyweave_dot_v1_dot_admin__pb2.RunBellTestRequest.SerializeToString,
+            keyweave_dot_v1_dot_admin__pb2.RunBellTestResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -705,7 +705,135 @@ _AdminServiceDeleteScheduleType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceGetPolicyType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType, _AdminServiceListPlansType, _AdminServiceRollbackPlanType, _AdminServiceUnpinPlanType, _AdminServiceCreateMaintenanceType, _AdminServiceGetMaintenanceType, _AdminServiceListMaintenancesType, _AdminServiceUpdateMaintenanceType, _AdminServiceEndMaintenanceType, _AdminServiceDeleteMaintenanceType, _AdminServiceCreateScheduleType, _AdminServiceGetScheduleType, _AdminServiceListSchedulesType, _AdminServiceUpdateScheduleType, _AdminServiceDeleteScheduleType]):
+_AdminServiceCreatePairStreamType = typing_extensions.TypeVar(
+    '_AdminServiceCreatePairStreamType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreatePairStreamRequest,
+        keyweave.v1.admin_pb2.CreatePairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreatePairStreamRequest,
+        keyweave.v1.admin_pb2.CreatePairStreamResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreatePairStreamRequest,
+        keyweave.v1.admin_pb2.CreatePairStreamResponse,
+    ],
+)
+
+_AdminServiceGetPairStreamType = typing_extensions.TypeVar(
+    '_AdminServiceGetPairStreamType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetPairStreamRequest,
+        keyweave.v1.admin_pb2.GetPairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetPairStreamRequest,
+        keyweave.v1.admin_pb2.GetPairStreamResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetPairStreamRequest,
+        keyweave.v1.admin_pb2.GetPairStreamResponse,
+    ],
+)
+
+_AdminServiceListPairStreamsType = typing_extensions.TypeVar(
+    '_AdminServiceListPairStreamsType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPairStreamsRequest,
+        keyweave.v1.admin_pb2.ListPairStreamsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPairStreamsRequest,
+        keyweave.v1.admin_pb2.ListPairStreamsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPairStreamsRequest,
+        keyweave.v1.admin_pb2.ListPairStreamsResponse,
+    ],
+)
+
+_AdminServiceUpdatePairStreamType = typing_extensions.TypeVar(
+    '_AdminServiceUpdatePairStreamType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdatePairStreamRequest,
+        keyweave.v1.admin_pb2.UpdatePairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdatePairStreamRequest,
+        keyweave.v1.admin_pb2.UpdatePairStreamResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdatePairStreamRequest,
+        keyweave.v1.admin_pb2.UpdatePairStreamResponse,
+    ],
+)
+
+_AdminServiceDeletePairStreamType = typing_extensions.TypeVar(
+    '_AdminServiceDeletePairStreamType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeletePairStreamRequest,
+        keyweave.v1.admin_pb2.DeletePairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeletePairStreamRequest,
+        keyweave.v1.admin_pb2.DeletePairStreamResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeletePairStreamRequest,
+        keyweave.v1.admin_pb2.DeletePairStreamResponse,
+    ],
+)
+
+_AdminServiceExplainPairStreamType = typing_extensions.TypeVar(
+    '_AdminServiceExplainPairStreamType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ExplainPairStreamRequest,
+        keyweave.v1.admin_pb2.ExplainPairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ExplainPairStreamRequest,
+        keyweave.v1.admin_pb2.ExplainPairStreamResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ExplainPairStreamRequest,
+        keyweave.v1.admin_pb2.ExplainPairStreamResponse,
+    ],
+)
+
+_AdminServiceListPairLinksType = typing_extensions.TypeVar(
+    '_AdminServiceListPairLinksType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPairLinksRequest,
+        keyweave.v1.admin_pb2.ListPairLinksResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPairLinksRequest,
+        keyweave.v1.admin_pb2.ListPairLinksResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPairLinksRequest,
+        keyweave.v1.admin_pb2.ListPairLinksResponse,
+    ],
+)
+
+_AdminServiceRunBellTestType = typing_extensions.TypeVar(
+    '_AdminServiceRunBellTestType',
+    grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.RunBellTestRequest,
+        keyweave.v1.admin_pb2.RunBellTestResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.RunBellTestRequest,
+        keyweave.v1.admin_pb2.RunBellTestResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.RunBellTestRequest,
+        keyweave.v1.admin_pb2.RunBellTestResponse,
+    ],
+)
+
+class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminServiceGetNodeType, _AdminServiceListNodesType, _AdminServiceUpdateNodeType, _AdminServiceDeleteNodeType, _AdminServiceCreateLinkType, _AdminServiceGetLinkType, _AdminServiceListLinksType, _AdminServiceUpdateLinkType, _AdminServiceDeleteLinkType, _AdminServiceCreateStreamType, _AdminServiceGetStreamType, _AdminServiceListStreamsType, _AdminServiceUpdateStreamType, _AdminServiceDeleteStreamType, _AdminServiceExplainStreamType, _AdminServiceGetPlanType, _AdminServiceGetPolicyType, _AdminServiceAnalysePlanType, _AdminServiceWatchEventsType, _AdminServiceGetStatusType, _AdminServiceClearLinkType, _AdminServiceDestroyLinkType, _AdminServiceCalibrateLinkType, _AdminServiceZeroizeNodeType, _AdminServiceGetHistoryType, _AdminServiceShowLedgerType, _AdminServiceListAuditEntriesType, _AdminServiceListPlansType, _AdminServiceRollbackPlanType, _AdminServiceUnpinPlanType, _AdminServiceCreateMaintenanceType, _AdminServiceGetMaintenanceType, _AdminServiceListMaintenancesType, _AdminServiceUpdateMaintenanceType, _AdminServiceEndMaintenanceType, _AdminServiceDeleteMaintenanceType, _AdminServiceCreateScheduleType, _AdminServiceGetScheduleType, _AdminServiceListSchedulesType, _AdminServiceUpdateScheduleType, _AdminServiceDeleteScheduleType, _AdminServiceCreatePairStreamType, _AdminServiceGetPairStreamType, _AdminServiceListPairStreamsType, _AdminServiceUpdatePairStreamType, _AdminServiceDeletePairStreamType, _AdminServiceExplainPairStreamType, _AdminServiceListPairLinksType, _AdminServiceRunBellTestType]):
     """Offered by the controller to operators (role `operator`) and, reads only, to viewers (role `viewer`)."""
 
     @typing.overload
@@ -877,6 +1005,38 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
         grpc.UnaryUnaryMultiCallable[
             keyweave.v1.admin_pb2.DeleteScheduleRequest,
             keyweave.v1.admin_pb2.DeleteScheduleResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.CreatePairStreamRequest,
+            keyweave.v1.admin_pb2.CreatePairStreamResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.GetPairStreamRequest,
+            keyweave.v1.admin_pb2.GetPairStreamResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListPairStreamsRequest,
+            keyweave.v1.admin_pb2.ListPairStreamsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.UpdatePairStreamRequest,
+            keyweave.v1.admin_pb2.UpdatePairStreamResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.DeletePairStreamRequest,
+            keyweave.v1.admin_pb2.DeletePairStreamResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ExplainPairStreamRequest,
+            keyweave.v1.admin_pb2.ExplainPairStreamResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListPairLinksRequest,
+            keyweave.v1.admin_pb2.ListPairLinksResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.RunBellTestRequest,
+            keyweave.v1.admin_pb2.RunBellTestResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -1050,6 +1210,38 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
             keyweave.v1.admin_pb2.DeleteScheduleRequest,
             keyweave.v1.admin_pb2.DeleteScheduleResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.CreatePairStreamRequest,
+            keyweave.v1.admin_pb2.CreatePairStreamResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.GetPairStreamRequest,
+            keyweave.v1.admin_pb2.GetPairStreamResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListPairStreamsRequest,
+            keyweave.v1.admin_pb2.ListPairStreamsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.UpdatePairStreamRequest,
+            keyweave.v1.admin_pb2.UpdatePairStreamResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.DeletePairStreamRequest,
+            keyweave.v1.admin_pb2.DeletePairStreamResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ExplainPairStreamRequest,
+            keyweave.v1.admin_pb2.ExplainPairStreamResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.ListPairLinksRequest,
+            keyweave.v1.admin_pb2.ListPairLinksResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            keyweave.v1.admin_pb2.RunBellTestRequest,
+            keyweave.v1.admin_pb2.RunBellTestResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateNode: _AdminServiceCreateNodeType
@@ -1162,6 +1354,29 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateNodeType, _AdminService
     """Fields named by the mask change; the name cannot."""
 
     DeleteSchedule: _AdminServiceDeleteScheduleType
+
+    CreatePairStream: _AdminServiceCreatePairStreamType
+    """Entangled pairs between two nodes. Taken on at once if they can be had beside those of the others, else refused
+    with the best that could be had (FAILED_PRECONDITION), unless `force` has it wait until they can.
+    """
+
+    GetPairStream: _AdminServiceGetPairStreamType
+
+    ListPairStreams: _AdminServiceListPairStreamsType
+
+    UpdatePairStream: _AdminServiceUpdatePairStreamType
+    """Fields named by the mask change; the name, the nodes and the key link cannot."""
+
+    DeletePairStream: _AdminServiceDeletePairStreamType
+
+    ExplainPairStream: _AdminServiceExplainPairStreamType
+    """Why a pair stream is served as it is, and what would give more."""
+
+    ListPairLinks: _AdminServiceListPairLinksType
+    """Links that make pairs, and the memories at the nodes."""
+
+    RunBellTest: _AdminServiceRunBellTestType
+    """Take the next pairs of a stream to test a Bell inequality (CHSH)."""
 
 AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -1331,6 +1546,38 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         keyweave.v1.admin_pb2.DeleteScheduleRequest,
         keyweave.v1.admin_pb2.DeleteScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.CreatePairStreamRequest,
+        keyweave.v1.admin_pb2.CreatePairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.GetPairStreamRequest,
+        keyweave.v1.admin_pb2.GetPairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPairStreamsRequest,
+        keyweave.v1.admin_pb2.ListPairStreamsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.UpdatePairStreamRequest,
+        keyweave.v1.admin_pb2.UpdatePairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.DeletePairStreamRequest,
+        keyweave.v1.admin_pb2.DeletePairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ExplainPairStreamRequest,
+        keyweave.v1.admin_pb2.ExplainPairStreamResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.ListPairLinksRequest,
+        keyweave.v1.admin_pb2.ListPairLinksResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        keyweave.v1.admin_pb2.RunBellTestRequest,
+        keyweave.v1.admin_pb2.RunBellTestResponse,
     ],
 ]
 
@@ -1657,5 +1904,68 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: keyweave.v1.admin_pb2.DeleteScheduleRequest,
         context: _ServicerContext,
     ) -> typing.Union[keyweave.v1.admin_pb2.DeleteScheduleResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.DeleteScheduleResponse]]: ...
+
+    @abc.abstractmethod
+    def CreatePairStream(
+        self,
+        request: keyweave.v1.admin_pb2.CreatePairStreamRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.CreatePairStreamResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.CreatePairStreamResponse]]:
+        """Entangled pairs between two nodes. Taken on at once if they can be had beside those of the others, else refused
+        with the best that could be had (FAILED_PRECONDITION), unless `force` has it wait until they can.
+        """
+
+    @abc.abstractmethod
+    def GetPairStream(
+        self,
+        request: keyweave.v1.admin_pb2.GetPairStreamRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.GetPairStreamResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.GetPairStreamResponse]]: ...
+
+    @abc.abstractmethod
+    def ListPairStreams(
+        self,
+        request: keyweave.v1.admin_pb2.ListPairStreamsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ListPairStreamsResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ListPairStreamsResponse]]: ...
+
+    @abc.abstractmethod
+    def UpdatePairStream(
+        self,
+        request: keyweave.v1.admin_pb2.UpdatePairStreamRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.UpdatePairStreamResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.UpdatePairStreamResponse]]:
+        """Fields named by the mask change; the name, the nodes and the key link cannot."""
+
+    @abc.abstractmethod
+    def DeletePairStream(
+        self,
+        request: keyweave.v1.admin_pb2.DeletePairStreamRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.DeletePairStreamResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.DeletePairStreamResponse]]: ...
+
+    @abc.abstractmethod
+    def ExplainPairStream(
+        self,
+        request: keyweave.v1.admin_pb2.ExplainPairStreamRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ExplainPairStreamResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ExplainPairStreamResponse]]:
+        """Why a pair stream is served as it is, and what would give more."""
+
+    @abc.abstractmethod
+    def ListPairLinks(
+        self,
+        request: keyweave.v1.admin_pb2.ListPairLinksRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.ListPairLinksResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.ListPairLinksResponse]]:
+        """Links that make pairs, and the memories at the nodes."""
+
+    @abc.abstractmethod
+    def RunBellTest(
+        self,
+        request: keyweave.v1.admin_pb2.RunBellTestRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[keyweave.v1.admin_pb2.RunBellTestResponse, collections.abc.Awaitable[keyweave.v1.admin_pb2.RunBellTestResponse]]:
+        """Take the next pairs of a stream to test a Bell inequality (CHSH)."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -33,6 +33,7 @@ class LinkTechnology(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LINK_TECHNOLOGY_DV_QKD_COW: _ClassVar[LinkTechnology]
     LINK_TECHNOLOGY_DV_QKD_2WS: _ClassVar[LinkTechnology]
     LINK_TECHNOLOGY_CV_QKD: _ClassVar[LinkTechnology]
+    LINK_TECHNOLOGY_ENTANGLED: _ClassVar[LinkTechnology]
 
 class Protection(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -81,6 +82,7 @@ LINK_TECHNOLOGY_DV_QKD: LinkTechnology
 LINK_TECHNOLOGY_DV_QKD_COW: LinkTechnology
 LINK_TECHNOLOGY_DV_QKD_2WS: LinkTechnology
 LINK_TECHNOLOGY_CV_QKD: LinkTechnology
+LINK_TECHNOLOGY_ENTANGLED: LinkTechnology
 PROTECTION_UNSPECIFIED: Protection
 PROTECTION_QKD: Protection
 PROTECTION_HYBRID: Protection
