@@ -23,10 +23,11 @@ from keyweave.controller.audit.calls import AuditInterceptor
 from keyweave.controller.history.recorder import Recorder
 from keyweave.controller.ingest import TelemetryIntake
 from keyweave.controller.inspection import Inspection
+from keyweave.controller.pairs.supply import PairSupply
 from keyweave.controller.push import PolicyPusher
 from keyweave.controller.reconcile.core import Core, CoreSettings
 from keyweave.controller.rollout import Rollout
-from keyweave.controller.stimuli import IntentStimulus, OrderPut
+from keyweave.controller.stimuli import IntentStimulus, OrderPut, PairStreamDeleted, PairStreamPut
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Plan, Snapshot, Status
 from keyweave.controller.views import LinkStateView, NodeView, OrderView, PolicyRef, StreamView
@@ -62,6 +63,7 @@ class RememberingController:
     # Nobody ever carries out an order here.
     given: list[OrderView] = field(default_factory=list)
     # Of a core that nothing ever happens to; set once there is a store.
+    core: Core = field(init=False)
     history: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +107,9 @@ class RememberingController:
     def vendor_domains(self) -> Mapping[LinkName, str]:
         return {}
 
+    def pairs(self) -> PairSupply:
+        return self.core.pairs
+
     def orders(self) -> tuple[OrderView, ...]:
         return tuple(self.given)
 
@@ -113,6 +118,8 @@ class RememberingController:
         await self.idle.wait()
         if isinstance(stimulus, OrderPut):
             self.given.append(OrderView(stimulus.order, stimulus.order.nodes))
+        if isinstance(stimulus, PairStreamPut | PairStreamDeleted):
+            self.core.handle(stimulus, time.time())
         self.submitted.append(stimulus)
 
 
@@ -162,6 +169,7 @@ async def serving(directory: Path) -> AsyncIterator[AdminServer]:
         await _fill(store)
     controller = RememberingController(epoch=store.epoch, events=EventHub(await store.last_event_id()))
     core = Core(settings=CoreSettings(), planner=routing, epoch=store.epoch, stored=Rollout())
+    controller.core = core
     controller.history = Recorder(core, store.history, time.time)
     service = AdminService(store, await store.load_intent(), controller)
     authority = Authority.create(Plane.CONTROL)

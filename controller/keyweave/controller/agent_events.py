@@ -33,6 +33,8 @@ _KINDS: dict[agent_pb2.AgentEventKind, KindName] = {
     agent_pb2.AGENT_EVENT_KIND_PEER_REVOKED: "peer_revoked",
     agent_pb2.AGENT_EVENT_KIND_GUARD_REFUSED: "guard_refused",
     agent_pb2.AGENT_EVENT_KIND_CALIBRATION_ASKED: "calibration_asked",
+    agent_pb2.AGENT_EVENT_KIND_MEMORY_FAILED: "memory_failed",
+    agent_pb2.AGENT_EVENT_KIND_MEMORY_RESTORED: "memory_restored",
 }
 _END_EVENTS: dict[agent_pb2.AgentEventKind, EndEvent] = {
     agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: EndEvent.LOSS_OF_SIGNAL,

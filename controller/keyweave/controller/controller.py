@@ -36,8 +36,10 @@ from keyweave.controller.instructions import (
     Instruction,
     KeepPlan,
     Optimise,
+    PersistPairs,
     PersistPin,
     PersistRollout,
+    PlanPairs,
     Push,
     WakeAt,
 )
@@ -46,6 +48,9 @@ from keyweave.controller.metrics import ControllerMetrics
 from keyweave.controller.optimiser import Optimiser
 from keyweave.controller.orders import Order
 from keyweave.controller.overview import Overview
+from keyweave.controller.pair_planner import PairPlanner
+from keyweave.controller.pairs.streams import pair_stream_of
+from keyweave.controller.pairs.supply import PairSupply
 from keyweave.controller.plan_shelf import PlanShelf
 from keyweave.controller.planned_intent import schedule_of, window_of
 from keyweave.controller.planner import MeasuredPlanner
@@ -114,6 +119,7 @@ class Controller:
         self.audit_keeper = AuditKeeper(store, config.audit, config.audit_archive, self._note)
         self.plan_shelf = PlanShelf(store.keep_plan)
         self.optimiser = Optimiser(planner.plan, self._offer)
+        self.pair_planner = PairPlanner(self._offer)
         self.intake = TelemetryIntake(known_node=self._knows, submit=self._offer)
         self.inspection = Inspection(known_node=self._knows)
         self.pusher = PolicyPusher(
@@ -185,6 +191,10 @@ class Controller:
         """Links whose keys come through a vendor's domain, and which."""
         return self._overview.vendor_domains()
 
+    def pairs(self) -> PairSupply:
+        """Links that make pairs, and streams of pairs; to be read."""
+        return self._core.pairs
+
     def orders(self) -> tuple[OrderView, ...]:
         """Orders that not all have carried out."""
         return self._overview.orders()
@@ -216,6 +226,7 @@ class Controller:
             [schedule_of(spec) for spec in intent.schedules.values()],
             await self._store.pin(),
             await self._before(windows),
+            (map(pair_stream_of, intent.pair_streams.values()), await self._store.pair_records()),
         )
         await self.history.take_up()
         self._store.audit.note(*self._records.of(None, instructions, self._now()))
@@ -248,7 +259,8 @@ class Controller:
     def begin(self, group: asyncio.TaskGroup) -> tuple[asyncio.Task[None], ...]:
         """Start what works beside the core."""
         optimiser = group.create_task(self.optimiser.run(), name="optimiser")
-        return optimiser, group.create_task(self.plan_shelf.run(), name="plan-shelf")
+        pairs = group.create_task(self.pair_planner.run(), name="pair-planner")
+        return optimiser, pairs, group.create_task(self.plan_shelf.run(), name="plan-shelf")
 
     async def finish(self) -> None:
         """Let `run` end once everything that waits is handled. Nothing may come after this."""
@@ -272,12 +284,10 @@ class Controller:
             match instruction:
                 case PersistRollout(change):
                     await self._stored("rollout", partial(self._store.save_rollout, change))
-                case Optimise() | KeepPlan():
+                case Optimise() | PlanPairs() | KeepPlan():
                     self._leave_to_background(instruction)
-                case PersistPin(pin):
-                    await self._stored("pin", partial(self._store.put_pin, pin))
-                case ForgetOrder(order_id):
-                    await self._stored("order", partial(self._store.delete_order, order_id))
+                case PersistPin() | PersistPairs() | ForgetOrder():
+                    await self._keep(instruction)
                 case Push() | Confirm():
                     await self._send(instruction)
                 case FallSilent(seen_epoch):
@@ -289,9 +299,20 @@ class Controller:
                 case Emit():
                     pass
 
-    def _leave_to_background(self, instruction: Optimise | KeepPlan) -> None:
+    async def _keep(self, instruction: PersistPin | PersistPairs | ForgetOrder) -> None:
+        match instruction:
+            case PersistPin(pin):
+                await self._stored("pin", partial(self._store.put_pin, pin))
+            case PersistPairs(records):
+                await self._stored("pairs", partial(self._store.put_pair_records, records))
+            case ForgetOrder(order_id):
+                await self._stored("order", partial(self._store.delete_order, order_id))
+
+    def _leave_to_background(self, instruction: Optimise | PlanPairs | KeepPlan) -> None:
         if isinstance(instruction, Optimise):
             self.optimiser.execute(instruction)
+        elif isinstance(instruction, PlanPairs):
+            self.pair_planner.execute(instruction)
         else:
             self.plan_shelf.offer(instruction.record)
 

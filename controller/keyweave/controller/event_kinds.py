@@ -41,11 +41,19 @@ KindName = Literal[
     "link_qber_abort",
     "link_restored",
     "maintenance_changed",
+    "memory_failed",
+    "memory_restored",
     "order_completed",
     "order_expired",
     "order_given",
     "order_refused",
     "order_withdrawn",
+    "pair_fidelity_changed",
+    "pair_link_condition_changed",
+    "pair_plan_changed",
+    "pair_stream_ended",
+    "pair_stream_met",
+    "pair_stream_unmet",
     "peer_revoked",
     "plan_changed",
     "plan_pin_dropped",
@@ -242,6 +250,50 @@ KINDS: Mapping[KindName, EventKind] = {
         ("stream",),
         {"version": "version of the plan it was pinned to", "reason": "why they cannot be used"},
     ),
+    # ---- entangled pairs
+    "pair_link_condition_changed": EventKind(
+        "A link that makes entangled pairs went from one condition to another.",
+        (Severity.INFO, Severity.MINOR, Severity.MAJOR),
+        ("link",),
+        {"old": "condition before", "new": "condition now", "reason": "what the condition follows from"},
+        alarm="pair_link_condition",
+    ),
+    "pair_plan_changed": EventKind(
+        "A pair stream goes over other paths, or over the same with other settings.",
+        _INFO,
+        ("stream",),
+        {
+            "paths": "nodes of each path, hyphenated; paths semicolon-separated",
+            "predicted_rate_hz": "pairs a second that are predicted",
+            "predicted_fidelity": "fidelity that is predicted",
+        },
+    ),
+    "pair_stream_unmet": EventKind(
+        "A pair stream gets no pairs (major), or fewer than it asks for (minor): no plan gives it more.",
+        (Severity.MINOR, Severity.MAJOR),
+        ("stream",),
+        {"reason": "why, and the best that could be had"},
+        alarm="pair_stream_plan",
+    ),
+    "pair_stream_met": EventKind(
+        "A pair stream gets what it asks for again.", _INFO, ("stream",), alarm="pair_stream_plan"
+    ),
+    "pair_stream_ended": EventKind(
+        "A pair stream's deadline has passed, or all its pairs are delivered.",
+        _INFO,
+        ("stream",),
+        {"reason": "which of the two"},
+        alarm="pair_stream_plan",
+    ),
+    "pair_fidelity_changed": EventKind(
+        "Tests show that a pair stream delivers less than its least fidelity (major), or no longer (info).",
+        (Severity.INFO, Severity.MAJOR),
+        ("stream",),
+        {"measured_fidelity": "as tests have it", "min_fidelity": "as the stream asks for"},
+        alarm="pair_fidelity",
+    ),
+    "memory_failed": _reported("A quantum memory stopped working.", _MINOR),
+    "memory_restored": _reported("A quantum memory works again.", _INFO),
     # ---- agents and policy
     "agent_connected": EventKind(
         "An agent opened its policy stream.", _INFO, ("node",), EXPECTED_FIELD, alarm="agent_connection"

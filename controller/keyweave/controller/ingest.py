@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
+from google.protobuf.message import Message
 
 from keyweave.common import log
 from keyweave.common.errors import (
@@ -23,7 +24,7 @@ from keyweave.common.errors import (
     UnavailableError,
 )
 from keyweave.common.names import LinkName, NodeName, is_name
-from keyweave.common.validation import check
+from keyweave.common.validation import check, violations
 from keyweave.controller.agent_stream import ending, hello_of, node_of
 from keyweave.controller.samples import decode
 from keyweave.controller.stimuli import (
@@ -31,6 +32,7 @@ from keyweave.controller.stimuli import (
     AgentReported,
     Batch,
     LinkObserved,
+    PairsReported,
     PoolsReported,
     SamplesDropped,
     SamplesRefused,
@@ -253,10 +255,27 @@ class TelemetryIntake:
             streams := tuple(s for s in batch.streams if self._holds(node, _stream_fault(s)))
         ):
             items.append(StreamsReported(node, streams))
+        if batch.pair_links or batch.pair_streams or batch.HasField("memories"):
+            items.append(self._pairs(node, batch))
         if batch.dropped_samples_total != session.progress.dropped_samples:
             session.progress.dropped_samples = batch.dropped_samples_total
             items.append(SamplesDropped(node, batch.dropped_samples_total))
         return tuple(items)
+
+    def _pairs(self, node: NodeName, batch: agent_pb2.TelemetryBatch) -> PairsReported:
+        """What can be true of what is said about pairs."""
+
+        def fault(message: Message) -> str:
+            found = violations(message)
+            return f"{message.DESCRIPTOR.name}: {found[0]}" if found else ""
+
+        has_memories = batch.HasField("memories") and self._holds(node, fault(batch.memories))
+        return PairsReported(
+            node,
+            tuple(one for one in batch.pair_links if self._holds(node, fault(one))),
+            tuple(one for one in batch.pair_streams if self._holds(node, fault(one))),
+            batch.memories if has_memories else None,
+        )
 
     def _event(self, node: NodeName, event: agent_pb2.AgentEvent) -> tuple[TelemetryStimulus, ...]:
         try:

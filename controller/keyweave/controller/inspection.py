@@ -30,6 +30,7 @@ QUERIES_PER_AGENT = 8
 ENTRIES_PER_PAGE = 1000
 AGENT_SECONDS = 20.0
 ASKER_SECONDS = 60.0
+BELL_TEST_SECONDS = 600.0
 
 if TYPE_CHECKING:  # grpc's classes are generic in its stubs only
     Stream = grpc.aio.ServicerContext[agent_pb2.InspectRequest, agent_pb2.InspectResponse]
@@ -114,6 +115,7 @@ class _Session:
         self.node = node
         self.replaced = asyncio.Event()
         self._answers: dict[int, Answer] = {}
+        self._bell_tests: dict[int, asyncio.Future[agent_pb2.BellTestResult]] = {}
         self._last_id = 0
         # At most a query and a cancellation for each of QUERIES_PER_AGENT and what a slow write leaves.
         self._outgoing: deque[agent_pb2.InspectResponse] = deque()
@@ -121,11 +123,29 @@ class _Session:
 
     def ask(self, answer: Answer) -> int:
         """Send a query; its number."""
-        if len(self._answers) >= QUERIES_PER_AGENT or len(self._outgoing) > QUERIES_PER_AGENT:
+        query_id = self._next_id()
+        self._answers[query_id] = answer
+        self._send(agent_pb2.InspectResponse(query_id=query_id, ledger=answer.query))
+        return query_id
+
+    async def bell_test(self, query: agent_pb2.BellTestQuery) -> agent_pb2.BellTestResult:
+        """Have pairs tested; returns once they are."""
+        query_id = self._next_id()
+        result: asyncio.Future[agent_pb2.BellTestResult] = asyncio.get_running_loop().create_future()
+        self._bell_tests[query_id] = result
+        self._send(agent_pb2.InspectResponse(query_id=query_id, bell_test=query))
+        try:
+            return await result
+        finally:
+            del self._bell_tests[query_id]
+            if result.cancelled():
+                self._cancel(query_id)
+
+    def _next_id(self) -> int:
+        waiting = len(self._answers) + len(self._bell_tests)
+        if waiting >= QUERIES_PER_AGENT or len(self._outgoing) > QUERIES_PER_AGENT:
             raise UnavailableError(f"{QUERIES_PER_AGENT} queries wait at its agent already; try again later")
         self._last_id += 1
-        self._answers[self._last_id] = answer
-        self._send(agent_pb2.InspectResponse(query_id=self._last_id, ledger=answer.query))
         return self._last_id
 
     def forget(self, query_id: int) -> None:
@@ -139,6 +159,9 @@ class _Session:
         """Fail what still waits."""
         for answer in self._answers.values():
             answer.fail(why)
+        for result in self._bell_tests.values():
+            if not result.done():
+                result.set_exception(UnavailableError(why))
 
     def _cancel(self, query_id: int) -> None:
         self._send(agent_pb2.InspectResponse(query_id=query_id, cancel=agent_pb2.CancelQuery()))
@@ -150,6 +173,11 @@ class _Session:
     async def read(self, requests: AsyncIterator[agent_pb2.InspectRequest]) -> None:
         """Hand pages to those who asked; late ones of forgotten queries go nowhere."""
         async for request in requests:
+            if request.WhichOneof("kind") == "bell_test":
+                result = self._bell_tests.get(request.bell_test.query_id)
+                if result is not None and not result.done():
+                    result.set_result(request.bell_test)
+                continue
             if request.WhichOneof("kind") != "ledger":
                 raise InvalidInputError.of("kind", "only the first message may be a hello")
             query_id = request.ledger.query_id
@@ -173,6 +201,22 @@ class Inspection:
         self._known_node = known_node
         self._sessions: dict[NodeName, _Session] = {}
         self._stopped = False
+
+    async def bell_test(
+        self, node: NodeName, query: agent_pb2.BellTestQuery, seconds: float | None
+    ) -> agent_pb2.BellTestResult:
+        """Have `node`'s agent test pairs; UnavailableError while it is away, or where that takes too long."""
+        session = self._sessions.get(node)
+        if session is None:
+            raise UnavailableError("its agent is not connected")
+        most = min(BELL_TEST_SECONDS, seconds) if seconds is not None else BELL_TEST_SECONDS
+        try:
+            async with asyncio.timeout(most):
+                return await session.bell_test(query)
+        except TimeoutError:
+            raise UnavailableError(
+                f"no {query.pairs} pairs came within {most:.0f} s; ask for fewer"
+            ) from None
 
     @contextmanager
     def ledger(self, node: NodeName, query: agent_pb2.LedgerQuery) -> Iterator[Answer]:

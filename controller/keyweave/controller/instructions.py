@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, replace
 from keyweave.common.names import NodeName, OrderId, StreamName
 from keyweave.controller.compile.policies import NodePolicy
 from keyweave.controller.events import Event
+from keyweave.controller.pairs.streams import PairRecord
 from keyweave.controller.plan_records import PlanRecord
 from keyweave.controller.rollout import RolloutChange
+from keyweave.controller.routing.entanglement.repeaters import PairDemand, RepeaterNetwork
+from keyweave.controller.routing.entanglement.serve import PairPlan
 from keyweave.controller.topology import Pin, Plan, Snapshot, StreamPlan
 
 
@@ -44,6 +47,23 @@ class Optimise:
     def basis(self) -> Plan:
         """What to plan on top of."""
         return replace(self.previous, streams={**self.previous.streams, **self.home})
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPairs:
+    """Plan all pair streams in the background and answer with a `PairsPlanned` of the same number."""
+
+    number: int
+    network: RepeaterNetwork
+    demands: tuple[PairDemand, ...]
+    previous: PairPlan
+
+
+@dataclass(frozen=True, slots=True)
+class PersistPairs:
+    """Store how these pair streams are served; None for those that are gone."""
+
+    records: Mapping[StreamName, PairRecord | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +132,8 @@ Instruction = (
     | KeepPlan
     | PersistPin
     | Optimise
+    | PlanPairs
+    | PersistPairs
     | Push
     | Confirm
     | FallSilent

@@ -14,13 +14,27 @@ from typing import TypeVar
 from keyweave.common.errors import InvalidInputError, NotFoundError, PreconditionError, Violation
 from keyweave.common.names import LinkName, NodeName, SaeId, StreamName
 from keyweave.common.near import instead_of
+from keyweave.controller.pairs.intent import pair_stream_violations
 from keyweave.controller.planned_intent import schedule_violations, window_violations
 from keyweave.controller.topology import DetectorLimits, Link, Node, OnExhaustion, Stream
-from keyweave.v1 import types_pb2
+from keyweave.v1 import pairs_pb2, types_pb2
 
-Spec = types_pb2.Node | types_pb2.Link | types_pb2.Stream | types_pb2.Maintenance | types_pb2.Schedule
+Spec = (
+    types_pb2.Node
+    | types_pb2.Link
+    | types_pb2.Stream
+    | types_pb2.Maintenance
+    | types_pb2.Schedule
+    | pairs_pb2.PairStream
+)
 SpecType = TypeVar(
-    "SpecType", types_pb2.Node, types_pb2.Link, types_pb2.Stream, types_pb2.Maintenance, types_pb2.Schedule
+    "SpecType",
+    types_pb2.Node,
+    types_pb2.Link,
+    types_pb2.Stream,
+    types_pb2.Maintenance,
+    types_pb2.Schedule,
+    pairs_pb2.PairStream,
 )
 
 # QBER at which a link is aborted unless the operator says otherwise, by technology.
@@ -35,6 +49,8 @@ ABORT_QBER_RATIO: Mapping[int, float] = {
     # Continuous variables are judged by excess noise; a high error before reconciliation is normal.
     # 0.5 is a link that conveys nothing at all.
     types_pb2.LINK_TECHNOLOGY_CV_QKD: 0.5,
+    # BBM92 has the secret fraction of BB84 (Bennett, Brassard and Mermin, Phys. Rev. Lett. 68, 557, 1992).
+    types_pb2.LINK_TECHNOLOGY_ENTANGLED: 0.11,
 }
 # Share of the abort threshold from which a link counts as degraded.
 DEGRADED_SHARE = 0.8
@@ -43,6 +59,7 @@ TECHNOLOGY_NAMES: Mapping[int, str] = {
     types_pb2.LINK_TECHNOLOGY_DV_QKD_COW: "DV-QKD-COW",
     types_pb2.LINK_TECHNOLOGY_DV_QKD_2WS: "DV-QKD-2Ws",
     types_pb2.LINK_TECHNOLOGY_CV_QKD: "CV-QKD",
+    types_pb2.LINK_TECHNOLOGY_ENTANGLED: "ENTANGLED",
 }
 DEFAULT_KEY_SIZE_BITS = 256
 MIN_KEY_SIZE_BITS = 64
@@ -55,6 +72,7 @@ _ON_EXHAUSTION = {
     types_pb2.ON_EXHAUSTION_PQC: OnExhaustion.PQC,
     types_pb2.ON_EXHAUSTION_REFUSE: OnExhaustion.REFUSE,
 }
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):([0-9]{1,5})")
 
 
@@ -67,6 +85,7 @@ class Intent:
     streams: Mapping[StreamName, types_pb2.Stream] = field(default_factory=dict)
     maintenances: Mapping[str, types_pb2.Maintenance] = field(default_factory=dict)
     schedules: Mapping[str, types_pb2.Schedule] = field(default_factory=dict)
+    pair_streams: Mapping[StreamName, pairs_pb2.PairStream] = field(default_factory=dict)
 
     def of(self, kind: type[SpecType]) -> Mapping[str, SpecType]:
         """Everything of one kind, by name."""
@@ -77,7 +96,7 @@ class Intent:
         """The one of this name, or NotFoundError telling which there are."""
         known = self.of(kind)
         if name not in known:
-            raise NotFoundError(f"there is no {kind_name(kind)} '{name}'; {instead_of(name, known)}")
+            raise NotFoundError(f"there is no {kind_words(kind)} '{name}'; {instead_of(name, known)}")
         return known[name]
 
     def put(self, spec: SpecType) -> "Intent":
@@ -96,8 +115,13 @@ def _plural(kind: type[Spec]) -> str:
 
 
 def kind_name(kind: type[Spec]) -> str:
-    """`node`, `link`, `stream`, `maintenance` or `schedule`."""
-    return kind.DESCRIPTOR.name.lower()
+    """`node`, `link`, `stream`, `maintenance`, `schedule` or `pair_stream`."""
+    return _CAPITAL.sub("_", kind.DESCRIPTOR.name).lower()
+
+
+def kind_words(kind: type[Spec]) -> str:
+    """The same for people."""
+    return kind_name(kind).replace("_", " ")
 
 
 def etag_of(spec: Spec) -> str:
@@ -208,6 +232,8 @@ def check(intent: Intent, spec: Spec) -> None:
         found = list(window_violations(intent.nodes, intent.links, spec))
     elif isinstance(spec, types_pb2.Schedule):
         found = list(schedule_violations(intent.schedules.values(), spec))
+    elif isinstance(spec, pairs_pb2.PairStream):
+        found = list(pair_stream_violations(intent.nodes, intent.links, intent.pair_streams, spec))
     else:
         found = list(_stream_violations(intent, spec))
     if found:
@@ -224,8 +250,20 @@ def check_unused(intent: Intent, node: NodeName) -> None:
         if node in {stream.source_node, stream.target_node, *stream.avoid_nodes}
     ]
     users = [f"link '{name}'" for name in sorted(links)] + [f"stream '{name}'" for name in sorted(streams)]
+    users += [
+        f"pair stream '{name}'"
+        for name, pairs in sorted(intent.pair_streams.items())
+        if node in {pairs.source_node, pairs.target_node, *pairs.avoid_nodes}
+    ]
     if users:
         raise PreconditionError(f"node '{node}' is used by {', '.join(users)}; delete or change these first")
+
+
+def check_feeds_nothing(intent: Intent, link: LinkName) -> None:
+    """PreconditionError where keys of a pair stream feed this link: the two come and go together."""
+    for stream in intent.pair_streams.values():
+        if stream.key_link == link:
+            raise PreconditionError(f"link '{link}' goes with pair stream '{stream.name}'; delete that one")
 
 
 def _node_violations(node: types_pb2.Node) -> Iterable[Violation]:
@@ -240,6 +278,12 @@ def _link_violations(intent: Intent, link: types_pb2.Link) -> Iterable[Violation
     yield from _unknown_nodes(intent, "b_node", link.b_node)
     if link.a_node == link.b_node:
         yield Violation("b_node", f"is '{link.b_node}' like a_node; a link needs two different nodes")
+    feeds = [one.name for one in intent.pair_streams.values() if one.key_link == link.name]
+    if link.technology == types_pb2.LINK_TECHNOLOGY_ENTANGLED and not feeds:
+        yield Violation(
+            "technology",
+            "a link of entangled pairs is made with the pair stream that feeds it: create one with key_link",
+        )
     abort = link.abort_qber_ratio or ABORT_QBER_RATIO.get(link.technology, 0.5)
     if link.degraded_qber_ratio > abort:
         yield Violation(

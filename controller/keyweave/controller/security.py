@@ -23,7 +23,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     **{
         f"{verb}{kind}": WRITERS
         for verb in ("Create", "Update", "Delete")
-        for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")
+        for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule", "PairStream")
     },
     "ClearLink": WRITERS,
     "DestroyLink": WRITERS,
@@ -35,8 +35,15 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "RollbackPlan": WRITERS,
     "UnpinPlan": WRITERS,
     "ListPlans": READERS,
-    **{f"Get{kind}": READERS for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")},
-    **{f"List{kind}s": READERS for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule")},
+    # It uses up pairs that somebody has asked for.
+    "RunBellTest": WRITERS,
+    **{
+        f"{verb}{kind}{plural}": READERS
+        for verb, plural in (("Get", ""), ("List", "s"))
+        for kind in ("Node", "Link", "Stream", "Maintenance", "Schedule", "PairStream")
+    },
+    "ExplainPairStream": READERS,
+    "ListPairLinks": READERS,
     "ExplainStream": READERS,
     "GetPlan": READERS,
     "GetPolicy": READERS,

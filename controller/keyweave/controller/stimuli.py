@@ -11,9 +11,11 @@ from keyweave.common.names import LinkName, NodeName, StreamName
 from keyweave.controller.calendar import Schedule, Window
 from keyweave.controller.events import Event
 from keyweave.controller.orders import Order
+from keyweave.controller.pairs.streams import PairStream
+from keyweave.controller.routing.entanglement.serve import PairPlan
 from keyweave.controller.samples import EndSamples
 from keyweave.controller.topology import Link, Node, Pin, Plan, Stream
-from keyweave.v1 import agent_pb2
+from keyweave.v1 import agent_pb2, pairs_pb2
 
 # ---- what operators want: stored before it gets here ----------------------------------------------
 
@@ -62,6 +64,22 @@ class StreamDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class PairStreamPut:
+    """A pair stream was created or changed, and the link that its keys feed, if they do and it is new."""
+
+    stream: PairStream
+    link: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairStreamDeleted:
+    """A pair stream is gone, and the link that its keys fed."""
+
+    name: StreamName
+    link: LinkName | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WindowPut:
     """A maintenance window was planned or changed."""
 
@@ -103,9 +121,18 @@ class OrderPut:
     order: Order
 
 
+PairIntent = PairStreamPut | PairStreamDeleted
 TimedStimulus = WindowPut | WindowDeleted | SchedulePut | ScheduleDeleted
 IntentStimulus = (
-    NodePut | NodeDeleted | LinkPut | LinkDeleted | StreamPut | StreamDeleted | TimedStimulus | PlanPinned
+    NodePut
+    | NodeDeleted
+    | LinkPut
+    | LinkDeleted
+    | StreamPut
+    | StreamDeleted
+    | PairIntent
+    | TimedStimulus
+    | PlanPinned
 )
 
 # ---- what agents tell: telemetry -------------------------------------------------------------------
@@ -140,6 +167,16 @@ class StreamsReported:
 
     node: NodeName
     states: tuple[agent_pb2.StreamState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PairsReported:
+    """What a node has counted of pairs, and how its memories are (None where it has none)."""
+
+    node: NodeName
+    links: tuple[pairs_pb2.PairLinkCounts, ...]
+    streams: tuple[pairs_pb2.PairStreamCounts, ...]
+    memories: pairs_pb2.MemoryState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +216,7 @@ TelemetryStimulus = (
     | LinkObserved
     | PoolsReported
     | StreamsReported
+    | PairsReported
     | AgentReported
     | SamplesRefused
     | SamplesDropped
@@ -255,5 +293,23 @@ class Optimised:
     plan: Plan
 
 
+@dataclass(frozen=True, slots=True)
+class PairsPlanned:
+    """The plan that a `PlanPairs` asked for."""
+
+    number: int
+    plan: PairPlan
+
+
 PolicyStimulus = PolicyConnected | PolicyDisconnected | PolicyAcked | PolicyNacked
-Stimulus = IntentStimulus | OrderPut | Batch | TelemetryStimulus | PolicyStimulus | Tick | Noted | Optimised
+Stimulus = (
+    IntentStimulus
+    | OrderPut
+    | Batch
+    | TelemetryStimulus
+    | PolicyStimulus
+    | Tick
+    | Noted
+    | Optimised
+    | PairsPlanned
+)

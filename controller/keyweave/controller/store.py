@@ -10,7 +10,7 @@ SQLite runs with a write-ahead log and synchronous=FULL. There is no key materia
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
 from google.protobuf import json_format
@@ -24,24 +24,25 @@ from keyweave.common.errors import (
     NotFoundError,
     UnavailableError,
 )
-from keyweave.common.names import OrderId
-from keyweave.controller import event_log, plan_shelf, rollout_log
+from keyweave.common.names import OrderId, StreamName
+from keyweave.controller import event_log, pair_records, plan_shelf, rollout_log
 from keyweave.controller.answers import KeptAnswer, keep_answer, kept_answer
 from keyweave.controller.audit.log import note_change
 from keyweave.controller.epoch_starts import first_unseen
 from keyweave.controller.events import Event
 from keyweave.controller.exports.spool import Spool
 from keyweave.controller.history.archive import Archive
-from keyweave.controller.intent import Intent, Spec, SpecType, etag_of, kind_name
+from keyweave.controller.intent import Intent, Spec, SpecType, etag_of, kind_name, kind_words
 from keyweave.controller.lease import Lease
 from keyweave.controller.orders import Order
+from keyweave.controller.pairs.streams import PairRecord
 from keyweave.controller.plan_records import PlanRecord
 from keyweave.controller.plan_shelf import KeptPlan
 from keyweave.controller.rollout import Rollout, RolloutChange
 from keyweave.controller.store_engine import check_sqlite_file, create_engine, migrate
 from keyweave.controller.store_schema import metadata
 from keyweave.controller.topology import Pin, Plan
-from keyweave.v1 import types_pb2
+from keyweave.v1 import pairs_pb2, types_pb2
 
 EVENTS_KEPT = 100_000
 
@@ -52,6 +53,7 @@ _KINDS: tuple[type[Spec], ...] = (
     types_pb2.Stream,
     types_pb2.Maintenance,
     types_pb2.Schedule,
+    pairs_pb2.PairStream,
 )
 _specs = {
     kind: sa.Table(
@@ -141,12 +143,16 @@ class Store:
         return intent
 
     async def put(
-        self, spec: SpecType, answer: Callable[[SpecType], KeptAnswer | None] = lambda _: None
+        self,
+        spec: SpecType,
+        answer: Callable[[SpecType], KeptAnswer | None] = lambda _: None,
+        with_link: types_pb2.Link | None = None,
     ) -> SpecType:
         """Store `spec` and return it with its new revision and etag, and keep what the caller is answered.
 
         Its own revision says what the caller changed: 0 means that it must not exist yet
-        (AlreadyExistsError), any other must be the stored one (ConflictError).
+        (AlreadyExistsError), any other must be the stored one (ConflictError). `with_link`, which must be new
+        and at its first revision, comes with it.
         """
         kind = type(spec)
         table = _specs[kind]
@@ -159,7 +165,7 @@ class Store:
         stored.etag = etag_of(stored)
         async with self._fenced() as connection:
             present, before = await _present(connection, table, spec.name)
-            what = f"{kind_name(kind)} '{spec.name}'"
+            what = f"{kind_words(kind)} '{spec.name}'"
             if spec.revision == 0:
                 if present is not None:
                     raise AlreadyExistsError(f"{what} exists already; update it, or choose another name")
@@ -173,18 +179,29 @@ class Store:
             else:
                 await connection.execute(sa.update(table).where(table.c.name == spec.name).values(**row))
             note_change(before, text)
+            if with_link is not None:
+                link = {"name": with_link.name, "spec": _text(with_link), "revision": with_link.revision}
+                await connection.execute(sa.insert(_specs[types_pb2.Link]).values(**link))
             await _keep(connection, answer(stored))
         return stored
 
-    async def delete(self, kind: type[Spec], name: str, answer: KeptAnswer | None = None) -> None:
-        """Remove what has this name, or NotFoundError, and keep what the caller is answered."""
+    async def delete(
+        self, kind: type[Spec], name: str, answer: KeptAnswer | None = None, *, with_link: str = ""
+    ) -> None:
+        """Remove what has this name, or NotFoundError, and keep what the caller is answered.
+
+        A link `with_link` goes with it.
+        """
         table = _specs[kind]
         async with self._fenced() as connection:
             _, before = await _present(connection, table, name)
             if before is None:
-                raise NotFoundError(f"there is no {kind_name(kind)} '{name}'")
+                raise NotFoundError(f"there is no {kind_words(kind)} '{name}'")
             await connection.execute(sa.delete(table).where(table.c.name == name))
             note_change(before, None)
+            if with_link:
+                links = _specs[types_pb2.Link]
+                await connection.execute(sa.delete(links).where(links.c.name == with_link))
             await _keep(connection, answer)
 
     async def answer_to(self, caller: str, request_id: str) -> KeptAnswer | None:
@@ -224,6 +241,16 @@ class Store:
         """What was saved, put together; None if nothing was."""
         async with self._engine.connect() as connection:
             return await rollout_log.load(connection)
+
+    async def put_pair_records(self, records: Mapping[StreamName, PairRecord | None]) -> None:
+        """Keep how these pair streams are served; None where one is gone."""
+        async with self._fenced() as connection:
+            await pair_records.save(connection, records)
+
+    async def pair_records(self) -> dict[StreamName, PairRecord]:
+        """How all pair streams were served."""
+        async with self._engine.connect() as connection:
+            return await pair_records.load(connection)
 
     # ---- plans that were in force ------------------------------------------------------------------
 

@@ -1148,7 +1148,7 @@ class SwapLevel(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PairPathStatus(_message.Message):
-    __slots__ = ("path_id", "nodes", "links", "memories", "rounds", "cutoff_seconds", "swap_order", "end_rounds", "predicted_rate_hz", "predicted_fidelity", "lanes", "channels", "rate_hz")
+    __slots__ = ("path_id", "nodes", "links", "memories", "rounds", "cutoff_seconds", "swap_order", "end_rounds", "predicted_rate_hz", "predicted_fidelity", "lanes", "channels", "rate_hz", "keep_seconds")
     PATH_ID_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
@@ -1162,6 +1162,7 @@ class PairPathStatus(_message.Message):
     LANES_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    KEEP_SECONDS_FIELD_NUMBER: _ClassVar[int]
     path_id: str
     nodes: _containers.RepeatedScalarFieldContainer[str]
     links: _containers.RepeatedScalarFieldContainer[str]
@@ -1175,7 +1176,8 @@ class PairPathStatus(_message.Message):
     lanes: int
     channels: _containers.RepeatedScalarFieldContainer[int]
     rate_hz: float
-    def __init__(self, path_id: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., memories: _Optional[_Iterable[int]] = ..., rounds: _Optional[_Iterable[int]] = ..., cutoff_seconds: _Optional[_Iterable[float]] = ..., swap_order: _Optional[_Iterable[_Union[SwapLevel, _Mapping]]] = ..., end_rounds: _Optional[int] = ..., predicted_rate_hz: _Optional[float] = ..., predicted_fidelity: _Optional[float] = ..., lanes: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., rate_hz: _Optional[float] = ...) -> None: ...
+    keep_seconds: float
+    def __init__(self, path_id: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[str]] = ..., memories: _Optional[_Iterable[int]] = ..., rounds: _Optional[_Iterable[int]] = ..., cutoff_seconds: _Optional[_Iterable[float]] = ..., swap_order: _Optional[_Iterable[_Union[SwapLevel, _Mapping]]] = ..., end_rounds: _Optional[int] = ..., predicted_rate_hz: _Optional[float] = ..., predicted_fidelity: _Optional[float] = ..., lanes: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., rate_hz: _Optional[float] = ..., keep_seconds: _Optional[float] = ...) -> None: ...
 
 class PairStreamStatus(_message.Message):
     __slots__ = ("pair_stream", "state", "reason", "paths", "predicted_rate_hz", "predicted_fidelity", "delivered_rate_hz", "measured_fidelity", "measured_fidelity_low", "measured_fidelity_high", "delivered_total", "tested_total", "lost_total", "kept", "mean_wait_seconds", "state_since_unix_nanos")

@@ -23,6 +23,7 @@ from keyweave.controller.admin.maintenance_preview import (
 )
 from keyweave.controller.admin.masks import check_etag, copy_of, masked
 from keyweave.controller.admin.messages import order_message, plan_message, unix_nanos
+from keyweave.controller.admin.pair_offers import new_key_link, offered
 from keyweave.controller.admin.preview import plan_under
 from keyweave.controller.answers import KeptAnswer
 from keyweave.controller.calendar import Phase, Window
@@ -31,14 +32,18 @@ from keyweave.controller.intent import (
     Spec,
     SpecType,
     check,
+    check_feeds_nothing,
     check_unused,
     kind_name,
+    kind_words,
     link_of,
     node_of,
     stream_of,
 )
 from keyweave.controller.optimiser import in_thread
 from keyweave.controller.orders import Order, OrderKind
+from keyweave.controller.pairs.streams import pair_stream_of
+from keyweave.controller.pairs.supply import PairSupply
 from keyweave.controller.planned_intent import schedule_of, window_of
 from keyweave.controller.routing.warnings import warnings_for
 from keyweave.controller.stimuli import (
@@ -48,6 +53,8 @@ from keyweave.controller.stimuli import (
     NodeDeleted,
     NodePut,
     OrderPut,
+    PairStreamDeleted,
+    PairStreamPut,
     PlanPinned,
     ScheduleDeleted,
     SchedulePut,
@@ -59,7 +66,7 @@ from keyweave.controller.stimuli import (
 from keyweave.controller.store import Store
 from keyweave.controller.topology import Pin, Plan, Snapshot
 from keyweave.controller.views import OrderView
-from keyweave.v1 import admin_pb2, types_pb2
+from keyweave.v1 import admin_pb2, pairs_pb2, types_pb2
 
 # Orders that may wait at once; beyond that, something is badly wrong with the network or the operator.
 MAX_ORDERS = 1000
@@ -82,6 +89,9 @@ class Planner(Protocol):
 
     def orders(self) -> tuple[OrderView, ...]:
         """Orders that not all have carried out."""
+
+    def pairs(self) -> PairSupply:
+        """Links that make pairs, and streams of pairs; to be read."""
 
     async def submit(self, stimulus: IntentStimulus | OrderPut) -> None:
         """Have the core handle `stimulus`; returns once it has."""
@@ -110,7 +120,7 @@ class Changes:
 
         async def turn() -> Response:
             if spec.name in self.intent.of(type(spec)):
-                what = f"{kind_name(type(spec))} '{spec.name}'"
+                what = f"{kind_words(type(spec))} '{spec.name}'"
                 raise AlreadyExistsError(f"{what} exists already; update it, or choose another name")
             return await self._put(new, asked, validate_only=validate_only, force=force)
 
@@ -132,7 +142,7 @@ class Changes:
             changed = masked(present, given, mask)
             if given.revision not in (0, present.revision):
                 raise ConflictError(
-                    f"{kind_name(type(given))} '{given.name}' is at revision {present.revision}, not "
+                    f"{kind_words(type(given))} '{given.name}' is at revision {present.revision}, not "
                     f"{given.revision}; read it again, then change it"
                 )
             check_etag(present, given.etag)
@@ -153,9 +163,11 @@ class Changes:
                 return asked.answer(plan=await self._preview(candidate))
             self._check_writable()
             answer = asked.answer()
-            await self._store.delete(kind, name, asked.kept(answer))
-            self.intent = candidate
-            await self._planner.submit(_deleted(kind, name))
+            key_link = self._key_link(kind, name)
+            await self._store.delete(kind, name, asked.kept(answer), with_link=key_link)
+            self.intent = candidate.without(types_pb2.Link, key_link) if key_link else candidate
+            deleted = PairStreamDeleted(StreamName(name), key_link) if key_link else _deleted(kind, name)
+            await self._planner.submit(deleted)
             return answer
 
         return await self._in_turn(turn, asked)
@@ -260,6 +272,8 @@ class Changes:
         self, spec: SpecType, asked: Asked[Response], *, validate_only: bool, force: bool
     ) -> Response:
         check(self.intent, spec)
+        if isinstance(spec, pairs_pb2.PairStream):
+            return await self._put_pairs(spec, asked, validate_only=validate_only, force=force)
         kind = kind_name(type(spec))
         warnings: tuple[str, ...] = ()
         if isinstance(spec, types_pb2.Stream):
@@ -281,6 +295,29 @@ class Changes:
         if isinstance(spec, types_pb2.Maintenance):
             await self._make_room(spec.name)
         return await self._store_and_follow(spec, asked, lost, warnings)
+
+    async def _put_pairs(
+        self, spec: pairs_pb2.PairStream, asked: Asked[Response], *, validate_only: bool, force: bool
+    ) -> Response:
+        offer = await offered(self._planner.pairs(), spec, time.time())
+        if not offer.accepted and not force:
+            raise PreconditionError(offer.words)
+        if validate_only:
+            return asked.answer(pair_stream=spec, **offer.content)
+        self._check_writable()
+        link = None if spec.key_link in self.intent.links else new_key_link(spec)
+        answer = asked.response()
+
+        def kept(stored: pairs_pb2.PairStream) -> KeptAnswer | None:
+            answer.MergeFrom(asked.answer(pair_stream=stored, **offer.content))
+            return asked.kept(answer)
+
+        stored = await self._store.put(spec, kept, link)
+        self.intent = self.intent.put(stored)
+        if link is not None:
+            self.intent = self.intent.put(link)
+        await self._planner.submit(PairStreamPut(pair_stream_of(stored), link_of(link) if link else None))
+        return answer
 
     async def _store_and_follow(
         self,
@@ -318,13 +355,23 @@ class Changes:
     def _check_deletable(self, kind: type[Spec], name: str) -> None:
         if kind is types_pb2.Node:
             check_unused(self.intent, NodeName(name))
-        elif kind is types_pb2.Link and not self.intent.links[LinkName(name)].maintenance:
-            streams = _streams_over(self._planner.plan(), LinkName(name))
+            return
+        if kind is types_pb2.Link:
+            check_feeds_nothing(self.intent, LinkName(name))
+        link = LinkName(name) if kind is types_pb2.Link else self._key_link(kind, name)
+        if link and not self.intent.links[link].maintenance:
+            streams = _streams_over(self._planner.plan(), link)
             if streams:
                 raise PreconditionError(
-                    f"link '{name}' is planned for {', '.join(streams)}; move them off first "
-                    f"(keyweave link update {name} --maintenance), then delete it"
+                    f"link '{link}' is planned for {', '.join(streams)}; move them off first "
+                    f"(keyweave link update {link} --maintenance), then delete it"
                 )
+
+    def _key_link(self, kind: type[Spec], name: str) -> LinkName:
+        """The link that goes with what is deleted, if any."""
+        if kind is not pairs_pb2.PairStream:
+            return LinkName("")
+        return LinkName(self.intent.pair_streams[StreamName(name)].key_link)
 
 
 def _streams_over(plan: Plan, link: LinkName) -> tuple[str, ...]:
@@ -344,6 +391,8 @@ def _put(spec: Spec, warnings: tuple[str, ...]) -> IntentStimulus:
         return WindowPut(window_of(spec))
     if isinstance(spec, types_pb2.Schedule):
         return SchedulePut(schedule_of(spec))
+    if isinstance(spec, pairs_pb2.PairStream):
+        return PairStreamPut(pair_stream_of(spec))
     return StreamPut(stream_of(spec), warnings)
 
 
@@ -356,4 +405,6 @@ def _deleted(kind: type[Spec], name: str) -> IntentStimulus:
         return WindowDeleted(name)
     if kind is types_pb2.Schedule:
         return ScheduleDeleted(name)
+    if kind is pairs_pb2.PairStream:
+        return PairStreamDeleted(StreamName(name))
     return StreamDeleted(StreamName(name))

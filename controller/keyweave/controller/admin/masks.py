@@ -6,7 +6,7 @@ from typing import cast
 from google.protobuf.message import Message
 
 from keyweave.common.errors import ConflictError, InvalidInputError, Violation
-from keyweave.controller.intent import Spec, SpecType, kind_name
+from keyweave.controller.intent import Spec, SpecType, kind_words
 
 # Set by the controller, or what the object is: never by an update.
 _NOT_UPDATED = frozenset({"name", "revision", "etag"})
@@ -16,7 +16,7 @@ def check_etag(present: Spec, etag: str) -> None:
     """ConflictError where the caller has read another state of an object; an empty etag matches any."""
     if etag and etag != present.etag:
         raise ConflictError(
-            f"{kind_name(type(present))} '{present.name}' has etag {present.etag}, not {etag}: somebody has "
+            f"{kind_words(type(present))} '{present.name}' has etag {present.etag}, not {etag}: somebody has "
             "changed it since it was read; read it again, then change it"
         )
 
@@ -31,7 +31,7 @@ def copy_of(spec: SpecType) -> SpecType:
 def masked(present: SpecType, given: SpecType, mask: Sequence[str]) -> SpecType:
     """`present` with the fields in `mask` as `given` has them."""
     allowed = [f.name for f in present.DESCRIPTOR.fields if f.name not in _NOT_UPDATED]
-    kind = kind_name(type(present))
+    kind = kind_words(type(present))
     found = [
         Violation(
             "update_mask",

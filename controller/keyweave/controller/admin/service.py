@@ -17,6 +17,8 @@ from keyweave.controller.admin.messages import (
     order_message,
     stream_status,
 )
+from keyweave.controller.admin.pair_messages import link_states
+from keyweave.controller.admin.pairs import PairRpcs
 from keyweave.controller.admin.planned import PlannedRpcs
 from keyweave.controller.admin.plans import PlanRpcs
 from keyweave.controller.admin.tokens import page
@@ -33,7 +35,7 @@ from keyweave.v1 import admin_pb2, admin_pb2_grpc, history_pb2, types_pb2
 AUDIT_PAGE_SIZE = 200
 
 
-class AdminService(PlannedRpcs, PlanRpcs, admin_pb2_grpc.AdminServiceServicer):
+class AdminService(PairRpcs, PlannedRpcs, PlanRpcs, admin_pb2_grpc.AdminServiceServicer):
     """Answers operators and viewers. Errors go through keyweave.common.grpc_errors.ErrorInterceptor."""
 
     def __init__(self, store: Store, intent: Intent, view: ControllerView) -> None:
@@ -213,6 +215,10 @@ class AdminService(PlannedRpcs, PlanRpcs, admin_pb2_grpc.AdminServiceServicer):
             links=[self._link(intent.links[name]) for name in sorted(intent.links)],
             streams=[self._stream(intent.streams[name]) for name in sorted(intent.streams)],
             orders=[order_message(view.order, view.waiting_for) for view in self._view.orders()],
+            pair_links=link_states(self._view.pairs()),
+            pair_streams=[
+                self._pair_stream(intent.pair_streams[name]) for name in sorted(intent.pair_streams)
+            ],
         )
 
     async def WatchEvents(

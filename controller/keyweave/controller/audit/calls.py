@@ -24,6 +24,7 @@ from keyweave.controller.audit.log import AuditLog, Call, current_call
 from keyweave.controller.security import ROLES
 
 _SERVICE = "/keyweave.v1.AdminService/"
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _NAME = re.compile(r"[A-Z][a-z]+([A-Z]\w*)")
 # Longest reason that an entry repeats.
 REASON_CHARACTERS = 500
@@ -137,7 +138,7 @@ def _request_digest(request: Message) -> str:
 def _subject(rpc: str, request: Message) -> str:
     """What the call is about: `stream/s`; empty where it names nothing."""
     named = _NAME.fullmatch(rpc)
-    noun = named[1].lower() if named is not None else rpc.lower()
+    noun = _CAPITAL.sub("_", named[1] if named is not None else rpc).lower()
     name = getattr(request, "name", "")
     for field, value in request.ListFields():
         if not name and field.name == noun:

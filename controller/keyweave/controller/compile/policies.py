@@ -152,6 +152,7 @@ class Policies:
         self._of_link: dict[LinkName, list[NodeRule]] = {}
         self._of_order: dict[OrderId, list[NodeRule]] = {}
         self._of_stream: dict[StreamName, _StreamRules] = {}
+        self._of_pairs: dict[str, list[NodeRule]] = {}
         self._changed: set[NodeName] = set()
 
     def put_nodes(self, nodes: Nodes, changed: Iterable[NodeName]) -> None:
@@ -183,6 +184,13 @@ class Policies:
         rules = order_rules(order, self._nodes) if order is not None else []
         if rules:
             self._of_order[order_id] = rules
+        self._replace(former, rules)
+
+    def put_pairs(self, owner: str, rules: list[NodeRule]) -> None:
+        """A path of pairs or a link that makes them amounts to these rules; none once it is gone."""
+        former = self._of_pairs.pop(owner, [])
+        if rules:
+            self._of_pairs[owner] = rules
         self._replace(former, rules)
 
     def put_stream(

@@ -28,6 +28,8 @@ from keyweave.controller.instructions import (
     WakeAt,
 )
 from keyweave.controller.orders import Order, OrderBook, order_event
+from keyweave.controller.pairs.streams import PairRecord, PairStream
+from keyweave.controller.pairs.supply import PairSupply
 from keyweave.controller.reconcile.distribution import Distribution
 from keyweave.controller.reconcile.news import Refusals, Unmet, link_news, plan_news
 from keyweave.controller.reconcile.plan_book import PlanBook
@@ -49,6 +51,10 @@ from keyweave.controller.stimuli import (
     Noted,
     Optimised,
     OrderPut,
+    PairsPlanned,
+    PairsReported,
+    PairStreamDeleted,
+    PairStreamPut,
     PlanPinned,
     PolicyAcked,
     PolicyConnected,
@@ -97,6 +103,7 @@ class Core:
         self.orders = OrderBook()
         self.timetable = Timetable()
         self.reports = Reports()
+        self.pairs = PairSupply(self.nodes, settings.warmup_seconds)
         # When the plan in force was made by this controller; 0 while it is the stored one.
         self.planned_at = 0.0
         self.distribution = Distribution(epoch, stored)
@@ -131,10 +138,12 @@ class Core:
         schedules: Iterable[Schedule] = (),
         pin: Pin = NO_PIN,
         before: Iterable[tuple[Window, Plan]] = (),
+        pairs: tuple[Iterable[PairStream], Mapping[StreamName, PairRecord]] = ((), {}),
     ) -> list[Instruction]:
         """Begin with what the store holds. Call once, before the first stimulus.
 
-        `before` has the plans that were in force before windows whose streams may not be back yet.
+        `pairs` has pair streams and how they were served, `before` the plans that were in force before windows
+        whose streams may not be back yet.
         """
         self.plans.pin = pin
         for window, plan in before:
@@ -149,6 +158,7 @@ class Core:
             self.orders.put(order)
         self._snapshots.intent_changed()
         self._warm_at = now + self._settings.warmup_seconds
+        self.pairs.resume(*pairs, now)
         self._planning.intent_changed(now)
         self._prune(tuple(self.distribution.streams))
         if self._behind:
@@ -171,7 +181,8 @@ class Core:
 
     def _is_quiet(self, now: float) -> bool:
         """Whether nothing is due and nothing follows from what came in; most telemetry is like that."""
-        return not self._out and not self._unsettled and self._alarm is not None and now < self._alarm
+        is_still = not self._out and not self._unsettled and not self.pairs.is_due(now)
+        return is_still and self._alarm is not None and now < self._alarm
 
     def _take(self, stimulus: Stimulus, now: float, touched: set[LinkName]) -> None:
         match stimulus:
@@ -180,6 +191,8 @@ class Core:
                     self._take_telemetry(item, now, touched)
             case NodePut() | NodeDeleted() | LinkPut() | LinkDeleted() | StreamPut() | StreamDeleted():
                 self._change_intent(stimulus, now)
+            case PairStreamPut() | PairStreamDeleted() | PairsPlanned():
+                self._take_pairs(stimulus, now)
             case PlanPinned() | WindowPut() | WindowDeleted() | SchedulePut() | ScheduleDeleted():
                 self._take_planned(stimulus, now)
             case OrderPut(order):
@@ -191,10 +204,9 @@ class Core:
                 self._take_policy(stimulus, now)
             case Optimised(number, plan):
                 self._take_optimised(number, plan, now)
-            case Noted(event):
-                self._out.append(Emit(event))
-            case Tick():
-                pass  # what time has made due is looked at after every stimulus
+            case Noted() | Tick():
+                # What time has made due is looked at after every stimulus.
+                self._out += [Emit(stimulus.event)] if isinstance(stimulus, Noted) else []
             case _:
                 self._take_telemetry(stimulus, now, touched)
 
@@ -213,8 +225,16 @@ class Core:
             case SamplesRefused(node, link, reason):
                 message = f"samples of '{link}' from '{node}' refused: {reason}"
                 self._emit("samples_refused", Severity.MINOR, message, now, node=node, link=link)
-            case AgentHello() | TelemetryLost() | SamplesDropped():
-                self.reports.agent(item.node).take(item)
+            case PairsReported() | AgentHello() | TelemetryLost() | SamplesDropped():
+                self._agent_told(item, now)
+
+    def _agent_told(
+        self, item: PairsReported | AgentHello | TelemetryLost | SamplesDropped, now: float
+    ) -> None:
+        if not isinstance(item, PairsReported):
+            self.reports.agent(item.node).take(item)
+        if not isinstance(item, SamplesDropped):
+            self.pairs.take(item, now)
 
     def _pools_reported(self, item: PoolsReported, now: float, touched: set[LinkName]) -> None:
         for level in item.pools:
@@ -264,6 +284,20 @@ class Core:
                 self.reports.streams.pop(name, None)
                 self.distribution.streams_changed((name,))
                 self._prune((name,))
+
+    def _take_pairs(self, stimulus: PairStreamPut | PairStreamDeleted | PairsPlanned, now: float) -> None:
+        """A pair stream and the link that its keys feed come and go together."""
+        match stimulus:
+            case PairStreamPut(stream, link):
+                if link is not None:
+                    self._change_intent(LinkPut(link), now)
+                self.pairs.put(stream, now)
+            case PairStreamDeleted(name, gone):
+                if gone is not None:
+                    self._change_intent(LinkDeleted(gone), now)
+                self.pairs.delete(name, now)
+            case PairsPlanned(number, plan):
+                self.pairs.planned(number, plan, now)
 
     def _turn(self, now: float) -> None:
         """Have what windows and schedules make of intent now hold."""
@@ -509,6 +543,11 @@ class Core:
         record = self.plans.due(self.plan, now)
         if record is not None:
             self._out.append(KeepPlan(record))
+        self._out += self.pairs.settle(now, may_plan=not self.read_only)
+        changed = self.pairs.take_stale()
+        if changed:
+            self.distribution.pairs_changed(changed)
+            self._unsettled = True
         if not self.read_only:
             self._end_orders(now)
         if self._unsettled and not self.read_only:
@@ -538,6 +577,7 @@ class Core:
 
     def _next_wake(self) -> float | None:
         times = [self.timetable.next_change, self.links.next_deadline(), self.plans.deadline]
+        times.append(self.pairs.deadline)
         if self.warming_up:
             times += [self.orders.next_deadline(), self._warm_at]
         elif not self.read_only:

@@ -11,14 +11,16 @@ Whatever happens is noted as streams, links, nodes and agents to look at, and `s
 only: an acknowledgement in a network of ten thousand streams costs what the streams it speaks of cost.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
+from typing import Protocol
 
 from immutables import Map
 
 from keyweave.common.names import LinkName, NodeName, OrderId, PathId, StreamName
 from keyweave.common.policy_digest import combine
 from keyweave.controller.compile.policies import NodePolicy, Policies, with_orders_of
+from keyweave.controller.compile.rules import NodeRule, Nodes
 from keyweave.controller.instructions import Confirm, Instruction, PersistRollout, Push, VersionedPolicy
 from keyweave.controller.reconcile.agent_sync import NO_PATHS, AgentSync
 from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
@@ -29,6 +31,14 @@ from keyweave.v1 import agent_pb2
 NO_RULES = NodePolicy(rules=Map(), digest=combine(()))
 
 MayBeHeld = Callable[[StreamName, PathSet], bool]
+
+
+class HasRules(Protocol):
+    """What amounts to rules at nodes."""
+
+    def rules(self, nodes: Nodes) -> list[NodeRule]:
+        """At these nodes."""
+        ...
 
 
 class Distribution:
@@ -56,6 +66,8 @@ class Distribution:
         self._stale_links: set[LinkName] = set()
         self._stale_streams: set[StreamName] = set()
         self._stale_orders: set[OrderId] = set()
+        self._pairs: dict[str, HasRules] = {}
+        self._stale_pairs: set[str] = set()
         self._stirred: set[NodeName] = set()
         # Agents that the last `settle` looked at.
         self.stirred: tuple[NodeName, ...] = ()
@@ -130,6 +142,15 @@ class Distribution:
     def order_changed(self, order_id: OrderId) -> None:
         """Compile anew what the nodes that the order is for are told."""
         self._stale_orders.add(order_id)
+
+    def pairs_changed(self, changed: Mapping[str, HasRules | None]) -> None:
+        """What is wanted of pairs, by whose rules they are; None where nothing is any more."""
+        for owner, wanted in changed.items():
+            if wanted is None:
+                self._pairs.pop(owner, None)
+            else:
+                self._pairs[owner] = wanted
+        self._stale_pairs |= changed.keys()
 
     def held_sets(self, name: StreamName, gone: Collection[LinkName]) -> Iterator[PathSet]:
         """What both ends of a stream can go on with by themselves without these links, planned sets first.
@@ -230,7 +251,13 @@ class Distribution:
         instructions: list[Instruction] = []
         if self._unwritten or not self._written:
             instructions.append(PersistRollout(self._change()))
-        stale = (self._stale_nodes, self._stale_links, self._stale_streams, self._stale_orders)
+        stale = (
+            self._stale_nodes,
+            self._stale_links,
+            self._stale_streams,
+            self._stale_orders,
+            self._stale_pairs,
+        )
         if not self._compiled or any(stale):
             self._compile(snapshot_of())
         self.stirred, self._stirred = tuple(sorted(self._stirred)), set()
@@ -297,6 +324,7 @@ class Distribution:
             self._stale_links |= _links_at(snapshot, nodes)
             self._stale_streams |= _streams_at(snapshot, nodes)
             self._stale_orders |= snapshot.orders.keys()
+            self._stale_pairs |= self._pairs.keys()
         for link in sorted(self._stale_links):
             self._policies.put_link(link, snapshot.links.get(link))
         for stream in sorted(self._stale_streams):
@@ -304,7 +332,11 @@ class Distribution:
             self._policies.put_stream(stream, wanted, followed, whole=bool(nodes))
         for order in sorted(self._stale_orders):
             self._policies.put_order(order, snapshot.orders.get(order))
-        self._stale_links, self._stale_streams, self._stale_orders = set(), set(), set()
+        for owner in sorted(self._stale_pairs):
+            pairs = self._pairs.get(owner)
+            self._policies.put_pairs(owner, pairs.rules(snapshot.nodes) if pairs is not None else [])
+        self._stale_links, self._stale_streams = set(), set()
+        self._stale_orders, self._stale_pairs = set(), set()
         for node, policy in self._policies.take_changed().items():
             if policy is not None:
                 self._desire(node, policy)

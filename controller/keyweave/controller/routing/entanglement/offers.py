@@ -66,7 +66,7 @@ class Offers:
     def of(self, demand: PairDemand) -> tuple[list[Offer], list[Offer]]:
         """The lanes that are good enough, and all others that were tried."""
         tried: dict[Lane, Offer] = {}
-        for lane in paths(self._network, demand.source, demand.target):
+        for lane in paths(self._network, demand.source, demand.target, demand.avoid):
             self._search(lane, demand, tried)
         good = [one for one in tried.values() if one.fidelity >= demand.min_fidelity]
         poor = [one for one in tried.values() if one.fidelity < demand.min_fidelity]
@@ -126,11 +126,17 @@ def rounded(seconds: float) -> float:
     return float(10.0 ** (ceil(10.0 * log10(seconds)) / 10.0))
 
 
-def paths(network: RepeaterNetwork, source: NodeName, target: NodeName) -> list[Lane]:
+def paths(
+    network: RepeaterNetwork,
+    source: NodeName,
+    target: NodeName,
+    avoid: frozenset[NodeName] = frozenset(),
+) -> list[Lane]:
     """Plain lanes along the paths that are short, quick, or true."""
     found: dict[tuple[LinkName, ...], Lane] = {}
     for measure in (_hop, _seconds, _infidelity):
         graph = _graph(network, {source, target}, measure)
+        graph.remove_nodes_from(avoid)
         if not (source in graph and target in graph and nx.has_path(graph, source, target)):
             return []
         ways = nx.shortest_simple_paths(graph, source, target, weight="cost")

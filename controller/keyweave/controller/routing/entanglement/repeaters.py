@@ -97,6 +97,8 @@ class PairDemand:
     kind: PairKind = "nl"
     # Of purification, on any hop and from end to end.
     max_rounds: int = 3
+    # Nodes that its paths must not cross.
+    avoid: frozenset[NodeName] = frozenset()
 
     def __post_init__(self) -> None:
         """ValueError for what nobody can ask."""

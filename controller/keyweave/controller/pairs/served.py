@@ -1,0 +1,154 @@
+"""One pair stream: how it is served, and what its agents have counted. Pure; owned by `supply`."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from keyweave.common.names import NodeName
+from keyweave.controller.pairs.estimate import Counter, FidelityEstimate, FidelityTally, tests_of
+from keyweave.controller.pairs.streams import PairStream, PairWay
+from keyweave.controller.routing.entanglement.serve import Refused, Served
+from keyweave.v1 import pairs_pb2
+
+# Time constant over which a delivered rate is averaged.
+DELIVERED_TAU_SECONDS = 10.0
+
+
+class State(StrEnum):
+    """How a pair stream stands; see the proto's PairStreamState."""
+
+    UNMET = "unmet"
+    PARTLY_MET = "partly met"
+    MET = "met"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class PairStreamView:
+    """A pair stream as those who ask see it."""
+
+    stream: PairStream
+    state: State
+    reason: str
+    since: float
+    ways: tuple[PairWay, ...]
+    # As planned, tests left out, and no more than what is asked for; 0 where nothing is planned.
+    predicted_rate_hz: float
+    predicted_fidelity: float
+    delivered_rate_hz: float
+    measured: FidelityEstimate | None
+    delivered_total: int
+    tested_total: int
+    lost_total: int
+    kept: int
+    mean_wait_seconds: float
+    answer: Served | Refused | None
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What one node counted of one path."""
+
+    counter: Counter = field(default_factory=Counter)
+    tests: Counter = field(default_factory=Counter)
+    kept: int = 0
+
+
+@dataclass(slots=True)
+class ServedStream:
+    """A stream, its paths in force, and its figures."""
+
+    spec: PairStream
+    since: float
+    ways: tuple[PairWay, ...] = ()
+    state: State = State.UNMET
+    reason: str = "not planned yet"
+    answer: Served | Refused | None = None
+    # What was last told of it.
+    told: State | None = None
+    fidelity_low: bool = False
+    tally: FidelityTally = field(default_factory=FidelityTally)
+    by_path: dict[str, FidelityTally] = field(default_factory=dict)
+    delivered_total: int = 0
+    tested_total: int = 0
+    lost_total: int = 0
+    waiting_seconds: float = 0.0
+    waited_pairs: int = 0
+    delivered_rate_hz: float = 0.0
+    _counts: dict[tuple[NodeName, str], _Counts] = field(default_factory=dict)
+    _rate_at: float = 0.0
+    _fresh: int = 0
+
+    def stand(self, state: State, reason: str, now: float) -> None:
+        """It stands like this from now on."""
+        if state is not self.state:
+            self.state, self.since = state, now
+        self.reason = reason
+
+    def put_ways(self, ways: tuple[PairWay, ...]) -> None:
+        """Other paths than before: what was measured of those that are gone says nothing of these."""
+        self.ways = ways
+        ids = {way.path_id for way in ways}
+        if not ids <= self.by_path.keys():
+            self.tally = FidelityTally()
+        self.by_path = {path: self.by_path.get(path, FidelityTally()) for path in ids}
+        self._counts = {key: counts for key, counts in self._counts.items() if key[1] in ids}
+
+    def counted(self, node: NodeName, counts: pairs_pb2.PairStreamCounts, now: float) -> None:
+        """What one node has counted of it so far."""
+        known = self._counts.get((node, counts.path_id))
+        if known is None:
+            if counts.path_id not in self.by_path:
+                return  # of a path that has left the plan
+            known = self._counts[node, counts.path_id] = _Counts()
+        delivered, tested, lost, waiting = known.counter.news(
+            counts.delivered_total,
+            counts.tested_total,
+            counts.expired_total + counts.swaps_failed_total + counts.purifications_failed_total,
+            counts.waiting_seconds_total,
+        )
+        self.lost_total += int(lost)
+        known.kept = counts.kept
+        if node != self.spec.source:
+            return
+        self.delivered_total += int(delivered)
+        self.tested_total += int(tested)
+        self.waiting_seconds += waiting
+        self.waited_pairs += int(delivered)
+        self._fresh += int(delivered)
+        totals, equals = tests_of(known.tests, counts.tests)
+        for tally in (self.tally, self.by_path.get(counts.path_id)):
+            if tally is not None:
+                tally.add(totals, equals, now)
+
+    def average(self, now: float) -> None:
+        """Bring the delivered rate up to date."""
+        elapsed = now - self._rate_at
+        if self._rate_at and elapsed > 0:
+            weight = 1 - math.exp(-elapsed / DELIVERED_TAU_SECONDS)
+            self.delivered_rate_hz += weight * (self._fresh / elapsed - self.delivered_rate_hz)
+        self._rate_at, self._fresh = now, 0
+
+    def view(self, readout: float) -> PairStreamView:
+        """As those who ask see it."""
+        served = self.answer if isinstance(self.answer, Served) and self.ways else None
+        made = served.rate_hz * (1 - self.spec.test_ratio) if served else 0.0
+        source = self.spec.source
+        kept = (counts.kept for (node, _), counts in self._counts.items() if node == source)
+        return PairStreamView(
+            stream=self.spec,
+            state=self.state,
+            reason=self.reason,
+            since=self.since,
+            ways=self.ways,
+            predicted_rate_hz=min(made, self.spec.rate_hz),
+            predicted_fidelity=served.fidelity if served else 0.0,
+            delivered_rate_hz=self.delivered_rate_hz if self.ways else 0.0,
+            measured=self.tally.estimate(readout),
+            delivered_total=self.delivered_total,
+            tested_total=self.tested_total,
+            lost_total=self.lost_total,
+            kept=sum(kept),
+            mean_wait_seconds=self.waiting_seconds / self.waited_pairs if self.waited_pairs else 0.0,
+            answer=self.answer,
+        )
