@@ -33,6 +33,8 @@ async def _asked(context: typer.Context) -> list[str]:
     words = context.command_path.split()
     group = words[-2] if len(words) > 1 else ""
     kind = _KIND_OF_GROUP.get(group, group)
+    if words[-2:] == ["pair-stream", "create"]:
+        kind = "node"  # it names the ends first
     if group == "fault" and (context.params.get("node") or words[-1] in _OF_NODES):
         kind = "node"
     given: dict[str, Any] = {name: context.params.get(name) for name in FINDING}
@@ -50,9 +52,11 @@ async def _names(admin: Any, kind: str) -> list[str]:
         "node": (admin.ListNodes, admin_pb2.ListNodesRequest),
         "link": (admin.ListLinks, admin_pb2.ListLinksRequest),
         "stream": (admin.ListStreams, admin_pb2.ListStreamsRequest),
+        "pair-stream": (admin.ListPairStreams, admin_pb2.ListPairStreamsRequest),
     }
     if kind not in rpcs:
         return []
     rpc, request = rpcs[kind]
     answer = await rpc(request(page_size=_MOST_NAMES))
-    return [getattr(one, kind).name for one in getattr(answer, f"{kind}s")]
+    field = kind.replace("-", "_")
+    return [getattr(one, field).name for one in getattr(answer, f"{field}s")]

@@ -110,6 +110,18 @@ def _stream(app: typer.Typer) -> None:
     _of_kind(app, "stream", {"explain": network.explain, "provenance": provenance.provenance})
 
 
+def _pair_stream(app: typer.Typer) -> None:
+    from keyweave.cli import pairs
+
+    app.add_typer(pairs.app, name="pair-stream")
+
+
+def _pair_link(app: typer.Typer) -> None:
+    from keyweave.cli import pairs
+
+    app.add_typer(pairs.links_app, name="pair-link")
+
+
 def _ledger(app: typer.Typer) -> None:
     from keyweave.cli import ledger
     from keyweave.cli.connection import connected
@@ -202,6 +214,8 @@ WORDS: Mapping[str, Callable[[typer.Typer], None]] = {
     "node": _node,
     "link": _link,
     "stream": _stream,
+    "pair-stream": _pair_stream,
+    "pair-link": _pair_link,
     "ledger": _ledger,
     "plan": _plan,
     "policy": _policy,

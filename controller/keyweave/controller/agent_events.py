@@ -35,6 +35,7 @@ _KINDS: dict[agent_pb2.AgentEventKind, KindName] = {
     agent_pb2.AGENT_EVENT_KIND_CALIBRATION_ASKED: "calibration_asked",
     agent_pb2.AGENT_EVENT_KIND_MEMORY_FAILED: "memory_failed",
     agent_pb2.AGENT_EVENT_KIND_MEMORY_RESTORED: "memory_restored",
+    agent_pb2.AGENT_EVENT_KIND_PAIR_STREAM_ENDED: "pair_stream_ended",
 }
 _END_EVENTS: dict[agent_pb2.AgentEventKind, EndEvent] = {
     agent_pb2.AGENT_EVENT_KIND_LINK_LOSS_OF_SIGNAL: EndEvent.LOSS_OF_SIGNAL,

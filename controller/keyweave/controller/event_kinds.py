@@ -278,11 +278,10 @@ KINDS: Mapping[KindName, EventKind] = {
     "pair_stream_met": EventKind(
         "A pair stream gets what it asks for again.", _INFO, ("stream",), alarm="pair_stream_plan"
     ),
-    "pair_stream_ended": EventKind(
+    "pair_stream_ended": _reported(
         "A pair stream's deadline has passed, or all its pairs are delivered.",
         _INFO,
-        ("stream",),
-        {"reason": "which of the two"},
+        "stream",
         alarm="pair_stream_plan",
     ),
     "pair_fidelity_changed": EventKind(

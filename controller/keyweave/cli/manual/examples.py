@@ -70,6 +70,15 @@ keyweave stream update bank --priority 7 --clear avoid_nodes
 keyweave stream delete bank --validate-only  # what the plan would be without it
 keyweave stream explain bank-settlement  # why it is routed so, and who can see its keys
 keyweave stream provenance bank-settlement --from -1d  # how its keys were protected
+keyweave pair-stream create a d --min-fidelity 0.85 --rate 5 --deadline 10m --type md
+keyweave pair-stream create a d --name a-d-keys --rate 20 --keys a-d-epr  # keys that no relay ever sees
+keyweave pair-stream update a-d --rate 8 --validate-only
+keyweave pair-stream list
+keyweave pair-stream show a-d
+keyweave pair-stream explain a-d  # which path, why, and what would give more
+keyweave pair-stream verify a-d --pairs 1000  # entangled? a Bell test
+keyweave pair-stream delete a-d
+keyweave pair-link list
 keyweave ledger show bank-settlement --from -15m  # what became of its keys
 keyweave plan show
 keyweave plan list

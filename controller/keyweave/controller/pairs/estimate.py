@@ -1,8 +1,8 @@
 """How often a link makes pairs, and of what fidelity: from counts that agents report. Pure.
 
 Old counts are forgotten little by little, so that an estimate follows what drifts. What changes at once is
-seen by a second, quicker tally beside the slow one: where the two differ by more than chance explains, the slow
-one is forgotten.
+seen by a second, quicker tally beside the slow one: where the two differ by more than chance explains, the
+slow one is forgotten.
 """
 
 import math

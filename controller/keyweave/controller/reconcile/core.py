@@ -142,8 +142,8 @@ class Core:
     ) -> list[Instruction]:
         """Begin with what the store holds. Call once, before the first stimulus.
 
-        `pairs` has pair streams and how they were served, `before` the plans that were in force before windows
-        whose streams may not be back yet.
+        `pairs` has pair streams and how they were served, `before` the plans that were in force before
+        windows whose streams may not be back yet.
         """
         self.plans.pin = pin
         for window, plan in before:
@@ -401,7 +401,9 @@ class Core:
         self, node: NodeName, report: agent_pb2.AgentEvent, now: float, touched: set[LinkName]
     ) -> None:
         event = event_of(node, report, now)
-        if event is None:
+        if (
+            event is None or event.kind == "pair_stream_ended"
+        ):  # which the controller tells once, by the counts
             return
         link, stream = LinkName(report.link), StreamName(report.stream)
         kind = end_event(report.kind)
