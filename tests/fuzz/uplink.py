@@ -18,6 +18,7 @@ from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.lookup import Lookup
 from keyweave.agent.observer import Observer
+from keyweave.agent.pairs.plane import PairPlane
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.uplink import Uplink
 from keyweave.common import validation
@@ -270,7 +271,8 @@ async def _acknowledgements(responses: list[agent_pb2.TelemetryResponse]) -> Non
 async def _queries(queries: list[agent_pb2.InspectResponse]) -> None:
     with tempfile.TemporaryDirectory() as name:
         ledger = Ledger(Path(name), HERE, keep=timedelta(days=1))
-        lookup = Lookup(ledger, agent_pb2.TelemetryHello(node=HERE, incarnation=bytes(16)))
+        pairs = PairPlane(HERE, {}, on_event=lambda _event: None)
+        lookup = Lookup(ledger, agent_pb2.TelemetryHello(node=HERE, incarnation=bytes(16)), pairs.bell_test)
         call: Any = Call(queries)
         answering = asyncio.create_task(lookup._answer(call))
         with suppress(TimeoutError):

@@ -142,6 +142,9 @@ class Mesh:
     meters: dict[str, dict[str, Any]] = field(default_factory=dict)
     # By node, a driver of links that the emulator does not stand in for.
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # What the scenario has besides its links, and the policy of each node besides what follows from streams.
+    scenario: dict[str, Any] = field(default_factory=dict)
+    rules: dict[str, list[agent_pb2.Rule]] = field(default_factory=dict)
     emulator: str = ""
     _made: dict[str, Agent] = field(default_factory=dict)
 
@@ -303,12 +306,21 @@ class Mesh:
         wanted = [{"key_ID": key_id} for key_id in key_ids]
         return await self._ask(node, f"{sae(peer)}/dec_keys", {"key_IDs": wanted})
 
+    async def pairs(self, node: str, stream: str, measure: dict[str, Any] | None = None) -> httpx.Response:
+        """What the SAE at `node` gets of a pair stream, or of measuring a half that is kept."""
+        async with self._client(node) as client:
+            url = f"{self.agents[node].kme}/api/keyweave/v1/pairs/{stream}"
+            return await (client.post(f"{url}/measure", json=measure) if measure else client.get(url))
+
     async def _ask(self, node: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        async with self._client(node) as client:
+            return await client.post(f"{self.agents[node].kme}/api/v1/keys/{path}", json=body)
+
+    def _client(self, node: str) -> httpx.AsyncClient:
         files = self.files(Identity(Plane.SAE, Role.SAE, sae(node)))
         context = ssl.create_default_context(cafile=str(files.trust_anchor))
         context.load_cert_chain(files.certificate, files.private_key)
-        async with httpx.AsyncClient(verify=context, trust_env=False, timeout=10) as client:
-            return await client.post(f"{self.agents[node].kme}/api/v1/keys/{path}", json=body)
+        return httpx.AsyncClient(verify=context, trust_env=False, timeout=30)
 
     # ---- the optical plane --------------------------------------------------------------------
 
@@ -357,6 +369,7 @@ class Mesh:
                 if node in path[1:-1] and node not in stream.forgotten_by:
                     rule_id = f"relay/{stream.name}/{path_id}"
                     yield agent_pb2.Rule(rule_id=rule_id, relay=relay_rule(stream, path_id, path, node))
+        yield from self.rules.get(node, ())
 
 
 # ---- bringing it up ----------------------------------------------------------------------------
@@ -372,6 +385,8 @@ async def running(
     guarded: Mapping[str, Guard] | None = None,
     meters: Mapping[str, dict[str, Any]] | None = None,
     sources: Mapping[str, dict[str, Any]] | None = None,
+    scenario: Mapping[str, Any] | None = None,
+    rules: Mapping[str, list[agent_pb2.Rule]] | None = None,
 ) -> AsyncIterator[Mesh]:
     """A mesh whose links are named after their ends ("a-b"), all agents up.
 
@@ -387,6 +402,7 @@ async def running(
         recording = Recording(directory)
         mesh = Mesh(directory, links, streams, authorities, signing, ports, wires, recording)
         mesh.meters, mesh.sources = dict(meters or {}), dict(sources or {})
+        mesh.scenario, mesh.rules = dict(scenario or {}), dict(rules or {})
         mesh.guards = {node: guards.open_guard(node, mesh.nodes) for node in mesh.nodes} | dict(guarded or {})
         stack.enter_context(mock.patch.object(app, "Agent", mesh.make_agent))
         for plane, authority in authorities.items():
@@ -427,6 +443,7 @@ async def _emulator(mesh: Mesh, skr_bps: int) -> AsyncIterator[str]:
             }
             for link in mesh.emulated
         ],
+        **mesh.scenario,
     }
     path, ready, stop = mesh.directory / "mesh.yaml", mesh.directory / "emulator.json", asyncio.Event()
     path.write_text(json.dumps(scenario), "utf-8")  # JSON is YAML

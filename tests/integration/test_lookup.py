@@ -13,6 +13,7 @@ from keyweave.agent.keyplane.keys.keystore import Outcome
 from keyweave.agent.ledger import search
 from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.lookup import Lookup
+from keyweave.agent.pairs.plane import PairPlane
 from keyweave.cli.connection import CONTROLLER
 from keyweave.common.errors import UnavailableError
 from keyweave.common.identity import Role
@@ -45,7 +46,8 @@ async def answering(server: AdminServer, ledger: Ledger) -> AsyncIterator[None]:
     hello = agent_pb2.TelemetryHello(node=NODE, incarnation=bytes(16))
     async with secure_channel(server.address, server.files(Role.AGENT, name=NODE), CONTROLLER) as channel:
         stub: agent_pb2_grpc.AgentServiceAsyncStub = agent_pb2_grpc.AgentServiceStub(channel)
-        running = asyncio.create_task(Lookup(ledger, hello).run(stub))
+        pairs = PairPlane(NODE, {}, on_event=lambda _event: None)
+        running = asyncio.create_task(Lookup(ledger, hello, pairs.bell_test).run(stub))
         yield
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -272,9 +272,8 @@ class Lab:
 
 
 def path_rules(
-    lab: Lab,
+    nodes: Sequence[NodeName],
     *,
-    nodes: Sequence[NodeName] = (),
     stream: str = "s",
     path_id: str = "s:1",
     kind: str = "md",
@@ -289,7 +288,6 @@ def path_rules(
     deadline_unix_nanos: int = 0,
 ) -> dict[NodeName, pairs_pb2.PairRule]:
     """A path over these nodes, which swap one after the other from the left."""
-    nodes = nodes or lab.nodes
     links = [f"{a}-{b}" for a, b in itertools.pairwise(nodes)]
     found = {}
     for position, node in enumerate(nodes):

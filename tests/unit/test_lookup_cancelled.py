@@ -8,6 +8,8 @@ from typing import Any
 import grpc
 
 from keyweave.agent.lookup import Lookup
+from keyweave.agent.pairs.plane import PairPlane
+from keyweave.common.names import NodeName
 from keyweave.v1 import agent_pb2
 
 
@@ -44,7 +46,8 @@ class Stub:
 async def test_a_lookup_cancelled_while_its_connection_breaks_does_not_dial_again(tmp_path: Path) -> None:
     ledger: Any = tmp_path  # never looked at
     stub: Any = Stub()
-    lookup = Lookup(ledger, agent_pb2.TelemetryHello(node="a"))
+    pairs = PairPlane(NodeName("a"), {}, on_event=lambda _event: None)
+    lookup = Lookup(ledger, agent_pb2.TelemetryHello(node="a"), pairs.bell_test)
     task = asyncio.create_task(lookup.run(stub))
     await asyncio.sleep(0)
     await stub.calls[0].reading.wait()

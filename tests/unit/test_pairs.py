@@ -28,20 +28,20 @@ def assert_outcomes_agree(lab: Lab, least: int) -> None:
 
 def test_one_hop_gives_the_same_outcomes_at_both_ends() -> None:
     lab = Lab(2)
-    put_in_force(lab, path_rules(lab))
+    put_in_force(lab, path_rules(lab.nodes))
     lab.run(4.0)
     assert_outcomes_agree(lab, 100)
 
 
 def test_a_chain_gives_the_same_outcomes_at_both_ends() -> None:
     lab = Lab(4)
-    put_in_force(lab, path_rules(lab, width=3))
+    put_in_force(lab, path_rules(lab.nodes, width=3))
     lab.run(4.0)
     assert_outcomes_agree(lab, 60)
 
 
 def test_purified_pairs_have_their_frames_corrected_too() -> None:
     lab = Lab(3)
-    put_in_force(lab, path_rules(lab, width=4, rounds=1, end_rounds=1))
+    put_in_force(lab, path_rules(lab.nodes, width=4, rounds=1, end_rounds=1))
     lab.run(4.0)
     assert_outcomes_agree(lab, 8)

@@ -28,6 +28,7 @@ from keyweave.agent.ledger.ledger import Ledger
 from keyweave.agent.lookup import Lookup
 from keyweave.agent.observer import Observer
 from keyweave.agent.pairs import telemetry
+from keyweave.agent.pairs.face import PairFace
 from keyweave.agent.pairs.keys.link import PairKeyLink
 from keyweave.agent.pairs.keys.metrics import PairKeyCollector
 from keyweave.agent.pairs.keys.virtual_links import VirtualLinks
@@ -82,7 +83,7 @@ class Agent:
             observe=self._observe,
             on_policy=self._policy_changed,
             files=self.files,
-            lookup=Lookup(self.ledger, self.hello).run,
+            lookup=Lookup(self.ledger, self.hello, self._bell_test).run,
             guard=lambda: self.guardian.guard,
         )
         self.guardian = Guardian(config.guard, self.node, self.uplink.event)
@@ -171,6 +172,9 @@ class Agent:
 
     async def _policy_changed(self) -> None:
         self.apply_policy()
+
+    async def _bell_test(self, query: agent_pb2.BellTestQuery) -> agent_pb2.BellTestResult:
+        return await self.pairs.bell_test(query)
 
     def _memories_known(self, bank: MemoryBankInfo) -> None:
         self.virtual_links.emulated = bank.emulated
@@ -331,7 +335,14 @@ def _link_end(info: base.LinkEndInfo) -> agent_pb2.LinkEnd:
 
 async def _serve_kme(agent: Agent) -> tuple[face.Serving, str]:
     section = agent.config.kme
-    app = face.create_app(agent.supply, SaeIdFrom(section.sae_id_from), agent.node, trust=agent.sae_trust)
+    pairs = PairFace(agent.pairs, lambda: agent.guardian.guard)
+    app = face.create_app(
+        agent.supply,
+        SaeIdFrom(section.sae_id_from),
+        agent.node,
+        trust=agent.sae_trust,
+        further=pairs.resources(),
+    )
     host, _, port = section.listen.rpartition(":")
     return await face.serve(app, section.tls, host, int(port), watch=agent.files)
 

@@ -5,7 +5,7 @@ A page is read when the one before has been written, so a slow reader costs no m
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,6 +19,9 @@ from keyweave.v1 import agent_pb2, agent_pb2_grpc
 if TYPE_CHECKING:  # generic in grpc's stubs only
     _Call = grpc.aio.StreamStreamCall[agent_pb2.InspectRequest, agent_pb2.InspectResponse]
 
+# Whoever has pairs to test a Bell inequality with.
+TestsPairs = Callable[[agent_pb2.BellTestQuery], Awaitable[agent_pb2.BellTestResult]]
+
 QUERIES_AT_ONCE = 8
 RETRY_CAP_SECONDS = 5.0
 # A controller that does not know the call is asked again after this long: it may be upgraded.
@@ -29,9 +32,10 @@ _BROKEN = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
 class Lookup:
     """This node's side of inspection streams, one after the other."""
 
-    def __init__(self, ledger: Ledger, hello: agent_pb2.TelemetryHello) -> None:
+    def __init__(self, ledger: Ledger, hello: agent_pb2.TelemetryHello, bell_test: TestsPairs) -> None:
         self._ledger = ledger
         self._hello = hello
+        self._bell_test = bell_test
 
     async def run(self, stub: "agent_pb2_grpc.AgentServiceAsyncStub") -> None:
         """Answer queries until cancelled. A stream that breaks disturbs nothing else on its connection."""
@@ -84,6 +88,12 @@ class Lookup:
             answering[request.query_id] = asyncio.create_task(
                 _write_pages(call, writing, request.query_id, found), name=f"lookup-{request.query_id}"
             )
+        elif request.WhichOneof("kind") == "bell_test" and task is None:
+            asked = self._bell_test if len(answering) < QUERIES_AT_ONCE else _no_test
+            answering[request.query_id] = asyncio.create_task(
+                _write_result(call, writing, request.query_id, asked(request.bell_test)),
+                name=f"lookup-{request.query_id}",
+            )
 
     def _pages(self, query: agent_pb2.LedgerQuery) -> Iterator[agent_pb2.LedgerPage]:
         problem = "; ".join(self._ledger.problems)
@@ -93,6 +103,25 @@ class Lookup:
                 yield page
         except OSError as error:
             yield agent_pb2.LedgerPage(last=True, problem=f"the ledger cannot be read: {error.strerror}")
+
+
+async def _no_test(_query: agent_pb2.BellTestQuery) -> agent_pb2.BellTestResult:
+    return agent_pb2.BellTestResult(problem=f"{QUERIES_AT_ONCE} queries are being answered already")
+
+
+async def _write_result(
+    call: "_Call",
+    writing: asyncio.Lock,
+    query_id: int,
+    asked: Awaitable[agent_pb2.BellTestResult],
+) -> None:
+    result = await asked
+    result.query_id = query_id
+    try:
+        async with writing:
+            await call.write(agent_pb2.InspectRequest(bell_test=result))
+    except _BROKEN:
+        return  # who reads the stream finds out by itself
 
 
 def _too_many() -> Iterator[agent_pb2.LedgerPage]:

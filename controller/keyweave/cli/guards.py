@@ -40,6 +40,10 @@ saes:
       allowed_trust_domains: [DOMAIN]   # left out: any trusted node
       max_trusted_nodes: 2              # on each path; left out: no limit
 
+# Which local SAEs may have entangled pairs of a pair stream that ends here.
+pair_streams:
+  PAIR-STREAM: [LOCAL-SAE]
+
 # What this node relays for others; left out: nothing.
 transit:
   for_nodes: [NEIGHBOUR, FAR-NODE]      # both ends of a relayed path

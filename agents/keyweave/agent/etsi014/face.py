@@ -28,6 +28,8 @@ from keyweave.common.tls import TlsFiles, renew_context
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
 # What is asked by whom, and with which peer.
 _Method = Callable[[web.Request, SaeId, SaeId], Awaitable[web.Response]]
+# The same without a peer: method, path and what answers.
+Resource = tuple[str, str, Callable[[web.Request, SaeId], Awaitable[web.Response]]]
 
 BASE_PATH = "/api/v1/keys"
 # Forward secrecy and AEAD only; TLS 1.3 has nothing else.
@@ -57,11 +59,13 @@ def create_app(
     *,
     extensions_shown: bool = True,
     trust: Trust | None = None,
+    further: Iterable[Resource] = (),
 ) -> web.Application:
     """The API as an application; it answers 401 to everybody unless served over mutual TLS.
 
     `kme_id` names this KME in log events. `extensions_shown` says whether provenance goes out as
     `key_extension` at all; the supply decides for whom. `trust` says which callers have been revoked.
+    `further` is what else is offered to the same callers.
     """
     face = _Face(supply, Callers(sae_id_from, trust), kme_id, extensions_shown)
     app = web.Application(client_max_size=messages.MAX_BODY_BYTES)
@@ -75,6 +79,8 @@ def create_app(
         for method, handler in handlers.items():
             resource.add_route(method, face.guarded(handler))
         resource.add_route("*", _method_not_allowed(tuple(handlers)))
+    for method, path, answer in further:
+        app.router.add_route(method, path, face.admitted(answer))
     app.router.add_route("*", "/{path:.*}", _not_found)
     return app
 
@@ -212,14 +218,20 @@ class _Face:
             del self._in_hand_of[caller]
 
     def guarded(self, method: _Method) -> _Handler:
-        """`method` with every refusal turned into the standard's Error."""
+        """`method` for a caller and the peer in the path."""
+        return self.admitted(
+            lambda request, caller: method(request, caller, SaeId(request.match_info["sae_id"]))
+        )
+
+    def admitted(self, answer: Callable[[web.Request, SaeId], Awaitable[web.Response]]) -> _Handler:
+        """`answer` for an authenticated caller, with every refusal turned into the standard's Error."""
 
         async def guard(request: web.Request) -> web.Response:
             try:
                 caller = self._callers.of(request)
                 self._take_place(caller)
                 try:
-                    return await method(request, caller, SaeId(request.match_info["sae_id"]))
+                    return await answer(request, caller)
                 finally:
                     self._give_back_place(caller)
             except SupplyError as error:

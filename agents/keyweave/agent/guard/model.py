@@ -79,6 +79,9 @@ class Guard(_Part):
     saes: dict[Sae, tuple[Sharing, ...]] = Field(default_factory=dict)
     # SAEs that are not listed. "allow" lets a controller invent them: for a laboratory.
     other_saes: Literal["refuse", "allow"] = "refuse"
+    # Which local SAEs may have pairs of a pair stream that ends here. Of streams that are not listed: as
+    # `other_saes` says.
+    pair_streams: dict[Name, tuple[Sae, ...]] = Field(default_factory=dict)
     # Left out: this node relays nothing.
     transit: TransitGuard | None = None
     # Whether key bits that an emulator made count as QKD: for a laboratory.
@@ -106,6 +109,11 @@ class Guard(_Part):
         """The QBER at which a link stops at the latest."""
         own = self.links.get(link)
         return own.qber_ceiling_ratio if own else self.qber_ceiling_ratio
+
+    def may_take_pairs(self, sae: str, stream: str) -> bool:
+        """Whether a local SAE may have pairs of a stream."""
+        named = self.pair_streams.get(stream)
+        return sae in named if named is not None else self.other_saes == "allow"
 
     def notes(self) -> Iterator[str]:
         """What an owner should have meant to allow."""

@@ -5,6 +5,7 @@ was agreed beforehand, and 2 sqrt(2) for Phi+ along these axes.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from keyweave.agent.drivers.memories import Measure, MemoryId
@@ -26,6 +27,8 @@ class BellTest:
     wanted: int
     pairs: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     equal: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    # Called once, with the last pair wanted.
+    on_finished: Callable[[], None] = lambda: None
 
     def count(self, source_setting: int, target_setting: int, *, equal: bool) -> None:
         """One pair more; what comes after the last one wanted is left out."""
@@ -34,6 +37,8 @@ class BellTest:
         place = 2 * source_setting + target_setting
         self.pairs[place] += 1
         self.equal[place] += equal
+        if sum(self.pairs) == self.wanted:
+            self.on_finished()
 
     @property
     def finished(self) -> bool:

@@ -39,6 +39,10 @@ class Counts:
             counts = self.streams[path.stream] = StreamCounts()
         return counts
 
+    def of_stream(self, stream: StreamName) -> StreamCounts:
+        """Those of a stream; nothing of one that is not known."""
+        return self.streams.get(stream) or StreamCounts()
+
     def tests(self, path: PathRule) -> Tests:
         """Of a stream, or of a link where that is what is tested."""
         if path.is_link_test:

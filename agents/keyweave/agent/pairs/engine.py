@@ -32,7 +32,7 @@ from keyweave.agent.pairs.steps import Deliver, PathRule, Purify, Step, SwapWith
 from keyweave.agent.pairs.stock import Ending, Stock
 from keyweave.agent.pairs.swapping import Swaps
 from keyweave.agent.pairs.using import Uses
-from keyweave.common.names import NodeName
+from keyweave.common.names import NodeName, StreamName
 from keyweave.v1 import agent_pb2
 from keyweave.v1 import pairs_pb2 as pb
 
@@ -257,6 +257,10 @@ class Engine:
         """Messages of a peer, in order."""
         self._hearing.told(sender, self.paths.get(path_tag(told.stream, told.path_id)), told, now)
         self._settle(now)
+
+    def ends_here(self, stream: StreamName) -> bool:
+        """Whether policy has this node at an end of such a stream."""
+        return any(path.stream == stream and path.is_end for path in self.paths.values())
 
     # ---- each turn ----------------------------------------------------------------------------
 

@@ -13,17 +13,20 @@ from typing import Protocol
 from keyweave.agent.drivers.base import DriverUnavailableError
 from keyweave.agent.drivers.memories import Command, HasMemories, MemoryBankInfo, MemorySession
 from keyweave.agent.keyplane.links.devices import follow
-from keyweave.agent.pairs.deliver import BeginKeyRun
+from keyweave.agent.pairs.bell_test import BellTest
+from keyweave.agent.pairs.deliver import Basis, BeginKeyRun, Outcome
 from keyweave.agent.pairs.engine import Engine
 from keyweave.agent.pairs.pair import Moment
 from keyweave.agent.pairs.steps import PathRule
 from keyweave.common import log
-from keyweave.common.names import NodeName
+from keyweave.common.names import NodeName, StreamName
 from keyweave.v1 import agent_pb2, keyplane_pb2
 from keyweave.v1 import pairs_pb2 as pb
 
 # A device without memories now may have been given some: it is asked again.
 ASK_AGAIN_SECONDS = 60.0
+# For an application that has a half measured; the device answers at once, or is gone.
+MEASURE_SECONDS = 10.0
 # As emulator.proto bounds them.
 COMMANDS_AT_ONCE = 4096
 
@@ -63,6 +66,8 @@ class PairPlane:
         self._work = asyncio.Event()
         self._flushing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._asked: dict[bytes, asyncio.Future[Outcome]] = {}
+        self.engine.shelf.on_measured = self._measured
 
     def serve(self, device: HasMemories) -> None:
         """Work the memories of this driver, once `run` runs."""
@@ -97,6 +102,45 @@ class PairPlane:
         """It is gone."""
         self.engine.peer_lost(node, moment())
         self.touched()
+
+    async def measure(self, stream: StreamName, pair_id: bytes, basis: Basis) -> Outcome | None:
+        """Measure a half that is kept for applications; None where it is not there (any more)."""
+        kept = self.engine.shelf.kept.get(pair_id)
+        if kept is None or kept.stream != stream or not self.engine.uses.measure_kept(pair_id, basis):
+            return None
+        asked = self._asked[pair_id] = asyncio.get_running_loop().create_future()
+        self.touched()
+        try:
+            return await asyncio.wait_for(asked, MEASURE_SECONDS)
+        except TimeoutError:
+            return None
+        finally:
+            del self._asked[pair_id]
+
+    async def bell_test(self, query: agent_pb2.BellTestQuery) -> agent_pb2.BellTestResult:
+        """Test a Bell inequality with the next pairs of a stream whose source is here."""
+        stream, tests = StreamName(query.stream), self.engine.uses.bell_tests
+        if not any(p.stream == stream and p.is_source for p in self.engine.paths.values()):
+            return agent_pb2.BellTestResult(problem=f"no pair stream '{stream}' begins at {self.node} now")
+        if stream in tests:
+            return agent_pb2.BellTestResult(problem=f"pair stream '{stream}' is being tested already")
+        finished = asyncio.Event()
+        test = tests[stream] = BellTest(query.pairs, on_finished=finished.set)
+        log.get().info("bell_test_begun", stream=stream, pairs=query.pairs)
+        self.engine.tick(moment())
+        self.touched()
+        try:
+            await finished.wait()
+        finally:
+            if tests.get(stream) is test:
+                del tests[stream]
+        log.get().info("bell_test_over", stream=stream, s=test.s)
+        return agent_pb2.BellTestResult(pairs=test.pairs, equal=test.equal)
+
+    def _measured(self, outcome: Outcome) -> None:
+        asked = self._asked.get(outcome.pair_id)
+        if asked is not None and not asked.done():
+            asked.set_result(outcome)
 
     # ---- what they lead to --------------------------------------------------------------------
 
