@@ -42,7 +42,7 @@ saes:
 
 # Which local SAEs may have entangled pairs of a pair stream that ends here.
 pair_streams:
-  PAIR-STREAM: [LOCAL-SAE]
+  STREAM: [LOCAL-SAE]
 
 # What this node relays for others; left out: nothing.
 transit:
