@@ -26,7 +26,10 @@ from tests.integration.emulated import Emulator, running
 SCENARIO = """
 name: three-sites
 sample_interval_seconds: 0.02
-nodes: [{name: a}, {name: b}, {name: c}]
+nodes: [{name: a, memories: &bank {count: 8, t2_seconds: 5}}, {name: b, memories: *bank}, {name: c}]
+pair_links:
+  - {name: a-b-pairs, a: a, b: b, length_km: 5, heralding: {kind: single-click, bright_state_ratio: 0.05},
+     other_loss_db: 3}
 links:
   - {name: a-b, a: a, b: b, technology: DV-QKD, length_km: 45, loss_db: 14.5, qber_ratio: 0.027,
      skr_bps: 304000, model: decoy BB84}
@@ -253,7 +256,11 @@ async def test_bad_faults_are_refused_with_the_field_or_the_links_there_are(emul
     async with emulator.operator() as channel:
         stub = emulator_pb2_grpc.EmulatorServiceStub(channel)
         for fault, code, said in (
-            (pb.Fault(link="z", kind=pb.FAULT_KIND_CUT), grpc.StatusCode.NOT_FOUND, "there are a-b, b-c"),
+            (
+                pb.Fault(link="z", kind=pb.FAULT_KIND_CUT),
+                grpc.StatusCode.NOT_FOUND,
+                "there are a-b, a-b-pairs, b-c",
+            ),
             (pb.Fault(link=AB), grpc.StatusCode.INVALID_ARGUMENT, "fault.kind"),
             (
                 pb.Fault(node="z", kind=pb.FAULT_KIND_NODE_LOSS),

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from keyweave.agent.drivers import conformance_memories as memories
 from keyweave.agent.drivers import conformance_rules as rules
 from keyweave.agent.drivers.base import (
     DeviceBlock,
@@ -33,6 +34,7 @@ from keyweave.agent.drivers.conformance_reading import (
     read_into,
     still_running,
 )
+from keyweave.agent.drivers.memories import HasMemories
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.names import NAME_PATTERN, NodeName
 from keyweave.common.quantities import LINK_RANGES
@@ -126,13 +128,14 @@ async def _checks(factory: DriverFactory, setup: Setup, effort: Effort) -> Async
         try:
             ends, again = await driver.link_ends(), await driver.link_ends()
             theirs = await peer.link_ends() if peer else ()
+            remembers = isinstance(driver, HasMemories) and await driver.memory_bank() is not None
         except DriverUnavailableError as error:
             yield Finding("link-ends", Outcome.FAILED, f"the device cannot be reached: {error}")
             return
         except Exception as error:  # noqa: BLE001  # whatever a driver's author let out is what we report
             yield Finding("link-ends", Outcome.FAILED, f"link_ends raised {type(error).__name__}: {error}")
             return
-        wrong = rules.link_ends_wrong(ends, NodeName(setup.node))
+        wrong = rules.link_ends_wrong(ends, NodeName(setup.node), may_be_none=remembers)
         yield _finding("link-ends", wrong, ", ".join(end.link for end in ends))
         wrong = [] if ends == again else ["link_ends answered something else the second time"]
         yield _finding("link-ends-stable", wrong, "the same twice")
@@ -143,6 +146,8 @@ async def _checks(factory: DriverFactory, setup: Setup, effort: Effort) -> Async
             yield finding
         yield _of_both_ends(links, theirs, setup)
         yield await _ended_tasks(driver, links, effort)
+        async for finding in _of_memories(driver, peer, setup, effort):
+            yield finding
     finally:
         for link in links:
             _wipe(link)
@@ -306,6 +311,22 @@ def _of_both_ends(links: Sequence[_Link], theirs: Sequence[LinkEndInfo], setup: 
             wrong.append(f"{link.info.link}: no block of one number came at both ends")
         compared += len(common)
     return _finding(check, wrong, f"{compared} blocks are the same at both ends")
+
+
+async def _of_memories(
+    driver: Driver, peer: Driver | None, setup: Setup, effort: Effort
+) -> AsyncIterator[Finding]:
+    peer_node = NodeName(setup.peer.node) if setup.peer else None
+    try:
+        judged = await memories.judge(driver, NodeName(setup.node), peer, peer_node, effort.seconds)
+    except DriverUnavailableError as error:
+        yield Finding("memory-bank", Outcome.FAILED, f"the memories cannot be reached: {error}")
+        return
+    for each in judged:
+        if each.wrong is None:
+            yield Finding(each.check, Outcome.NOT_APPLICABLE, each.said)
+        else:
+            yield _finding(each.check, each.wrong, each.said)
 
 
 async def _ended_tasks(driver: Driver, links: Sequence[_Link], effort: Effort) -> Finding:

@@ -29,9 +29,9 @@ _NANOS = 1_000_000_000
 _Ranges = Mapping[str, tuple[float, float]]
 
 
-def link_ends_wrong(ends: Sequence[LinkEndInfo], node: NodeName) -> list[str]:
+def link_ends_wrong(ends: Sequence[LinkEndInfo], node: NodeName, *, may_be_none: bool = False) -> list[str]:
     """What link ends cannot be, one by one and together."""
-    wrong = [] if ends else ["there are none: the settings or the device name no link"]
+    wrong = [] if ends or may_be_none else ["there are none: the settings or the device name no link"]
     for end in ends:
         wrong += [f"'{end.link}' is no name for a link: {NAME_RULE}"] if not is_name(end.link) else []
         if not is_name(end.peer_node):
