@@ -59,7 +59,7 @@ def double_fetch() -> None:
 
     def collect(self: KeyStore, stream: StreamName, key_ids: Any) -> tuple[StoredKey, ...]:
         wanted: tuple[uuid.UUID, ...] = tuple(key_ids)
-        keys = [self._slave[stream][key_id] for key_id in wanted]
+        keys = [self._slave[stream][key_id.bytes] for key_id in wanted]
         kept = [replace(key, key=bytearray(key.key)) for key in keys]
         taken = honest(self, stream, wanted)
         self.add_slave(kept)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from keyweave.agent import crypto
 from keyweave.agent.drivers.base import DeviceBlock, LinkEndInfo
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.keys.keystore import Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.keystore import Origin, Protection, Provenance, StoredKey
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.keyplane.sessions import handshake
 from keyweave.agent.keyplane.sessions.handshake import Channel, Proven
@@ -305,7 +305,8 @@ class Rig:
         ends = (SaeId(sae(peer)), SaeId(sae(HERE)))
         material = bytearray(os.urandom(32))
         key_id = uuid.UUID(int=number)
-        return StoredKey(key_id, material, StreamName(stream), peer, *ends, kind, now, now + 600)
+        origin = Origin(StreamName(stream), peer, *ends, kind, now, now + 600)
+        return StoredKey(key_id.bytes, material, origin)
 
     def hold_together(self) -> None:
         """What must be so whatever a peer said."""

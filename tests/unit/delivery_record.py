@@ -235,8 +235,8 @@ class WatchedStore(KeyStore):
 
     def slave_keys(self) -> list[tuple[uuid.UUID, StreamName, bytes]]:
         """What waits to be collected."""
-        return [(i, s, bytes(key.key)) for s, held in self._slave.items() for i, key in held.items()]
+        return [(key.key_id, s, bytes(key.key)) for s, held in self._slave.items() for key in held.values()]
 
     def master_keys(self) -> list[tuple[uuid.UUID, StreamName, bytes]]:
         """What waits to be drawn."""
-        return [(i, s, bytes(key.key)) for s, held in self._ready.items() for i, key in held.items()]
+        return [(key.key_id, s, bytes(key.key)) for s, held in self._ready.items() for key in held.values()]

@@ -4,7 +4,7 @@ import time
 import uuid
 from typing import Any
 
-from keyweave.agent.keyplane.keys.keystore import Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.keystore import Origin, Protection, Provenance, StoredKey
 from keyweave.agent.keyplane.terms import PathSetTerms, RelayPath, StreamTerms
 from keyweave.common.names import LinkName, NodeName, PathId, SaeId, StreamName
 from keyweave.v1 import keyplane_pb2 as pb
@@ -62,16 +62,8 @@ def offer(**changed: Any) -> pb.Offer:
 def key(number: int, stream: str = "s", link: str = "l", created: float = 100.0) -> StoredKey:
     provenance = Provenance(Protection.HYBRID, (PathId("p"),), frozenset({LinkName(link)}))
     ends = (SaeId("m"), SaeId("s"))
-    return StoredKey(
-        uuid.UUID(int=number),
-        bytearray(b"k" * 32),
-        StreamName(stream),
-        PEER,
-        *ends,
-        provenance,
-        created,
-        created + 60,
-    )
+    origin = Origin(StreamName(stream), PEER, *ends, provenance, created, created + 60)
+    return StoredKey(uuid.UUID(int=number).bytes, bytearray(b"k" * 32), origin)
 
 
 def finished_keys(path_set: PathSetTerms, count: int) -> tuple[StoredKey, ...]:
@@ -79,17 +71,5 @@ def finished_keys(path_set: PathSetTerms, count: int) -> tuple[StoredKey, ...]:
     links = frozenset(link for path in path_set.paths for link in path.links)
     provenance = Provenance(Protection.HYBRID, path_set.key, links)
     now = time.time()
-    return tuple(
-        StoredKey(
-            uuid.uuid4(),
-            bytearray(32),
-            StreamName("s"),
-            NodeName("b"),
-            SaeId("x"),
-            SaeId("y"),
-            provenance,
-            now,
-            now + 60,
-        )
-        for _ in range(count)
-    )
+    origin = Origin(StreamName("s"), NodeName("b"), SaeId("x"), SaeId("y"), provenance, now, now + 60)
+    return tuple(StoredKey(uuid.uuid4().bytes, bytearray(32), origin) for _ in range(count))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keyweave.agent.etsi014.supply import Demand
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keys import assembly
-from keyweave.agent.keyplane.keys.keystore import KeyStore, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.keystore import KeyStore, Origin, Protection, Provenance, StoredKey
 from keyweave.agent.keyplane.keys.supply import Supply, _allowed
 from keyweave.agent.keyplane.streams.far import FarEnd
 from keyweave.agent.keyplane.terms import StreamTerms
@@ -29,17 +29,9 @@ PARTS = [bytes([number]) * 32 for number in (1, 2, 3)]
 
 def part(number: int, provenance: Provenance = HYBRID, *, created: float | None = None) -> StoredKey:
     now = time.time()
-    return StoredKey(
-        uuid.UUID(int=number),
-        bytearray(PARTS[number - 1]),
-        STREAM,
-        PEER,
-        SaeId("sae-b"),
-        SaeId("sae-a"),
-        provenance,
-        created or now,
-        now + 60 + number,
-    )
+    ends = (SaeId("sae-b"), SaeId("sae-a"))
+    origin = Origin(STREAM, PEER, *ends, provenance, created or now, now + 60 + number)
+    return StoredKey(uuid.UUID(int=number).bytes, bytearray(PARTS[number - 1]), origin)
 
 
 def request(size: int = 512, **changed: Any) -> pb.Assemble:
@@ -67,7 +59,7 @@ def far_end(
 
 
 def keys_in(store: KeyStore) -> set[int]:
-    return {key_id.int for waiting in store._slave.values() for key_id in waiting}
+    return {key.key_id.int for waiting in store._slave.values() for key in waiting.values()}
 
 
 @pytest.mark.parametrize("size", [264, 384, 504, 512])

@@ -108,13 +108,8 @@ def test_the_ml_kem_secret_comes_before_the_qkd_secret_each_with_its_length() ->
     fixed_info = (
         b"keyweave delivered key 1" + one_key.key_ids[0] + bytes(8) + one_key.encode()
     )  # key 0, chunk 0
-    expected = crypto.two_step_kdf(
-        b"\x00\x00\x00\x20" + KEM,
-        b"\x00\x00\x00\x20" + QKD[:32],
-        crypto.digest(b"keyweave combiner 1"),
-        fixed_info,
-        32,
-    )
+    kdf = crypto.TwoStepKdf(crypto.digest(b"keyweave combiner 1"))
+    expected = kdf.derive(b"\x00\x00\x00\x20" + KEM, b"\x00\x00\x00\x20" + QKD[:32], fixed_info, 32)
     assert combine.derive_keys(one_key, KEM, QKD[:32]) == [expected]
 
 

@@ -38,9 +38,9 @@ def _lend(
 def _keep_parts(self: KeyStore, keys: Iterable[StoredKey], _reason: str) -> bool:
     """What other keys were made of goes back to where it was."""
     for key in keys:
-        self._aside.pop(key.key_id, None)
-        self._ready[key.stream][key.key_id] = key
-        self._ready[key.stream].move_to_end(key.key_id, last=False)
+        self._aside.pop(key.id_bytes, None)
+        self._ready[key.stream][key.id_bytes] = key
+        self._ready[key.stream].move_to_end(key.id_bytes, last=False)
         self._kinds[key.stream][key.provenance] += 1
     return True
 

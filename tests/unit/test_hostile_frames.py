@@ -327,9 +327,14 @@ async def test_a_batch_of_long_keys_fits_one_message_of_a_relay() -> None:
     assert [call.args for call in make.await_args_list] == [(path_set, 16)]
 
 
+def made_by(provenance: Provenance) -> StoredKey:
+    any_key = key(1)
+    return replace(any_key, origin=replace(any_key.origin, provenance=provenance))
+
+
 async def test_a_batch_that_policy_has_overtaken_does_not_fill_the_buffer() -> None:
     near, make, store = near_end(TERMS)
-    weak = replace(key(1), provenance=Provenance(Protection.PQC))
+    weak = made_by(Provenance(Protection.PQC))
 
     def policy_changes(*_: object) -> tuple[StoredKey, ...]:
         near.terms = replace(TERMS, require_qkd=True)
@@ -356,7 +361,7 @@ def test_a_controller_that_never_acknowledges_cannot_make_the_ring_grow() -> Non
 
 async def test_a_batch_over_a_path_that_policy_has_taken_away_meanwhile_is_not_stored() -> None:
     near, make, store = near_end(TERMS)
-    made = replace(key(1), provenance=Provenance(Protection.HYBRID, (PathId("p"),)))
+    made = made_by(Provenance(Protection.HYBRID, (PathId("p"),)))
 
     def policy_changes(*_: object) -> tuple[StoredKey, ...]:
         near.terms = replace(TERMS, accepted={PathId("q"): path("q", "c")})

@@ -8,6 +8,7 @@ from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.keys.keystore import (
     BATCH_LIFETIME_SECONDS,
     KeyStore,
+    Origin,
     Protection,
     Provenance,
     StoredKey,
@@ -23,17 +24,8 @@ BORN, EXPIRES = 100.0, 200.0
 def stored(
     number: int, *, stream: StreamName = STREAM, provenance: Provenance = HYBRID, expires: float = EXPIRES
 ) -> StoredKey:
-    return StoredKey(
-        uuid.UUID(int=number),
-        bytearray([number] * 32),
-        stream,
-        NodeName("far"),
-        SaeId("m"),
-        SaeId("s"),
-        provenance,
-        BORN,
-        expires,
-    )
+    origin = Origin(stream, NodeName("far"), SaeId("m"), SaeId("s"), provenance, BORN, expires)
+    return StoredKey(uuid.UUID(int=number).bytes, bytearray([number] * 32), origin)
 
 
 def anything(_: Provenance) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from keyweave.agent.keyplane.keys.keystore import KeyStore, Outcome, Protection, Provenance, StoredKey
+from keyweave.agent.keyplane.keys.keystore import KeyStore, Origin, Outcome, Protection, Provenance, StoredKey
 from keyweave.agent.keyplane.recall import LedgerRecalls
 from keyweave.agent.ledger import ledger as ledger_module
 from keyweave.agent.ledger import lines, segments
@@ -38,9 +38,8 @@ def a_key(number: int, stream: str = "s", created: float = 1_000_000_000.5) -> S
     ends = (SaeId("sae-a"), SaeId("sae-c"))
     key_id = uuid.UUID(int=number)
     name = StreamName(stream)
-    return StoredKey(
-        key_id, bytearray(MATERIAL), name, NodeName("c"), *ends, PROVENANCE, created, created + 60
-    )
+    origin = Origin(name, NodeName("c"), *ends, PROVENANCE, created, created + 60)
+    return StoredKey(key_id.bytes, bytearray(MATERIAL), origin)
 
 
 @contextmanager

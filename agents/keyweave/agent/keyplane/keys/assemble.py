@@ -58,10 +58,13 @@ class Assembled:
         return [
             replace(
                 self.key,
-                stream=end.stream,
-                peer_node=end.peer_node,
-                slave_sae=end.peer_sae,
-                beside=streams - {end.stream},
+                origin=replace(
+                    self.key.origin,
+                    stream=end.stream,
+                    peer_node=end.peer_node,
+                    slave_sae=end.peer_sae,
+                    beside=streams - {end.stream},
+                ),
             )
             for end in ends
         ]
@@ -98,15 +101,13 @@ class Assembler:
             copies.append(_Copy(way, request, assembly.far_tag(request, parts)))
         memory.lock(material)
         used = [part for way in ways for part in way.parts]
-        key = replace(
-            ways[0].parts[0],
-            key_id=key_id,
-            key=material,
+        origin = replace(
+            used[0].origin,
             provenance=Provenance.weakest([way.provenance for way in ways]),
             created=min(part.created for part in used),
             expires=min(part.expires for part in used),
         )
-        return Assembled(key, tuple(copies))
+        return Assembled(StoredKey(key_id.bytes, material, origin), tuple(copies))
 
     async def confirm(self, keys: Sequence[Assembled]) -> None:
         """Return once every slave's KME has proved that it has its copy; after a KeyPlaneError, `undo`."""

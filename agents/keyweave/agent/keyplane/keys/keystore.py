@@ -101,11 +101,9 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredKey:
-    """One confirmed key at one end."""
+class Origin:
+    """What the keys of one batch have in common."""
 
-    key_id: uuid.UUID
-    key: bytearray = field(repr=False)
     stream: StreamName
     peer_node: NodeName
     master_sae: SaeId
@@ -113,12 +111,62 @@ class StoredKey:
     provenance: Provenance
     created: float  # seconds since the Unix epoch
     expires: float
-    # Other streams over which copies of this key went: what befalls one of them befalls this.
+    # Other streams over which copies of these keys went: what befalls one of them befalls these.
     beside: frozenset[StreamName] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """One confirmed key at one end."""
+
+    # A UUID. Tens of thousands of keys wait, and few of their IDs are ever asked for as an object.
+    id_bytes: bytes
+    key: bytearray = field(repr=False)
+    origin: Origin
+
+    @property
+    def key_id(self) -> uuid.UUID:
+        """What SAEs and operators call it."""
+        return uuid.UUID(bytes=self.id_bytes)
+
+    @property
+    def stream(self) -> StreamName:
+        """Over which stream it came."""
+        return self.origin.stream
+
+    @property
+    def peer_node(self) -> NodeName:
+        """Where the other end's copy is."""
+        return self.origin.peer_node
+
+    @property
+    def master_sae(self) -> SaeId:
+        """Who draws it."""
+        return self.origin.master_sae
+
+    @property
+    def slave_sae(self) -> SaeId:
+        """Who collects it."""
+        return self.origin.slave_sae
+
+    @property
+    def provenance(self) -> Provenance:
+        """How it came to be."""
+        return self.origin.provenance
+
+    @property
+    def created(self) -> float:
+        """Since when it is here, in seconds since the Unix epoch."""
+        return self.origin.created
+
+    @property
+    def expires(self) -> float:
+        """When it is destroyed if nobody has fetched it."""
+        return self.origin.expires
 
     def went_over(self, streams: Collection[StreamName]) -> bool:
         """Whether it, or a copy, went over any of these."""
-        return self.stream in streams or not self.beside.isdisjoint(streams)
+        return self.origin.stream in streams or not self.origin.beside.isdisjoint(streams)
 
 
 class Records(Protocol):
@@ -149,15 +197,15 @@ class KeyStore:
     def __init__(self, records: Records | None = None) -> None:
         self.records = records or _NoRecords()
         # Ordered, as a plain dict walks over all that has been taken from its front.
-        self._ready: dict[StreamName, OrderedDict[uuid.UUID, StoredKey]] = {}
+        self._ready: dict[StreamName, OrderedDict[bytes, StoredKey]] = {}
         # How many ready keys of a stream came to be how: a few kinds, however many keys.
         self._kinds: dict[StreamName, Counter[Provenance]] = {}
         # Parts of keys that are being assembled: nobody draws them, and they are destroyed like others.
-        self._aside: dict[uuid.UUID, StoredKey] = {}
+        self._aside: dict[bytes, StoredKey] = {}
         # One key may have copies for several SAEs of this node, each over a stream of its own.
-        self._slave: dict[StreamName, dict[uuid.UUID, StoredKey]] = {}
+        self._slave: dict[StreamName, dict[bytes, StoredKey]] = {}
         # Of delivered keys with several slaves, what their copies elsewhere are like; without the key.
-        self._copies: OrderedDict[tuple[uuid.UUID, StreamName], StoredKey] = OrderedDict()
+        self._copies: OrderedDict[tuple[bytes, StreamName], StoredKey] = OrderedDict()
         # Before this nothing here expires: looking through all keys every second would hold up everything.
         self._next_expiry = inf
         # By link and stream; None stands for every stream.
@@ -169,11 +217,10 @@ class KeyStore:
             self._quarantined_at[link, stream] = now
 
     def _refuse_quarantined(self, keys: Sequence[StoredKey]) -> None:
-        for (name, provenance), alike in _alike(keys):
-            created = min(key.created for key in alike)
-            for link, stream in product(provenance.links, (None, name)):
+        for origin, _ in _alike(keys):
+            for link, stream in product(origin.provenance.links, (None, origin.stream)):
                 bad_at = self._quarantined_at.get((link, stream))
-                if bad_at is not None and created < bad_at + BATCH_LIFETIME_SECONDS:
+                if bad_at is not None and origin.created < bad_at + BATCH_LIFETIME_SECONDS:
                     raise _refused(
                         keys, pb.FAILURE_CODE_LINK_UNUSABLE, "the batch may have been overheard", link
                     )
@@ -181,13 +228,13 @@ class KeyStore:
     def add_master(self, keys: Sequence[StoredKey]) -> None:
         """Keys that the local SAE may draw from now on; KeyPlaneError if a link of theirs went bad."""
         self._refuse_quarantined(keys)
-        for (stream, provenance), alike in _alike(keys):
-            ready = self._ready.setdefault(stream, OrderedDict())
+        for origin, alike in _alike(keys):
+            ready = self._ready.setdefault(origin.stream, OrderedDict())
             for key in alike:
                 memory.lock(key.key)
-                ready[key.key_id] = key
-            self._kinds.setdefault(stream, Counter())[provenance] += len(alike)
-        self._note_expiry(keys)
+                ready[key.id_bytes] = key
+            self._kinds.setdefault(origin.stream, Counter())[origin.provenance] += len(alike)
+            self._next_expiry = min(self._next_expiry, origin.expires)
 
     def add_slave(self, keys: Sequence[StoredKey]) -> None:
         """Keys that the local SAE may collect once it knows their IDs; KeyPlaneError likewise.
@@ -204,20 +251,20 @@ class KeyStore:
         self.destroy_slave(key.stream, part_ids, f"made into key {key.key_id}")
 
     def _keep_slave(self, keys: Sequence[StoredKey]) -> None:
-        for stream, count in Counter([key.stream for key in keys]).items():
-            waiting = self._slave.setdefault(stream, {})
-            if any(key.key_id in waiting for key in keys if key.stream == stream):
+        batches = _alike(keys)
+        for origin, alike in batches:
+            waiting = self._slave.setdefault(origin.stream, {})
+            if any(key.id_bytes in waiting for key in alike):
                 raise _refused(keys, pb.FAILURE_CODE_MALFORMED, "a key ID is in use already")
-            if len(waiting) + count > MAX_SLAVE_KEYS:
+            if len(waiting) + len(alike) > MAX_SLAVE_KEYS:
                 reason = f"{len(waiting)} keys wait for their slave to fetch them"
                 raise _refused(keys, pb.FAILURE_CODE_OVER_BUDGET, reason)
-        for key in keys:
-            memory.lock(key.key)
-            self._slave[key.stream][key.key_id] = key
-        self._note_expiry(keys)
-
-    def _note_expiry(self, keys: Iterable[StoredKey]) -> None:
-        self._next_expiry = min([self._next_expiry, *(key.expires for key in keys)])
+        for origin, alike in batches:
+            waiting = self._slave[origin.stream]
+            for key in alike:
+                memory.lock(key.key)
+                waiting[key.id_bytes] = key
+            self._next_expiry = min(self._next_expiry, origin.expires)
 
     def count(self) -> tuple[int, int]:
         """Keys that could be drawn, and collected."""
@@ -244,7 +291,7 @@ class KeyStore:
         chosen = self._choose(stream, number, allowed, now, created_after)
         if chosen:
             self.records.deliver(chosen, is_master=True)
-        return tuple(self._pop_ready(stream, key.key_id) for key in chosen)
+        return tuple(self._pop_ready(stream, key.id_bytes) for key in chosen)
 
     def can_draw(
         self,
@@ -274,20 +321,20 @@ class KeyStore:
         if not all(chosen.values()):
             return {}
         for stream, keys in chosen.items():
-            self._aside |= {key.key_id: self._pop_ready(stream, key.key_id) for key in keys}
+            self._aside |= {key.id_bytes: self._pop_ready(stream, key.id_bytes) for key in keys}
         return chosen
 
     def use_up(self, keys: Iterable[StoredKey], reason: str) -> bool:
         """Destroy keys that were set aside; False if any had been destroyed for another reason before."""
         listed = tuple(keys)
-        left = [key for key in listed if self._aside.pop(key.key_id, None) is not None]
+        left = [key for key in listed if self._aside.pop(key.id_bytes, None) is not None]
         self._drop(left, Outcome.DESTROYED, reason, is_master=True)
         return len(left) == len(listed)
 
     def remember_copies(self, copies: Iterable[StoredKey]) -> None:
         """Copies that other nodes hold of a key delivered here: `destroy` names them when they have to go."""
         for copy in copies:
-            self._copies[copy.key_id, copy.stream] = replace(copy, key=bytearray())
+            self._copies[copy.id_bytes, copy.stream] = replace(copy, key=bytearray())
             self._next_expiry = min(self._next_expiry, copy.expires)
         while len(self._copies) > MAX_COPIES:
             self._copies.popitem(last=False)
@@ -318,11 +365,11 @@ class KeyStore:
         chosen = list(islice((key_id for key_id, key in ready.items() if doomed(key.provenance)), number))
         keys = [self._pop_ready(stream, key_id) for key_id in chosen]
         self._drop(keys, Outcome.DESTROYED, reason, is_master=True)
-        return tuple(chosen)
+        return tuple(key.key_id for key in keys)
 
     def find_slave(self, key_id: uuid.UUID, stream: StreamName, now: float) -> StoredKey | None:
         """A stream's key that could be collected; None where it is unknown, expired or spent."""
-        key = self._slave.get(stream, {}).get(key_id)
+        key = self._slave.get(stream, {}).get(key_id.bytes)
         return key if key is not None and key.expires > now else None
 
     def waits_elsewhere(self, key_id: uuid.UUID, stream: StreamName, now: float) -> bool:
@@ -333,14 +380,14 @@ class KeyStore:
 
     def collect(self, stream: StreamName, key_ids: Iterable[uuid.UUID]) -> tuple[StoredKey, ...]:
         """Take keys out that `find_slave` has found. Recorded before any leaves."""
-        chosen = [self._slave[stream][key_id] for key_id in key_ids]
+        chosen = [self._slave[stream][key_id.bytes] for key_id in key_ids]
         self.records.deliver(chosen, is_master=False)
-        return tuple(self._pop_slave(key.key_id, stream) for key in chosen)
+        return tuple(self._pop_slave(key.id_bytes, stream) for key in chosen)
 
     def destroy_slave(self, stream: StreamName, key_ids: Iterable[uuid.UUID], reason: str) -> int:
         """Destroy those of these keys that could be collected; how many."""
         waiting = self._slave.get(stream, {})
-        found = [key_id for key_id in key_ids if key_id in waiting]
+        found = [key_id.bytes for key_id in key_ids if key_id.bytes in waiting]
         keys = [self._pop_slave(key_id, stream) for key_id in found]
         self._drop(keys, Outcome.DESTROYED, reason, is_master=False)
         return len(found)
@@ -348,9 +395,9 @@ class KeyStore:
     def withdraw(self, stream: StreamName, key_ids: Sequence[uuid.UUID], reason: str = "") -> tuple[int, int]:
         """Destroy these keys of a stream; how many could have been drawn, and collected."""
         ready = self._ready.get(stream, OrderedDict())
-        drawable = [key_id for key_id in key_ids if key_id in ready]
-        keys = [self._pop_ready(stream, key_id) for key_id in drawable]
-        aside = [key_id for key_id in key_ids if (key := self._aside.get(key_id)) and key.stream == stream]
+        wanted = [key_id.bytes for key_id in key_ids]
+        keys = [self._pop_ready(stream, key_id) for key_id in wanted if key_id in ready]
+        aside = [key_id for key_id in wanted if (key := self._aside.get(key_id)) and key.stream == stream]
         keys += [self._aside.pop(key_id) for key_id in aside]
         self._drop(keys, Outcome.DESTROYED, reason, is_master=True)
         return len(keys), self.destroy_slave(stream, key_ids, reason)
@@ -377,22 +424,21 @@ class KeyStore:
     ) -> dict[StreamName, list[uuid.UUID]]:
         masters = [key for ready in self._ready.values() for key in ready.values() if doomed(key)]
         aside = [key for key in self._aside.values() if doomed(key)]
-        copies = [place for place, copy in self._copies.items() if doomed(copy)]
+        copies = [copy for copy in self._copies.values() if doomed(copy)]
         slaves = [key for waiting in self._slave.values() for key in waiting.values() if doomed(key)]
         for key in masters:
-            self._pop_ready(key.stream, key.key_id)
+            self._pop_ready(key.stream, key.id_bytes)
         for key in aside:
-            del self._aside[key.key_id]
+            del self._aside[key.id_bytes]
         for key in slaves:
-            self._pop_slave(key.key_id, key.stream)
+            self._pop_slave(key.id_bytes, key.stream)
+        for copy in copies:
+            del self._copies[copy.id_bytes, copy.stream]
         self._drop((*masters, *aside), outcome, reason, is_master=True)
         self._drop(slaves, outcome, reason, is_master=False)
         gone: dict[StreamName, list[uuid.UUID]] = {}
-        for key in (*masters, *aside, *slaves):
+        for key in (*masters, *aside, *slaves, *copies):
             gone.setdefault(key.stream, []).append(key.key_id)
-        for key_id, stream in copies:
-            del self._copies[key_id, stream]
-            gone.setdefault(stream, []).append(key_id)
         return gone
 
     def _drop(self, keys: Sequence[StoredKey], outcome: Outcome, reason: str, *, is_master: bool) -> None:
@@ -401,7 +447,7 @@ class KeyStore:
         if keys:
             self.records.gone(keys, outcome, reason, is_master=is_master)
 
-    def _pop_ready(self, stream: StreamName, key_id: uuid.UUID) -> StoredKey:
+    def _pop_ready(self, stream: StreamName, key_id: bytes) -> StoredKey:
         key = self._ready[stream].pop(key_id)
         kinds = self._kinds[stream]
         kinds[key.provenance] -= 1
@@ -409,13 +455,13 @@ class KeyStore:
             del kinds[key.provenance]
         return key
 
-    def _pop_slave(self, key_id: uuid.UUID, stream: StreamName) -> StoredKey:
+    def _pop_slave(self, key_id: bytes, stream: StreamName) -> StoredKey:
         return self._slave[stream].pop(key_id)
 
 
-def _alike(keys: Iterable[StoredKey]) -> list[tuple[tuple[StreamName, Provenance], list[StoredKey]]]:
-    """Runs of keys of one stream that came to be in one way; a batch is one, and shares the objects."""
-    return [(kind, list(run)) for kind, run in groupby(keys, key=attrgetter("stream", "provenance"))]
+def _alike(keys: Iterable[StoredKey]) -> list[tuple[Origin, list[StoredKey]]]:
+    """Runs of keys that came to be in one way; a batch is one."""
+    return [(origin, list(run)) for origin, run in groupby(keys, key=attrgetter("origin"))]
 
 
 def _refused(

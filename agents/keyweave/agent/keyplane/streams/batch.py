@@ -3,11 +3,10 @@
 import asyncio
 import os
 import time
-import uuid
 
 from keyweave.agent import crypto, memory
 from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
-from keyweave.agent.keyplane.keys.keystore import StoredKey
+from keyweave.agent.keyplane.keys.keystore import Origin, StoredKey
 from keyweave.agent.keyplane.sessions.session import Peer
 from keyweave.agent.keyplane.streams import combine, kem
 from keyweave.agent.keyplane.streams.far import context_of, provenance_of
@@ -94,19 +93,17 @@ class BatchMaker:
             self.forget()
             raise
         created = time.time()
+        origin = Origin(
+            terms.stream,
+            terms.peer_node,
+            terms.local_sae,
+            terms.peer_sae,
+            provenance,
+            created,
+            created + terms.key_ttl_seconds,
+        )
         return tuple(
-            StoredKey(
-                uuid.UUID(bytes=key_id),
-                key,
-                terms.stream,
-                terms.peer_node,
-                terms.local_sae,
-                terms.peer_sae,
-                provenance,
-                created,
-                created + terms.key_ttl_seconds,
-            )
-            for key_id, key in zip(context.key_ids, keys, strict=True)
+            [StoredKey(key_id, key, origin) for key_id, key in zip(context.key_ids, keys, strict=True)]
         )
 
     async def _relay(

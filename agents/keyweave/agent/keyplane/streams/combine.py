@@ -17,6 +17,7 @@ CHUNK_BITS = 256
 _LENGTH = struct.Struct(">I")
 _INDEX_AND_CHUNK = struct.Struct(">II")
 _SALT = crypto.digest(b"keyweave combiner 1")
+_KDF = crypto.TwoStepKdf(_SALT)
 _KEY_LABEL = b"keyweave delivered key 1"
 _NEAR_LABEL = b"keyweave confirmation near end 1"
 _FAR_LABEL = b"keyweave confirmation far end 1"
@@ -87,11 +88,11 @@ def derive_keys(context: BatchContext, kem_secret: bytes, qkd_secret: bytes | by
     shared, kem_field, qkd = context.encode(), bytes_field(kem_secret), bytes(qkd_secret)
     keys = []
     for index, key_id in enumerate(context.key_ids):
-        key, label = bytearray(), _KEY_LABEL + key_id
+        key, label, begin = bytearray(), _KEY_LABEL + key_id, index * size
         for chunk, start, length in chunks:
-            part = qkd[index * size + start : index * size + start + length]
+            part = qkd[begin + start : begin + start + length]
             fixed_info = label + _INDEX_AND_CHUNK.pack(index, chunk) + shared
-            key += crypto.two_step_kdf(kem_field, _LENGTH.pack(len(part)) + part, _SALT, fixed_info, length)
+            key += _KDF.derive(kem_field, _LENGTH.pack(len(part)) + part, fixed_info, length)
         keys.append(key)
     return keys
 

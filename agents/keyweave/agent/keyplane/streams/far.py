@@ -15,6 +15,7 @@ from keyweave.agent.keyplane.keys import assembly
 from keyweave.agent.keyplane.keys.keystore import (
     BATCH_LIFETIME_SECONDS,
     KeyStore,
+    Origin,
     Protection,
     Provenance,
     StoredKey,
@@ -144,21 +145,17 @@ class FarEnd:
         provenance = provenance_of(offer, self.terms)
         created = time.time()
         expires = created + self.terms.key_ttl_seconds + SLAVE_GRACE_SECONDS
+        origin = Origin(
+            self.terms.stream,
+            self.terms.peer_node,
+            context.master_sae,
+            context.slave_sae,
+            provenance,
+            created,
+            expires,
+        )
         self._store.add_slave(
-            tuple(
-                StoredKey(
-                    uuid.UUID(bytes=key_id),
-                    key,
-                    self.terms.stream,
-                    self.terms.peer_node,
-                    context.master_sae,
-                    context.slave_sae,
-                    provenance,
-                    created,
-                    expires,
-                )
-                for key_id, key in zip(context.key_ids, keys, strict=True)
-            )
+            [StoredKey(key_id, key, origin) for key_id, key in zip(context.key_ids, keys, strict=True)]
         )
         self._confirmed[offer.batch_id] = tags.far
         while len(self._confirmed) > REMEMBERED_CONFIRMATIONS:
@@ -202,10 +199,8 @@ class FarEnd:
             self._store.destroy_slave(terms.stream, part_ids, reason)
             raise self._failure(pb.FAILURE_CODE_CONFIRMATION_MISMATCH, reason)
         tag = assembly.far_tag(request, secrets)
-        key = replace(
-            parts[0],
-            key_id=uuid.UUID(bytes=request.key_id),
-            key=assembly.key_from(secrets, request.key_size_bits, request.wrapped),
+        origin = replace(
+            parts[0].origin,
             provenance=provenance,
             created=min(part.created for part in parts),
             expires=min(part.expires for part in parts),
@@ -213,6 +208,8 @@ class FarEnd:
                 StreamName(entry.stream) for entry in request.made_from if entry.stream != terms.stream
             ),
         )
+        material = assembly.key_from(secrets, request.key_size_bits, request.wrapped)
+        key = StoredKey(request.key_id, material, origin)
         self._store.assemble_slave(key, part_ids)
         return tag
 
@@ -246,12 +243,12 @@ class FarEnd:
                 pb.FAILURE_CODE_NOT_ALLOWED,
                 f"keys of {offer.key_size_bits} bits; the stream has {terms.key_size_bits}",
             )
-        ids = set(offer.key_ids)
-        if not 0 < len(ids) == len(offer.key_ids) <= MAX_BATCH_KEYS or any(len(i) != 16 for i in ids):
+        ids = list(offer.key_ids)
+        if not 0 < len(set(ids)) == len(ids) <= MAX_BATCH_KEYS or any(len(i) != 16 for i in ids):
             raise self._failure(pb.FAILURE_CODE_MALFORMED, "key_ids are not 1..512 different UUIDs")
         if len(offer.batch_id) != 16:
             raise self._failure(pb.FAILURE_CODE_MALFORMED, "batch_id must have 16 bytes")
-        if len(offer.key_ids) * offer.key_size_bits // 8 > wire.MAX_SECRET_BYTES:
+        if len(ids) * offer.key_size_bits // 8 > wire.MAX_SECRET_BYTES:
             reason = f"all keys of a batch have at most {wire.MAX_SECRET_BYTES} bytes together"
             raise self._failure(pb.FAILURE_CODE_MALFORMED, reason)
         if problem := _domains_problem(offer):
