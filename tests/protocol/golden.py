@@ -193,7 +193,7 @@ def _offer_context() -> dict[str, str]:
     keys = combine.derive_keys(context, crypto.digest(b"kem"), bytes(range(80)))
     tags = combine.tags(context, keys)
     return {
-        "context": context.encode().hex(),
+        "context": context.encoded.hex(),
         "key_1": keys[0].hex(),
         "key_2": keys[1].hex(),
         "near_tag": tags.near.hex(),

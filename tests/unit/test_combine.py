@@ -52,7 +52,7 @@ def test_the_same_inputs_give_the_same_keys() -> None:
 
 
 def test_every_field_of_the_context_has_a_change_below() -> None:
-    assert set(CHANGES) == {each.name for each in fields(BatchContext)}
+    assert set(CHANGES) == {each.name for each in fields(BatchContext) if each.init}
 
 
 @pytest.mark.parametrize("field", CHANGES)
@@ -83,7 +83,7 @@ def test_a_change_of_any_field_of_the_context_changes_the_tags_even_over_the_sam
 def test_text_cannot_move_from_one_field_into_the_next(
     left: dict[str, object], right: dict[str, object]
 ) -> None:
-    assert replace(CONTEXT, **left).encode() != replace(CONTEXT, **right).encode()  # type: ignore[arg-type]
+    assert replace(CONTEXT, **left).encoded != replace(CONTEXT, **right).encoded  # type: ignore[arg-type]
 
 
 @given(position=st.integers(0, 31), bit=st.integers(0, 7))
@@ -106,7 +106,7 @@ def test_one_flipped_bit_of_the_qkd_secret_changes_the_key_it_belongs_to(positio
 def test_the_ml_kem_secret_comes_before_the_qkd_secret_each_with_its_length() -> None:
     one_key = replace(CONTEXT, key_ids=CONTEXT.key_ids[:1])
     fixed_info = (
-        b"keyweave delivered key 1" + one_key.key_ids[0] + bytes(8) + one_key.encode()
+        b"keyweave delivered key 1" + one_key.key_ids[0] + bytes(8) + one_key.encoded
     )  # key 0, chunk 0
     kdf = crypto.TwoStepKdf(crypto.digest(b"keyweave combiner 1"))
     expected = kdf.derive(b"\x00\x00\x00\x20" + KEM, b"\x00\x00\x00\x20" + QKD[:32], fixed_info, 32)

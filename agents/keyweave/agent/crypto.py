@@ -72,9 +72,13 @@ class TwoStepKdf:
 
     def derive(self, z: bytes, t: bytes, fixed_info: bytes, length: int) -> bytes:
         """`length` bytes from the hybrid secret Z || T."""
+        return hkdf_expand(self.extract(z + t), fixed_info, length)
+
+    def extract(self, secret: bytes) -> bytes:
+        """The first step alone: HKDF-Extract, as `hkdf_extract` under this salt."""
         extraction = self._extraction.copy()
-        extraction.update(z + t)
-        return hkdf_expand(extraction.finalize(), fixed_info, length)
+        extraction.update(secret)
+        return extraction.finalize()
 
 
 def mac(key: bytes, data: bytes) -> bytes:

@@ -24,7 +24,7 @@ from keyweave.v1 import agent_pb2, emulator_pb2
 # A listener that falls further behind misses the oldest reports, as with a device.
 REPORTS_KEPT = 50
 # All that a fast link makes between two reports goes in one message: each costs the agent an fsync.
-BATCH_BYTES = 256 * 1024
+BATCH_BYTES = 1024 * 1024
 WARM_BYTES_MOST = 64 * 1024
 NANOS = 1_000_000_000
 # Whoever begins to listen knows the contacts with a satellite soon after.

@@ -37,6 +37,8 @@ OPEN_RETRY_SECONDS = 0.5
 # The peer may not have the order to release its blocks yet.
 RELEASE_RETRY_SECONDS = 2.0
 OPEN_PACE_SECONDS = 0.05
+# How long the device's next blocks are left waiting while both ends have plenty.
+UNHURRIED_SECONDS = 0.25
 # Policy and the session change without telling who waits for more blocks to be of use.
 NEED_RECHECK_SECONDS = 0.5
 
@@ -280,6 +282,9 @@ class LinkEnd:
             self.pools.bound()
             self.pools.grow()
             self._wake.set()
+            if self.pools.plentiful:
+                # What the device makes meanwhile comes in one message and is made durable at once.
+                await asyncio.sleep(UNHURRIED_SECONDS)
             await self._needed()
 
     async def _needed(self) -> None:

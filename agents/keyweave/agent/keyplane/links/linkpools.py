@@ -26,6 +26,8 @@ GRANT_BYTES = 16 * 1024
 # Of blocks that wait at their source so much is taken ahead: for each end, a share of the greatest size
 # (relay of 16 KiB) and another that is granted meanwhile.
 READY_BYTES = 64 * 1024
+# At 20 Mbit/s, shared evenly, a device makes so much for each end in 0.4 s.
+PLENTY_BYTES = 512 * 1024
 MAX_LANE_BYTES = 2 * 1024 * 1024
 # Both lanes, with what is granted and not used: only a peer that neither uses nor burns its lane gets there.
 MAX_POOL_BYTES = 8 * MAX_LANE_BYTES
@@ -93,6 +95,12 @@ class LinkPools:
     def run_low(self) -> bool:
         """Whether the pool that grows has less than is worth having ready."""
         return self.growing is not None and self.growing.kept_bytes < READY_BYTES
+
+    @property
+    def plentiful(self) -> bool:
+        """Whether both ends have so much to send with that the next blocks are in no hurry."""
+        pool = self.growing
+        return pool is not None and min(pool.send_bytes(), pool.receive_bytes()) >= PLENTY_BYTES
 
     async def change(self, timeout_seconds: float) -> None:
         """Return once a pool has begun, been used or ended, or time is up."""

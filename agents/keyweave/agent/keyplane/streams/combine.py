@@ -8,7 +8,7 @@ breaks both components learns it, and the claim is never information-theoretic.
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keyweave.agent import crypto
 from keyweave.common.names import PathId, SaeId, StreamName
@@ -42,9 +42,14 @@ class BatchContext:
     kem_step: int
     # Hash over encapsulation key and ciphertext of the ML-KEM exchange; empty where there is none.
     kem_transcript: bytes
+    # Canonical bytes of everything but the key IDs.
+    encoded: bytes = field(init=False, repr=False, compare=False)
 
-    def encode(self) -> bytes:
-        """Canonical bytes of everything but the key IDs."""
+    def __post_init__(self) -> None:
+        """Encode it once: keys and tags are bound to it alike."""
+        object.__setattr__(self, "encoded", self._encode())
+
+    def _encode(self) -> bytes:
         return b"".join(
             (
                 text_field(self.stream),
@@ -85,7 +90,7 @@ def derive_keys(context: BatchContext, kem_secret: bytes, qkd_secret: bytes | by
         for chunk, start in enumerate(range(0, size, CHUNK_BITS // 8))
     ]
     # What all keys of the batch have in common is put together once.
-    shared, kem_field, qkd = context.encode(), bytes_field(kem_secret), bytes(qkd_secret)
+    shared, kem_field, qkd = context.encoded, bytes_field(kem_secret), bytes(qkd_secret)
     keys = []
     for index, key_id in enumerate(context.key_ids):
         key, label, begin = bytearray(), _KEY_LABEL + key_id, index * size
@@ -108,8 +113,8 @@ class Tags:
 def tags(context: BatchContext, keys: Sequence[bytearray]) -> Tags:
     """Both ends' proofs that they have these keys."""
     # The confirmation keys are derived, not delivered ones: a tag on the wire tells nothing of those.
-    extracted = crypto.hkdf_extract(_SALT, b"".join(keys))
-    told = b"".join(context.key_ids) + context.encode()
+    extracted = _KDF.extract(b"".join(keys))
+    told = b"".join(context.key_ids) + context.encoded
 
     def tag(label: bytes) -> bytes:
         return crypto.mac(crypto.hkdf_expand(extracted, label, crypto.HASH_BYTES), label + told)
