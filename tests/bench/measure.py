@@ -97,6 +97,11 @@ def served_core() -> int:
     return max(_cores)
 
 
+def all_cores() -> frozenset[int]:
+    """Every core that this process may use, for what is to run as the product does."""
+    return _cores
+
+
 # As at the start: this process pins itself later on.
 _cores = frozenset(os.sched_getaffinity(0))
 

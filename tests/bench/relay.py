@@ -2,7 +2,9 @@
 
 Both ends make keys for their own SAE at the same time, each into a buffer that does not fill up while this
 measures; counted is what both agents say they have confirmed. The baseline is what the cryptography alone
-allows on one core: pad and tag on three hops, derivation and confirmation at both ends, no transport.
+allows on one core: pad and tag on three hops, derivation and confirmation at both ends, no transport. Beside
+it stands what the transport alone allows on all cores: the same frames, between as many processes, over bare
+gRPC (`bare_relay`), and what the four agents' CPU time for a key is to what that costs.
 """
 
 import asyncio
@@ -11,17 +13,22 @@ import statistics
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
+
 from keyweave.agent import memory
 from keyweave.agent.keyplane.streams import combine, wire
 from keyweave.agent.keyplane.streams.near import BATCH_SECONDS, MAX_BATCH_KEYS
+from keyweave.cli.up.layout import agent_process
 from keyweave.common.names import PathId, SaeId, StreamName
+from keyweave.common.tls import TlsFiles
 from keyweave.v1 import keyplane_pb2 as pb
-from tests.bench import network
+from tests.bench import bare_relay, network
 from tests.bench.report import COMMAND, Result
 
 HOPS = 3
@@ -33,49 +40,87 @@ BUFFER_KEYS = 100_000
 CRYPTO_BATCHES = 300
 # The goal that was set for the latency of a batch.
 P99_LIMIT_SECONDS = 0.05
-STREAM, ENDS = "far", ("a", "d")
+STREAM = "far"
 
 
 def run() -> list[Result]:
     """Measure."""
     with TemporaryDirectory() as directory:
-        rates, counts = asyncio.run(_measure(Path(directory)))
+        looks, files = asyncio.run(_measure(Path(directory)))
+        bare = bare_relay.measure(Path(directory), files)
+    rates = [(after.bits - before.bits) / 256 / (after.at - before.at) for before, after in pairwise(looks)]
+    first, last = looks[0], looks[-1]
+    counts = {bound: last.counts[bound] - first.counts[bound] for bound in last.counts}
+    cpu = (last.cpu_seconds - first.cpu_seconds) / ((last.bits - first.bits) / 256)
     rate, bound = statistics.median(rates), cryptography_alone()
     p50, p99 = quantile_bound(counts, 0.5), quantile_bound(counts, 0.99)
     command = f"{COMMAND} relay"
     return [
         Result("relay_keys_per_second", rate, "1/s", bound, rate / bound, command),
+        Result(
+            "relay_keys_per_second_beside_transport",
+            rate,
+            "1/s",
+            bare.keys_per_second,
+            rate / bare.keys_per_second,
+            command,
+        ),
+        Result(
+            "relay_agents_cpu_seconds_per_key",
+            cpu,
+            "s",
+            bare.cpu_seconds_per_key,
+            cpu / bare.cpu_seconds_per_key,
+            command,
+        ),
         Result("relay_batch_p50_seconds", p50, "s", P99_LIMIT_SECONDS, p50 / P99_LIMIT_SECONDS, command),
         Result("relay_batch_p99_seconds", p99, "s", P99_LIMIT_SECONDS, p99 / P99_LIMIT_SECONDS, command),
     ]
 
 
-async def _measure(root: Path) -> tuple[list[float], dict[float, float]]:
-    """Keys a second in each window, and the histogram of batch times over all of them."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the agents say at a moment."""
+
+    at: float
+    # Confirmed at both ends so far.
+    bits: float
+    # Batches by the bound of their time.
+    counts: Mapping[float, float]
+    # Of all agents.
+    cpu_seconds: float
+
+
+async def _measure(root: Path) -> tuple[list[Look], dict[str, TlsFiles]]:
+    """A look before and after each window, and the agents' certificates of the key plane."""
     async with network.up(network.SCENARIOS / "relay.yaml", root) as running:
         await running.supplied()
         await asyncio.sleep(WARM_SECONDS)
-        looks = [await _look(running)]
+        looks = [await look(running)]
         for _ in range(WINDOWS):
             await asyncio.sleep(WINDOW_SECONDS)
-            looks.append(await _look(running))
-    rates = [(after[1] - before[1]) / 256 / (after[0] - before[0]) for before, after in pairwise(looks)]
-    first, last = looks[0][2], looks[-1][2]
-    return rates, {bound: last[bound] - first[bound] for bound in last}
+            looks.append(await look(running))
+        return looks, {node: _key_tls(running, node) for node in bare_relay.ROW}
 
 
-async def _look(running: network.Running) -> tuple[float, float, dict[float, float]]:
-    """When, bits confirmed so far, and batches by the bound of their time."""
-    at, bits, counts = time.monotonic(), 0.0, dict.fromkeys(BATCH_SECONDS, 0.0)
-    for node in ENDS:
+def _key_tls(running: network.Running, node: str) -> TlsFiles:
+    config = yaml.safe_load(running.layout.state.config(agent_process(node)).read_text("utf-8"))
+    return TlsFiles.model_validate(config["key_plane"]["tls"])
+
+
+async def look(running: network.Running) -> Look:
+    """Everything that this measures, now."""
+    at, bits, cpu_seconds, counts = time.monotonic(), 0.0, 0.0, dict.fromkeys(BATCH_SECONDS, 0.0)
+    for node in bare_relay.ROW:
         samples = await running.samples(node)
+        cpu_seconds += network.of(samples, "process_cpu_seconds_total")
         confirmed = network.of(samples, "keyweave_agent_confirmed_bits_total", stream=STREAM)
         if confirmed >= BUFFER_KEYS * 256:
             raise RuntimeError(f"the buffer of {node} is full: it made no keys for a part of the time")
         bits += confirmed
         for bound, count in network.buckets(samples, "keyweave_agent_batch_seconds", stream=STREAM).items():
             counts[bound] += count
-    return at, bits, counts
+    return Look(at, bits, counts, cpu_seconds)
 
 
 def quantile_bound(cumulative: Mapping[float, float], ratio: float) -> float:

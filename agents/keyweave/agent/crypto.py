@@ -57,7 +57,9 @@ def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
     """HKDF-Expand with SHA-256 (RFC 5869, section 2.3); `length` in bytes, at most 8,160."""
     if length <= HASH_BYTES:
         # A single block, T(1): by far the most frequent, and faster without the object.
-        return mac(prk, info + b"\x01")[:length]
+        block = HMAC(prk, _SHA256)
+        block.update(info + b"\x01")
+        return block.finalize()[:length]
     return HKDFExpand(_SHA256, length, info).derive(prk)
 
 
