@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import ssl
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
@@ -23,6 +22,7 @@ from keyweave.cli.report.figures import report as report_of
 from keyweave.cli.state_dir import StateDir
 from keyweave.common.errors import KeyweaveError
 from keyweave.v1 import admin_pb2
+from tests.integration import command_line
 from tests.integration.test_up import Running, keyweave, up
 from tests.waiting import eventually
 
@@ -51,14 +51,9 @@ criteria:
 """
 
 
-async def output(state: StateDir, *arguments: str) -> tuple[int, bytes]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "keyweave.cli", *arguments, "--state-dir", str(state.root)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out
+async def output(state: StateDir, *arguments: str) -> tuple[int, str]:
+    done = await command_line.keyweave(*arguments, "--state-dir", str(state.root))
+    return done.code, done.out
 
 
 async def reported(state: StateDir, *options: str) -> dict[str, Any]:
@@ -188,8 +183,8 @@ async def test_a_report_tells_what_happened(healed: Running, tmp_path: Path) -> 
     assert "Triangle" in shown
 
     _, explained = await output(state, "stream", "explain", "shadow")
-    assert b"ML-KEM alone" in explained
-    assert b"seen by nobody but the ends" in explained
+    assert "ML-KEM alone" in explained
+    assert "seen by nobody but the ends" in explained
 
     # Killed, it comes back and goes on; the minute that was open is lost, and nobody makes it up.
     os.kill(healed.processes()["controller"], signal.SIGKILL)

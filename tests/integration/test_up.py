@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from keyweave.cli.state_dir import StateDir
+from tests.integration import command_line
 
 SCENARIO = """
 name: pair
@@ -81,11 +82,7 @@ def alive(pid: int) -> bool:
 
 
 async def keyweave(state: StateDir, *arguments: str) -> int:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "keyweave.cli", *arguments, "--state-dir", str(state.root)),
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    return await process.wait()
+    return (await command_line.keyweave(*arguments, "--state-dir", str(state.root))).code
 
 
 async def test_a_network_comes_up_serves_keys_heals_and_leaves_nothing(tmp_path: Path) -> None:
