@@ -8,8 +8,11 @@ AXE    := .tools/axe/node_modules/axe-core/axe.min.js
 SCENARIO ?= scenarios/tokyo.yaml
 STATE  ?= .keyweave
 
-SHARED := -n 2 --dist loadfile
-SUITES := tests/unit tests/protocol tests/integration tests/deploy
+# More of them than cores: many tests wait. Those that wait longest come first.
+SHARED := -n 3 --dist loadfile --no-loadscope-reorder
+SUITES := tests/deploy tests/integration tests/protocol tests/unit
+# Each of these has a whole network of processes.
+CHAOS  := -n 2 --dist loadfile tests/chaos
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lint format man bench bench-entanglement proto proto-check proto-baseline dashboards docs tools clean
@@ -22,11 +25,11 @@ run: $(VENV)/.installed ## Start the whole network of SCENARIO and watch it
 
 test: $(VENV)/.installed ## All tests but the slow ones
 	$(BIN)/pytest -q $(SHARED) -m "not slow" $(SUITES)
-	$(BIN)/pytest -q -m "not slow" tests/chaos
+	$(BIN)/pytest -q -m "not slow" $(CHAOS)
 
 test-all: $(VENV)/.installed tools ## All tests; none may be skipped
 	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q $(SHARED) $(SUITES)
-	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q tests/chaos
+	KEYWEAVE_NO_SKIP=1 $(BIN)/pytest -q $(CHAOS)
 
 lint: $(VENV)/.installed proto-check ## Style, types, import contracts, protocol
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ from tests.integration.mesh_policy import MeshStream, relay_rule, sae, stream_ru
 from tests.integration.wire_between import Wire
 
 POLL_SECONDS = 0.02
-START_SECONDS = 15.0
+START_SECONDS = 60.0
 HOST = "127.0.0.1"
 CONTROLLER = "controller"
 # The authority of the agents' signing keys, beside those of the planes.
@@ -286,7 +286,7 @@ class Mesh:
         nodes = self.nodes if node is None else [node]
         return [event for name in nodes for event in self.events.get(name, ()) if event.kind == kind]
 
-    async def supplied(self, stream: str = "s", deadline_seconds: float = 15.0) -> None:
+    async def supplied(self, stream: str = "s", deadline_seconds: float = 60.0) -> None:
         """Both ends of a stream have keys ready."""
         ends = next(each for each in self.streams if each.name == stream).ends
         await wait_until(

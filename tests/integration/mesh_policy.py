@@ -25,6 +25,7 @@ class MeshStream:
     on_exhaustion: types_pb2.OnExhaustion = types_pb2.ON_EXHAUSTION_PQC
     rate_bps: int = 20_000
     buffer_keys: int = 16
+    key_size_bits: int = 256
     budget_bps: int = 1_000_000
     restricts_relays: bool = False
     # Transit nodes whose policy does not name the stream.
@@ -80,7 +81,7 @@ def stream_rule(stream: MeshStream, node: str) -> agent_pb2.StreamRule:
         peer_node=peer,
         local_sae=sae(node),
         peer_sae=sae(peer),
-        key_size_bits=256,
+        key_size_bits=stream.key_size_bits,
         require_qkd=stream.require_qkd,
         require_pqc=stream.require_pqc,
         k=stream.k,

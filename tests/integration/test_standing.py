@@ -22,7 +22,7 @@ from keyweave.common.tls import SERVER_OPTIONS, TlsFiles, secure_channel, server
 from tests.waiting import eventually
 
 SERVER = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 30.0
 
 
 @dataclass
