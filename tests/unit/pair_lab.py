@@ -6,6 +6,7 @@ and each with its delay. So what is told of a pair overtakes the pair.
 
 import heapq
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -77,6 +78,8 @@ class Lab:
         self.rules: dict[NodeName, tuple[PathRule, ...]] = dict.fromkeys(self.nodes, ())
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        # When each node has something to do by itself.
+        self._due: dict[NodeName, float] = {}
         # When what was last sent over a way arrives; and which connection it was sent over.
         self._last: dict[tuple[str, str], float] = {}
         self._session: defaultdict[frozenset[str], int] = defaultdict(int)
@@ -112,12 +115,8 @@ class Lab:
         choices: list[tuple[float, Callable[[], None]]] = [(self.memories.next_due(), self._herald)]
         if self._queue:
             choices.append((self._queue[0][0], self._arrive))
-        for node, engine in self.engines.items():
-            moment = self.moment(node)
-            due = engine.due(moment)
-            if due is not None:
-                at = self.now + max(0.0, due - moment.seconds) + 1e-9
-                choices.append((at, partial(self._tick, node)))
+        node = min(self._due, key=self._due.__getitem__)
+        choices.append((self._due[node], partial(self._tick, node)))
         return min(choices, key=lambda choice: choice[0])
 
     def _tick(self, node: NodeName) -> None:
@@ -151,7 +150,9 @@ class Lab:
 
     def flush(self, node: NodeName) -> None:
         """Carry out what the engine wants."""
-        instructions = self.engines[node].take()
+        moment = self.moment(node)
+        instructions, due = self.engines[node].take(), self.engines[node].due(moment)
+        self._due[node] = math.inf if due is None else self.now + max(0.0, due - moment.seconds) + 1e-9
         session = self._device_session[node]
         for command in instructions.commands:
             message = command_message(command)

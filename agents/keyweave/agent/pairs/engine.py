@@ -258,6 +258,10 @@ class Engine:
         self._hearing.told(sender, self.paths.get(path_tag(told.stream, told.path_id)), told, now)
         self._settle(now)
 
+    def sides(self) -> tuple[Side, ...]:
+        """Memories of paths towards neighbours, in the order in which they get some."""
+        return tuple(self._order)
+
     def ends_here(self, stream: StreamName) -> bool:
         """Whether policy has this node at an end of such a stream."""
         return any(path.stream == stream and path.is_end for path in self.paths.values())
