@@ -1,11 +1,9 @@
 """Chains of nodes that work pairs while everything goes wrong: sessions break, nodes and devices restart,
 memories fail, paths change, messages of different ways overtake each other.
 
-What must hold all the same: no memory is in two pairs, each half begins and ends once, and what both ends call
+What must hold: no memory is in two pairs, each half begins and ends once, and what both ends call
 one pair is one pair.
 """
-
-import math
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st

@@ -32,6 +32,7 @@ from keyweave.agent.pairs.face import PairFace
 from keyweave.agent.pairs.keys.link import PairKeyLink
 from keyweave.agent.pairs.keys.metrics import PairKeyCollector
 from keyweave.agent.pairs.keys.virtual_links import VirtualLinks
+from keyweave.agent.pairs.metrics import PairCollector
 from keyweave.agent.pairs.plane import PairPlane
 from keyweave.agent.policy import PolicyStore
 from keyweave.agent.uplink import Uplink, new_incarnation
@@ -249,7 +250,10 @@ async def _serve(config: AgentConfig, stop: asyncio.Event, observer: Observer, s
         },
     )
     scraped, metrics_url = await _serve_metrics(
-        config.metrics_listen, collector, PairKeyCollector(agent.virtual_links)
+        config.metrics_listen,
+        collector,
+        PairCollector(agent.pairs.engine),
+        PairKeyCollector(agent.virtual_links),
     )
     agent.hello.key_plane_address = f"{host}:{port}"
     agent.hello.kme_url = kme_url
