@@ -8,20 +8,25 @@ LINK, STREAM, NODE = 'link=~"$link"', 'stream=~"$stream"', 'node=~"$node"'
 # How long a rate looks back: Grafana makes it four scrapes at least.
 RATE = "$__rate_interval"
 
-# Panels of these metrics show nothing yet, and are excused from the test that every panel does: the planner
-# of pair streams exists, the agents' side of entanglement does not.
-AWAITING = {
-    "keyweave_link_pair_attempt_rate_hz": "attempts a second to make a Bell pair on a link",
-    "keyweave_link_pair_success_ratio": "share of the attempts that made one",
-    "keyweave_link_pair_fidelity_ratio": "fidelity of the pairs as they are made",
-    "keyweave_pair_stream_planned_rate_hz": "pairs a second that are planned from end to end",
-    "keyweave_pair_stream_delivered_rate_hz": "pairs a second that are delivered",
-    "keyweave_pair_stream_fidelity_ratio": "fidelity as delivered",
-    "keyweave_pair_stream_min_fidelity_ratio": "fidelity that the stream asks for",
-    "keyweave_node_memories": "quantum memories of a node, by state: free, holding, out of order",
-    "keyweave_node_memory_coherence_seconds": "coherence time T2 of a node's memories",
-    "keyweave_node_swap_success_ratio": "share of entanglement swaps that succeeded",
-}
+# Only networks with quantum memories have these metrics.
+OF_PAIRS = frozenset(
+    {
+        "keyweave_link_pair_attempt_rate_hz",
+        "keyweave_link_pair_success_ratio",
+        "keyweave_link_pair_rate_hz",
+        "keyweave_link_pair_fidelity_ratio",
+        "keyweave_pair_stream_planned_rate_hz",
+        "keyweave_pair_stream_delivered_rate_hz",
+        "keyweave_pair_stream_lost_pairs_total",
+        "keyweave_pair_stream_fidelity_ratio",
+        "keyweave_pair_stream_planned_fidelity_ratio",
+        "keyweave_pair_stream_min_fidelity_ratio",
+        "keyweave_node_memories",
+        "keyweave_node_planned_memories",
+        "keyweave_node_memory_coherence_seconds",
+        "keyweave_node_swap_success_ratio",
+    }
+)
 
 
 def code(metric: str, label: str, words: Sequence[Word], by: str, chosen: str) -> str:

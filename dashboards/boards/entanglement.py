@@ -1,10 +1,10 @@
-"""Entanglement: how often pairs are made, how good they are, where they wait. Its metrics are yet to come."""
+"""Entanglement: how often pairs are made, how good they are, where they wait."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import LINKS, NODES, STREAMS, Row, board
-from dashboards.panels import COUNT, HERTZ, RATIO, SECONDS, Place, Query, lines, words
-from dashboards.queries import LINK, NODE, STREAM
+from dashboards.panels import COUNT, HERTZ, RATIO, SECONDS, Place, Query, lines
+from dashboards.queries import LINK, NODE, RATE, STREAM
 
 UID = "keyweave-entanglement"
 
@@ -20,10 +20,6 @@ def build() -> Dashboard:
             Row(
                 "Links",
                 (
-                    words(
-                        "Agents do not export these metrics yet: the panels fill once pair streams are run.",
-                        place=Place(24, 2),
-                    ),
                     lines(
                         "Attempts",
                         "To make a pair, a second.",
@@ -36,6 +32,13 @@ def build() -> Dashboard:
                         "Share of the attempts that made a pair.",
                         RATIO,
                         Query(f"keyweave_link_pair_success_ratio{{{LINK}}}", "{{link}}"),
+                        place=Place(8, 8),
+                    ),
+                    lines(
+                        "Pairs",
+                        "A second, of one memory at each end.",
+                        HERTZ,
+                        Query(f"keyweave_link_pair_rate_hz{{{LINK}}}", "{{link}}"),
                         place=Place(8, 8),
                     ),
                     lines(
@@ -68,6 +71,21 @@ def build() -> Dashboard:
                         most=1,
                         dashed="asked",
                     ),
+                    lines(
+                        "Fidelity predicted",
+                        "What the plan counts on.",
+                        RATIO,
+                        Query(f"keyweave_pair_stream_planned_fidelity_ratio{{{STREAM}}}", "{{stream}}"),
+                        most=1,
+                    ),
+                    lines(
+                        "Pairs lost",
+                        "Too old, or lost by failed swaps and purifications, a second.",
+                        HERTZ,
+                        Query(
+                            f"rate(keyweave_pair_stream_lost_pairs_total{{{STREAM}}}[{RATE}])", "{{stream}}"
+                        ),
+                    ),
                 ),
             ),
             Row(
@@ -80,6 +98,13 @@ def build() -> Dashboard:
                         Query(f"keyweave_node_memories{{{NODE}}}", "{{node}} {{state}}"),
                         place=Place(8, 8),
                         stacked=True,
+                    ),
+                    lines(
+                        "Memories in the plan",
+                        "Given to pair streams.",
+                        COUNT,
+                        Query(f"keyweave_node_planned_memories{{{NODE}}}", "{{node}}"),
+                        place=Place(8, 8),
                     ),
                     lines(
                         "Coherence",

@@ -193,6 +193,7 @@ def test_a_path_whose_tests_are_worse_than_predicted_casts_doubt_on_its_links() 
     path = run.view().ways[0].path_id
     tests = {"x_total": 400, "y_total": 400, "z_total": 400}
     tests |= {"x_equal_total": 320, "y_equal_total": 80, "z_equal_total": 320}
+    run.report("a", stream="s", is_source=True, path_id=path)
     run.report("a", stream="s", is_source=True, path_id=path, tests=tests)
     out = run.run(10)
     assert run.view().measured is None or run.view().state is not State.MET

@@ -19,6 +19,7 @@ from keyweave.controller.events import Event
 from keyweave.controller.ingest import IngestCounters
 from keyweave.controller.orders import OrderKind
 from keyweave.controller.overview import Overview
+from keyweave.controller.pair_metrics import PairMetrics
 from keyweave.controller.push import PushCounters
 from keyweave.controller.reconcile.core import Core
 from keyweave.controller.topology import Condition
@@ -109,6 +110,7 @@ class ControllerMetrics:
         """Show the state of these whenever Prometheus asks."""
         self.registry.register(_State(core, push, ingest, queues, now, self._begin))
         self.registry.register(DescribedMetrics(core))
+        self.registry.register(PairMetrics(core.pairs))
         self.registry.register(DeviceMetrics(core, now))
         ProcessCollector(registry=self.registry)
 

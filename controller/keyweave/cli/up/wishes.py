@@ -7,8 +7,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS
 from keyweave.cli.objects import KINDS, Kind, list_all
+from keyweave.cli.pairs import list_all as list_pair_streams
 from keyweave.cli.up.layout import Layout
-from keyweave.v1 import types_pb2
+from keyweave.v1 import admin_pb2, pairs_pb2, types_pb2
 
 
 async def create_network(admin: Any, layout: Layout) -> str:
@@ -28,7 +29,26 @@ async def create_network(admin: Any, layout: Layout) -> str:
         present = {spec.name: spec for spec in (getattr(status, kind.word) for status in found)}
         for spec in wanted[kind.spec]:
             done[await _settle(admin, kind, spec, present.get(spec.name))] += 1
+    present_pairs = {one.pair_stream.name: one.pair_stream for one in await list_pair_streams(admin)}
+    for wish in scenario.pair_streams:
+        done[await _settle_pairs(admin, wish.to_proto(), present_pairs.get(wish.name))] += 1
     return ", ".join(f"{done[word]} {word}" for word in ("created", "updated", "as before") if done[word])
+
+
+async def _settle_pairs(admin: Any, spec: pairs_pb2.PairStream, present: pairs_pb2.PairStream | None) -> str:
+    """Links are not measured yet when a network starts: what cannot be had now waits until it can."""
+    if present is None:
+        request = admin_pb2.CreatePairStreamRequest(pair_stream=spec, force=True)
+        await admin.CreatePairStream(request, timeout=CALL_TIMEOUT_SECONDS)
+        return "created"
+    differing = _differing(spec, present)
+    if not differing:
+        return "as before"
+    update = admin_pb2.UpdatePairStreamRequest(
+        pair_stream=spec, update_mask=FieldMask(paths=differing), force=True
+    )
+    await admin.UpdatePairStream(update, timeout=CALL_TIMEOUT_SECONDS)
+    return "updated"
 
 
 async def _settle(admin: Any, kind: Kind, spec: Any, present: Any | None) -> str:
@@ -36,7 +56,17 @@ async def _settle(admin: Any, kind: Kind, spec: Any, present: Any | None) -> str
         request = kind.request("Create", **{kind.word: spec})
         await kind.rpc(admin, "Create")(request, timeout=CALL_TIMEOUT_SECONDS)
         return "created"
-    differing = [
+    differing = _differing(spec, present)
+    if not differing:
+        return "as before"
+    request = kind.request("Update", **{kind.word: spec}, update_mask=FieldMask(paths=differing))
+    await kind.rpc(admin, "Update")(request, timeout=CALL_TIMEOUT_SECONDS)
+    return "updated"
+
+
+def _differing(spec: Any, present: Any) -> list[str]:
+    """Fields that a scenario has otherwise."""
+    return [
         field.name
         for field in spec.DESCRIPTOR.fields
         if field.name not in {"name", "revision", "etag", "maintenance", "disabled"}
@@ -46,8 +76,3 @@ async def _settle(admin: Any, kind: Kind, spec: Any, present: Any | None) -> str
             or (field.has_presence and spec.HasField(field.name) != present.HasField(field.name))
         )
     ]
-    if not differing:
-        return "as before"
-    request = kind.request("Update", **{kind.word: spec}, update_mask=FieldMask(paths=differing))
-    await kind.rpc(admin, "Update")(request, timeout=CALL_TIMEOUT_SECONDS)
-    return "updated"

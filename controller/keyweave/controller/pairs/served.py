@@ -47,7 +47,7 @@ class PairStreamView:
 
 @dataclass(slots=True)
 class _Counts:
-    """What one node counted of one path."""
+    """What one node counted."""
 
     counter: Counter = field(default_factory=Counter)
     tests: Counter = field(default_factory=Counter)
@@ -75,7 +75,7 @@ class ServedStream:
     waiting_seconds: float = 0.0
     waited_pairs: int = 0
     delivered_rate_hz: float = 0.0
-    _counts: dict[tuple[NodeName, str], _Counts] = field(default_factory=dict)
+    _counts: dict[NodeName, _Counts] = field(default_factory=dict)
     _rate_at: float = 0.0
     _fresh: int = 0
 
@@ -92,15 +92,11 @@ class ServedStream:
         if not ids <= self.by_path.keys():
             self.tally = FidelityTally()
         self.by_path = {path: self.by_path.get(path, FidelityTally()) for path in ids}
-        self._counts = {key: counts for key, counts in self._counts.items() if key[1] in ids}
 
     def counted(self, node: NodeName, counts: pairs_pb2.PairStreamCounts, now: float) -> None:
-        """What one node has counted of it so far."""
-        known = self._counts.get((node, counts.path_id))
-        if known is None:
-            if counts.path_id not in self.by_path:
-                return  # of a path that has left the plan
-            known = self._counts[node, counts.path_id] = _Counts()
+        """What one node has counted of it so far, over all paths."""
+        is_first = node not in self._counts
+        known = self._counts.setdefault(node, _Counts())
         delivered, tested, lost, waiting = known.counter.news(
             counts.delivered_total,
             counts.tested_total,
@@ -111,15 +107,20 @@ class ServedStream:
         known.kept = counts.kept
         if node != self.spec.source:
             return
-        self.delivered_total += int(delivered)
+        # What the agent counted while another controller led is known from the store, or from it.
+        self.delivered_total = (
+            max(self.delivered_total, int(delivered)) if is_first else self.delivered_total + int(delivered)
+        )
         self.tested_total += int(tested)
         self.waiting_seconds += waiting
         self.waited_pairs += int(delivered)
-        self._fresh += int(delivered)
+        self._fresh += 0 if is_first else int(delivered)
         totals, equals = tests_of(known.tests, counts.tests)
-        for tally in (self.tally, self.by_path.get(counts.path_id)):
-            if tally is not None:
-                tally.add(totals, equals, now)
+        # Of a path that has left the plan they say nothing of those that are in force.
+        if counts.path_id in self.by_path and not is_first:
+            self.tally.add(totals, equals, now)
+            if len(self.by_path) == 1:
+                self.by_path[counts.path_id].add(totals, equals, now)
 
     def average(self, now: float) -> None:
         """Bring the delivered rate up to date."""
@@ -133,8 +134,7 @@ class ServedStream:
         """As those who ask see it."""
         served = self.answer if isinstance(self.answer, Served) and self.ways else None
         made = served.rate_hz * (1 - self.spec.test_ratio) if served else 0.0
-        source = self.spec.source
-        kept = (counts.kept for (node, _), counts in self._counts.items() if node == source)
+        source = self._counts.get(self.spec.source)
         return PairStreamView(
             stream=self.spec,
             state=self.state,
@@ -148,7 +148,7 @@ class ServedStream:
             delivered_total=self.delivered_total,
             tested_total=self.tested_total,
             lost_total=self.lost_total,
-            kept=sum(kept),
+            kept=source.kept if source is not None else 0,
             mean_wait_seconds=self.waiting_seconds / self.waited_pairs if self.waited_pairs else 0.0,
             answer=self.answer,
         )
