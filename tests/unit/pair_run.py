@@ -51,8 +51,8 @@ class Optics:
     def go_on(self, seconds: float) -> None:
         self.seconds += seconds
         self.heralds += self.rate_hz * seconds
-        p, q, r, s = self.state
-        agree = (p + r, r + s, p + q)  # in X, Y and Z
+        p, q, r, _ = self.state
+        agree = (p + r, q + r, p + q)  # in X, Y and Z
         if self.rate_hz:
             for axis, share in enumerate(agree):
                 self.tests[axis] += self.tests_hz * seconds / 3

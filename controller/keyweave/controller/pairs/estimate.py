@@ -1,8 +1,8 @@
 """How often a link makes pairs, and of what fidelity: from counts that agents report. Pure.
 
 Old counts are forgotten little by little, so that an estimate follows what drifts. What changes at once is
-seen by a second, quicker tally beside the slow one: where the two differ by more than chance explains, the
-slow one is forgotten.
+seen by comparing the newest counts with those before: where they differ by more than chance explains, those
+before are forgotten.
 """
 
 import math
@@ -14,10 +14,13 @@ from keyweave.v1 import pairs_pb2
 
 # Quantile of the normal distribution that leaves 2.5 % at either side.
 Z_95 = 1.959964
-# How far, in standard deviations, the quick tally must be from the slow one to be believed. Looking at every
-# report, that is by chance once in tens of thousands of tests.
-_CHANGE_SIGMA = 4.0
-_SLOW_TESTS, _QUICK_TESTS = 1200.0, 200.0
+# How far, in standard deviations, new tests must be from what was settled to be another story. By chance that
+# is once in a thousand blocks, which costs some precision for a while.
+_BLOCK_SIGMA = 3.3
+_BLOCK_TESTS_PER_AXIS = 50
+_SETTLED_TESTS = 1200.0
+# The same for rates, where every report is looked at.
+_RATE_SIGMA = 4.0
 _SLOW_HERALDS, _QUICK_HERALDS = 600.0, 60.0
 # Tests of a quiet link fade with this time constant even if no new ones come.
 _TESTS_TAU_SECONDS = 900.0
@@ -55,9 +58,8 @@ class FidelityEstimate:
 
 @dataclass(slots=True)
 class _Tally:
-    """Tests by axis, and how many of each agreed; weights fade with the tests that come after."""
+    """Tests by axis, and how many of each agreed."""
 
-    memory: float
     totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     equals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
@@ -65,17 +67,12 @@ class _Tally:
         self.totals = [each * factor for each in self.totals]
         self.equals = [each * factor for each in self.equals]
 
-    def add(self, totals: Sequence[int], equals: Sequence[int]) -> None:
-        self.fade(math.exp(-sum(totals) / self.memory))
+    def add(self, totals: Sequence[float], equals: Sequence[float]) -> None:
         self.totals = [a + b for a, b in zip(self.totals, totals, strict=True)]
         self.equals = [a + b for a, b in zip(self.equals, equals, strict=True)]
 
-    @property
-    def is_enough(self) -> bool:
-        return min(self.totals) >= MIN_TESTS_PER_AXIS
-
     def correlations(self) -> tuple[list[float], list[float]]:
-        """<XX>, <YY> and <ZZ> as measured, and their variances (binomial, one test added to either side)."""
+        """<XX>, <YY>, <ZZ> as measured, and their variances (binomial, one test added to either side)."""
         means, variances = [], []
         for total, equal in zip(self.totals, self.equals, strict=True):
             means.append(2 * equal / total - 1)
@@ -88,8 +85,10 @@ class FidelityTally:
     """Test pairs of one link or path."""
 
     def __init__(self) -> None:
-        self._slow = _Tally(_SLOW_TESTS)
-        self._quick = _Tally(_QUICK_TESTS)
+        # What is settled, and the block of newest tests, which joins it once it is full; if it is another story
+        # than before, it takes its place.
+        self._settled = _Tally()
+        self._block = _Tally()
         self._told_at = 0.0
         # All that were ever told.
         self.tests_total = 0
@@ -98,40 +97,43 @@ class FidelityTally:
         """So many more tests along X, Y and Z, and how many of each agreed."""
         if not sum(totals):
             return
-        for tally in (self._slow, self._quick):
-            tally.fade(
-                math.exp(-max(0.0, now - self._told_at) / _TESTS_TAU_SECONDS) if self._told_at else 1.0
-            )
-            tally.add(totals, equals)
+        since = max(0.0, now - self._told_at) if self._told_at else 0.0
+        self._settled.fade(math.exp(-since / _TESTS_TAU_SECONDS - sum(totals) / _SETTLED_TESTS))
         self._told_at = now
         self.tests_total += sum(totals)
-        if self._slow.is_enough and self._quick.is_enough and self._differ():
-            self._slow.totals, self._slow.equals = list(self._quick.totals), list(self._quick.equals)
+        self._block.add(totals, equals)
+        if min(self._block.totals) < _BLOCK_TESTS_PER_AXIS:
+            return
+        if min(self._settled.totals) >= MIN_TESTS_PER_AXIS and self._differ():
+            self._settled = _Tally()
+        self._settled.add(self._block.totals, self._block.equals)
+        self._block = _Tally()
 
     def _differ(self) -> bool:
-        (slow, slow_variances), (quick, quick_variances) = (
-            self._slow.correlations(),
-            self._quick.correlations(),
-        )
-        apart = _fidelity(slow) - _fidelity(quick)
-        return abs(apart) > _CHANGE_SIGMA * math.sqrt(sum(slow_variances) + sum(quick_variances)) / 4
+        before, before_variances = self._settled.correlations()
+        now, variances = self._block.correlations()
+        apart = _fidelity(before) - _fidelity(now)
+        return abs(apart) > _BLOCK_SIGMA * math.sqrt(sum(before_variances) + sum(variances)) / 4
 
-    def estimate(self, readout: float = 1.0) -> FidelityEstimate | None:
-        """What the tests say; None before there are enough.
+    def estimate(self, readout: float = 1.0, least: float = MIN_TESTS_PER_AXIS) -> FidelityEstimate | None:
+        """What the tests say; None before there are `least` along every axis.
 
         `readout` is (2 r_a - 1)(2 r_b - 1) of how often either end reads its memory right: outcomes are less
         correlated than the pair by that factor.
         """
-        if not self._slow.is_enough or readout <= 0:
+        tally = _Tally()
+        for part in (self._settled, self._block):
+            tally.add(part.totals, part.equals)
+        if min(tally.totals) < max(least, 1.0) or readout <= 0:
             return None
-        means, variances = self._slow.correlations()
+        means, variances = tally.correlations()
         xx, yy, zz = (each / readout for each in means)
         # Of Phi+ outcomes agree in X and Z and differ in Y (Gühne and Tóth, Phys. Rep. 474, 1 (2009)).
         raw = Bell(
             (1 + xx - yy + zz) / 4, (1 - xx + yy + zz) / 4, (1 + xx + yy - zz) / 4, (1 - xx - yy - zz) / 4
         )
         half_width = Z_95 * math.sqrt(sum(variances)) / 4 / readout
-        return FidelityEstimate(physical(raw), half_width, sum(self._slow.totals))
+        return FidelityEstimate(physical(raw), half_width, sum(tally.totals))
 
 
 def _fidelity(means: Sequence[float]) -> float:
@@ -194,7 +196,7 @@ class RateTally:
             expected = max(1.0, slow * self._quick.seconds)
             # Of counts (Poisson) in units of what was to be expected.
             sigma = slow * math.sqrt(1 / expected + 1 / self._slow.heralds)
-            if abs(quick - slow) > _CHANGE_SIGMA * sigma:
+            if abs(quick - slow) > _RATE_SIGMA * sigma:
                 for name in ("heralds", "attempts", "seconds"):
                     setattr(self._slow, name, getattr(self._quick, name))
 

@@ -12,6 +12,8 @@ from keyweave.v1 import pairs_pb2
 
 # Time constant over which a delivered rate is averaged.
 DELIVERED_TAU_SECONDS = 10.0
+# Tests along each axis before a fidelity is shown, with an interval that says how little that is.
+LEAST_SHOWN_TESTS = 10.0
 
 
 class State(StrEnum):
@@ -144,7 +146,7 @@ class ServedStream:
             predicted_rate_hz=min(made, self.spec.rate_hz),
             predicted_fidelity=served.fidelity if served else 0.0,
             delivered_rate_hz=self.delivered_rate_hz if self.ways else 0.0,
-            measured=self.tally.estimate(readout),
+            measured=self.tally.estimate(readout, LEAST_SHOWN_TESTS),
             delivered_total=self.delivered_total,
             tested_total=self.tested_total,
             lost_total=self.lost_total,
