@@ -85,8 +85,8 @@ class FidelityTally:
     """Test pairs of one link or path."""
 
     def __init__(self) -> None:
-        # What is settled, and the block of newest tests, which joins it once it is full; if it is another story
-        # than before, it takes its place.
+        # What is settled, and the block of newest tests, which joins it once it is full; if it is another
+        # story than before, it takes its place.
         self._settled = _Tally()
         self._block = _Tally()
         self._told_at = 0.0
