@@ -79,7 +79,7 @@ def test_a_fidelity_that_falls_is_followed_within_some_hundred_tests() -> None:
 
 @given(st.lists(st.floats(-0.3, 1.3), min_size=3, max_size=3))
 def test_whatever_was_measured_a_state_has_probabilities(raw: list[float]) -> None:
-    state = physical(Bell(*raw, 1 - math.fsum(raw)))
+    state = physical(Bell(raw[0], raw[1], raw[2], 1 - math.fsum(raw)))
     assert min(state) >= 0
     assert math.fsum(state) == pytest.approx(1)
 
