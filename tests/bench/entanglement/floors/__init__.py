@@ -1,0 +1,1 @@
+"""Routing with a fidelity floor: Q-PATH, Q-LEAP and ours on the same networks and draws."""
