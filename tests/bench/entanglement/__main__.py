@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.entanglement import growth, landing, sweep
+from tests.bench.entanglement.floors.compare import floors
 
-PARTS = ("throughput", "growth")
+PARTS = ("throughput", "growth", "fidelity")
 OUTPUT = Path("bench-entanglement.json")
 
 
@@ -30,7 +31,10 @@ def main(parts: list[str]) -> None:
         raise SystemExit(f"no part {sorted(unknown)}; there are {', '.join(PARTS)}")
     results = json.loads(OUTPUT.read_text("utf-8")) if OUTPUT.exists() else {}
     for part in parts or PARTS:
-        results |= throughput() if part == "throughput" else {"growth": growth.grow()}
+        if part == "throughput":
+            results |= throughput()
+        else:
+            results[part] = growth.grow() if part == "growth" else floors()
         results["command"] = "python -m tests.bench.entanglement"
         OUTPUT.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, inf
 
-from keyweave.controller.routing.entanglement.packing import Packing
-from keyweave.controller.routing.entanglement.search import traced
+from keyweave.controller.routing.entanglement.mending import traced
 from keyweave.controller.routing.entanglement.slots import Edge, Path, edge, edges_of
 from tests.bench.entanglement.floors.candidates import Candidate
 from tests.bench.entanglement.floors.model import FloorNetwork, Reckoning, Request, Route, success
+from tests.bench.entanglement.floors.packing import Packing
 
 _MOST_ROUNDS = 8
 # Rates at which price is traded against the logarithm of fidelity.

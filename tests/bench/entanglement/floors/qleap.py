@@ -8,7 +8,7 @@ pairs that its link has, the link is left out and the search goes on.
 import heapq
 from math import inf
 
-from keyweave.controller.routing.entanglement.search import traced
+from keyweave.controller.routing.entanglement.mending import traced
 from keyweave.controller.routing.entanglement.slots import Edge, Path, edge, edges_of
 from tests.bench.entanglement.floors.candidates import Candidate, Found, enough, expected, take, units
 from tests.bench.entanglement.floors.model import FloorNetwork, Reckoning, Request

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from keyweave.common.names import LinkName
 from keyweave.controller.routing.entanglement.repeaters import Lane, PairPath, Prediction, RepeaterNetwork
 from keyweave.controller.routing.entanglement.waiting import (
     Arrival,
@@ -24,12 +25,16 @@ class _Segment:
     arrival: Arrival
 
 
-def predict(network: RepeaterNetwork, lane: Lane) -> Prediction | None:
+# What is known of hops of one network by link, rounds, channels and cut-off: lanes have many in common.
+KnownHops = dict[tuple[LinkName, int, int, float], Arrival | None]
+
+
+def predict(network: RepeaterNetwork, lane: Lane, known: KnownHops | None = None) -> Prediction | None:
     """What one lane gives; None where it never gives anything.
 
-    All lanes of a path give so much each.
+    All lanes of a path give so much each. Where agents match pairs of several lanes, it is somewhat more.
     """
-    return _Chain(network, lane).prediction()
+    return _Chain(network, lane, {} if known is None else known).prediction()
 
 
 def path_of(network: RepeaterNetwork, lane: Lane, lanes: int) -> PairPath | None:
@@ -39,8 +44,9 @@ def path_of(network: RepeaterNetwork, lane: Lane, lanes: int) -> PairPath | None
 
 
 class _Chain:
-    def __init__(self, network: RepeaterNetwork, lane: Lane) -> None:
+    def __init__(self, network: RepeaterNetwork, lane: Lane, known: KnownHops) -> None:
         self._lane = lane
+        self._known = known
         self._nodes = [network.nodes[name] for name in lane.nodes]
         self._links = [network.links[name] for name in lane.links]
         self._delays = [0.0]
@@ -67,11 +73,16 @@ class _Chain:
         return Prediction(1.0 / whole.arrival.mean_seconds, whole.arrival.state)
 
     def _hop(self, hop: int) -> _Segment | None:
-        link = self._links[hop]
-        rate = self._lane.channels[hop] * link.pair_rate_hz
-        if rate <= 0.0:
-            return None
-        return self._purified(_Segment(hop, hop + 1, heralded(rate, link.state)), self._lane.rounds[hop])
+        link, lane = self._links[hop], self._lane
+        key = link.name, lane.rounds[hop], lane.channels[hop], lane.cutoff_seconds[hop]
+        if key not in self._known:
+            rate = lane.channels[hop] * link.pair_rate_hz
+            made = None
+            if rate > 0.0:
+                made = self._purified(_Segment(hop, hop + 1, heralded(rate, link.state)), lane.rounds[hop])
+            self._known[key] = None if made is None else made.arrival
+        arrival = self._known[key]
+        return None if arrival is None else _Segment(hop, hop + 1, arrival)
 
     def _purified(self, segment: _Segment | None, rounds: int) -> _Segment | None:
         for _ in range(rounds):

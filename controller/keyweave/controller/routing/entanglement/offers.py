@@ -1,11 +1,12 @@
 """Which lanes could serve a demand: paths, and on each how much purification, where, and what cut-off.
 
-A lane begins plain. As long as its pairs are not good enough, what brings most fidelity for what it costs in
-rate and memories is changed: a round of purification on one hop or from end to end, or a shorter cut-off. A
-change that lowers fidelity is never made, so no purification stands where it would do harm.
+First every hop is purified alike, and pairs are given up the later the better, as long as they are good
+enough. From there one thing is changed at a time (a round on one hop or from end to end, a memory more for a
+hop, a longer or shorter cut-off) for as long as that gives more for the memories it takes. A round that does
+not raise fidelity only costs, so none stands where it would do harm.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from math import ceil, inf, isinf, log, log10
@@ -14,7 +15,7 @@ import networkx as nx
 
 from keyweave.common.entanglement.bell import SEPARABLE_FIDELITY
 from keyweave.common.names import LinkName, NodeName
-from keyweave.controller.routing.entanglement.chain import predict
+from keyweave.controller.routing.entanglement.chain import KnownHops, predict
 from keyweave.controller.routing.entanglement.repeaters import (
     Lane,
     PairDemand,
@@ -27,13 +28,14 @@ from keyweave.controller.routing.entanglement.repeaters import (
 
 _PATHS_PER_MEASURE = 4
 _MOST_HOPS = 12
-# Changes to a plain lane that are tried one after the other, and lanes that are kept at each.
-_MOST_CHANGES = 8
-_BEAM = 3
-# No change is worth it for less than this.
-_LEAST_FIDELITY_GAIN = 1e-4
+# Of the plain lanes, how many of the truest and of the quickest are worth a closer look.
+_CLOSER_LOOKS = 2
+# Single changes to the best lane of a path.
+_MOST_CHANGES = 10
 # Cut-offs tried, in mean times of the path's slowest hop.
-_CUTOFFS = (4.0, 2.0, 1.0, 0.5)
+_CUTOFFS = (inf, 4.0, 2.0, 1.0, 0.5, 0.25)
+# A change is worth it for so much more.
+_LEAST_GAIN_RATIO = 1.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,68 +64,97 @@ class Offers:
     def __init__(self, network: RepeaterNetwork) -> None:
         self._network = network
         self._predictions: dict[Lane, Prediction | None] = {}
+        self._hops: KnownHops = {}
 
-    def of(self, demand: PairDemand) -> tuple[list[Offer], list[Offer]]:
-        """The lanes that are good enough, and all others that were tried."""
+    def of(self, demand: PairDemand, kept: Iterable[Lane] = ()) -> tuple[list[Offer], list[Offer]]:
+        """The lanes that are good enough, and all others that were tried; those in use among them."""
         tried: dict[Lane, Offer] = {}
-        for lane in paths(self._network, demand.source, demand.target, demand.avoid):
-            self._search(lane, demand, tried)
+        plain = [
+            self.offer(lane) for lane in paths(self._network, demand.source, demand.target, demand.avoid)
+        ]
+        known = [one for one in plain if one is not None]
+        truest = sorted(known, key=lambda one: (-one.fidelity, one.lane.links))[:_CLOSER_LOOKS]
+        quickest = sorted(known, key=lambda one: (-one.worth, one.lane.links))[:_CLOSER_LOOKS]
+        for first in {one.lane: one for one in truest + quickest}.values():
+            self._search(first, demand, tried)
+        in_use = [self.offer(lane) for lane in kept if demand.avoid.isdisjoint(lane.nodes)]
+        tried.update({one.lane: one for one in in_use if one is not None})
         good = [one for one in tried.values() if one.fidelity >= demand.min_fidelity]
         poor = [one for one in tried.values() if one.fidelity < demand.min_fidelity]
         return sorted(good, key=lambda one: (-one.worth, one.lane.nodes)), poor
 
     def offer(self, lane: Lane) -> Offer | None:
         """What a lane gives; None where it gives nothing or takes memories that are not there."""
+        if not all(link in self._network.links for link in lane.links):
+            return None
         used = used_memories(lane)
         if any(count > self._network.nodes[name].memories for name, count in used.items()):
             return None
         if lane not in self._predictions:
-            self._predictions[lane] = predict(self._network, lane)
+            self._predictions[lane] = predict(self._network, lane, self._hops)
         found = self._predictions[lane]
         return None if found is None else Offer(lane, found.rate_hz, found.state.fidelity, used)
 
-    def _search(self, lane: Lane, demand: PairDemand, tried: dict[Lane, Offer]) -> None:
-        first = self.offer(lane)
-        beam = [] if first is None else [first]
-        for _ in range(_MOST_CHANGES):
-            tried.update({one.lane: one for one in beam})
-            following: dict[Lane, tuple[float, Offer]] = {}
-            for one in beam:
-                if one.fidelity >= demand.min_fidelity:
-                    continue
-                for changed in self._changes(one.lane, demand.max_rounds):
-                    other = None if changed in tried else self.offer(changed)
-                    if other is not None and other.fidelity > one.fidelity + _LEAST_FIDELITY_GAIN:
-                        following[changed] = _progress(one, other, demand.min_fidelity), other
-            beam = [one for _, one in sorted(following.values(), key=lambda each: -each[0])[:_BEAM]]
-            if not beam:
+    def _search(self, plain: Offer, demand: PairDemand, tried: dict[Lane, Offer]) -> None:
+        cutoffs = self._cutoffs(plain.lane)
+        hops, floor = len(plain.lane.links), demand.min_fidelity
+        tried[plain.lane] = plain
+        best: Offer | None = None
+        for rounds in range(demand.max_rounds + 1):
+            for end_rounds in range(demand.max_rounds + 1 - rounds) if hops > 1 else (0,):
+                for cutoff in cutoffs:
+                    lane = replace(
+                        plain.lane,
+                        rounds=(rounds,) * hops,
+                        end_rounds=end_rounds,
+                        cutoff_seconds=(cutoff,) * hops,
+                    )
+                    one = self.offer(lane)
+                    if one is None:
+                        break
+                    tried[lane] = one
+                    if one.fidelity >= floor:
+                        best = one if best is None or one.worth > best.worth else best
+                        break
+        for _ in range(_MOST_CHANGES if best is not None else 0):
+            assert best is not None
+            changed = [self.offer(lane) for lane in _changes(best.lane, demand.max_rounds, cutoffs)]
+            better = [one for one in changed if one is not None and one.fidelity >= floor]
+            tried.update({one.lane: one for one in better})
+            top = max(better, key=lambda one: one.worth, default=best)
+            if top.worth < _LEAST_GAIN_RATIO * best.worth:
                 return
-        tried.update({one.lane: one for one in beam})
+            best = top
 
-    def _changes(self, lane: Lane, max_rounds: int) -> Iterator[Lane]:
-        for hop, rounds in enumerate(lane.rounds):
-            if rounds < max_rounds:
-                yield replace(lane, rounds=(*lane.rounds[:hop], rounds + 1, *lane.rounds[hop + 1 :]))
-        if lane.end_rounds < max_rounds:
-            yield replace(lane, end_rounds=lane.end_rounds + 1)
+    def _cutoffs(self, lane: Lane) -> list[float]:
+        """The longest first; none but that where nothing fades."""
         memories = [self._network.nodes[name] for name in lane.nodes]
         if all(isinf(one.t1_seconds) and isinf(one.t2_seconds) for one in memories):
-            return
-        slowest = max(1 / (self._network.links[name].pair_rate_hz) for name in lane.links)
-        for cutoff in (rounded(times * slowest) for times in _CUTOFFS):
-            if cutoff < min(lane.cutoff_seconds):
-                yield replace(lane, cutoff_seconds=(cutoff,) * len(lane.links))
+            return [inf]
+        slowest = max(1 / self._network.links[name].pair_rate_hz for name in lane.links)
+        return [rounded(times * slowest) for times in _CUTOFFS]
 
 
-def _progress(before: Offer, after: Offer, floor: float) -> float:
-    """Fidelity won, as far as it is wanted, for what it costs in rate by memory."""
-    gain = min(after.fidelity, floor) - min(before.fidelity, floor)
-    return gain / max(1e-3, log(before.worth / after.worth)) if after.worth < before.worth else inf
+def _changes(lane: Lane, max_rounds: int, cutoffs: Sequence[float]) -> Iterator[Lane]:
+    """One thing other than it is."""
+    for hop, (rounds, channels) in enumerate(zip(lane.rounds, lane.channels, strict=True)):
+        before, after = lane.rounds[:hop], lane.rounds[hop + 1 :]
+        for other in (rounds - 1, rounds + 1):
+            if 0 <= other <= max_rounds:
+                yield replace(lane, rounds=(*before, other, *after))
+        more = (*lane.channels[:hop], channels + 1, *lane.channels[hop + 1 :])
+        yield replace(lane, channels=more)
+    for other in (lane.end_rounds - 1, lane.end_rounds + 1):
+        if 0 <= other <= max_rounds and len(lane.links) > 1:
+            yield replace(lane, end_rounds=other)
+    at = cutoffs.index(lane.cutoff_seconds[0])
+    for cutoff in (*cutoffs[max(0, at - 1) : at], *cutoffs[at + 1 : at + 2]):
+        yield replace(lane, cutoff_seconds=(cutoff,) * len(lane.links))
 
 
 def rounded(seconds: float) -> float:
     """To a tenth of a decade, upwards: a path does not change because a rate moved a little."""
-    return float(10.0 ** (ceil(10.0 * log10(seconds)) / 10.0))
+    return seconds if isinf(seconds) else float(10.0 ** (ceil(10.0 * log10(seconds)) / 10.0))
 
 
 def paths(

@@ -6,16 +6,24 @@ gives most for the memories that are scarce; so all grow together, as far as who
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyweave.common.names import NodeName, StreamName
 from keyweave.controller.routing.entanglement.chain import path_of
 from keyweave.controller.routing.entanglement.offers import Offer, Offers
-from keyweave.controller.routing.entanglement.repeaters import Lane, PairDemand, PairPath, RepeaterNetwork
+from keyweave.controller.routing.entanglement.repeaters import (
+    Lane,
+    PairDemand,
+    PairPath,
+    RepeaterNetwork,
+    used_memories,
+)
 
 # A stream leaves a path that still serves it only for one that gives so much more.
 KEEP_GAIN_RATIO = 0.15
-_SHOWN = 3
+# Who could have no more than this share of what was asked is not served at all.
+_LEAST_SHARE = 0.05
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +100,26 @@ def admit(
     before = plan_pairs(network, demands, previous)
     after = plan_pairs(network, [*demands, new], before)
     answer = after.answers[new.name]
-    if isinstance(answer, Refused):
+    if isinstance(answer, Refused) or not answer.met:
         return Admission(False, answer, answer.reason)
-    if not answer.met:
-        return Admission(False, answer, answer.reason)
-    path = max(answer.paths, key=lambda one: one.predicted_rate_hz)
-    return Admission(
-        True,
-        answer,
-        f"{answer.rate_hz:.3g} pairs/s of fidelity {answer.fidelity:.3f} over {len(path.links)} hops",
-    )
+    robbed = [
+        name
+        for name, had in before.answers.items()
+        if isinstance(had, Served) and had.demand.priority >= new.priority and not _as_well(after, had)
+    ]
+    if robbed:
+        words = (
+            f"{new.rate_hz:g} pairs/s of fidelity {new.min_fidelity:g} could only be taken from {robbed[0]}"
+        )
+        return Admission(False, answer, words)
+    return Admission(True, answer, answer.reason)
+
+
+def _as_well(plan: PairPlan, had: Served) -> bool:
+    """Whether a stream still has what it had, as far as it asked for that."""
+    has = plan.answers[had.demand.name]
+    wanted = min(had.rate_hz, had.demand.rate_hz)
+    return isinstance(has, Served) and has.rate_hz >= wanted * (1 - 1e-6)
 
 
 class _Serving:
@@ -118,7 +136,10 @@ class _Serving:
     def plan(self) -> PairPlan:
         """Priority by priority."""
         for demand in self._demands:
-            self._good[demand.name], self._poor[demand.name] = self._offers.of(demand)
+            good, poor = self._offers.of(demand, self._kept(demand))
+            slow = [one for one in good if self._at_most(one) < _LEAST_SHARE * demand.rate_hz]
+            self._good[demand.name] = [one for one in good if one not in slow]
+            self._poor[demand.name] = poor + slow
         for priority in sorted({one.priority for one in self._demands}, reverse=True):
             level = [one for one in self._demands if one.priority == priority]
             self._fill(level)
@@ -143,6 +164,15 @@ class _Serving:
                 self._free[name] -= count
             self._given[demand.name][chosen.lane] += 1
 
+    def _at_most(self, one: Offer, free: Mapping[NodeName, int] | None = None) -> float:
+        """Pairs a second if nobody else had any memories."""
+        nodes = self._network.nodes
+        lanes = min(
+            (nodes[name].memories if free is None else free[name]) // count
+            for name, count in one.memories.items()
+        )
+        return lanes * one.rate_hz
+
     def _kept(self, demand: PairDemand) -> frozenset[Lane]:
         before = self._previous.answers.get(demand.name)
         return frozenset(path.lane for path in before.paths) if isinstance(before, Served) else frozenset()
@@ -162,23 +192,72 @@ class _Serving:
         if not whole:
             return self._refused(demand)
         met = self._ratio(demand) >= 1.0
-        rate = sum(path.predicted_rate_hz for path in whole)
-        reason = "" if met else f"{rate:.3g} of {demand.rate_hz:g} pairs/s: no memories for more"
-        return Served(demand, whole, met, reason)
+        served = Served(demand, whole, met, "")
+        widest = max(whole, key=lambda one: one.predicted_rate_hz)
+        hops = _counted(len(widest.links), "hop")
+        reason = f"{served.rate_hz:.3g} pairs/s of fidelity {served.fidelity:.3f} over {hops}"
+        if not met:
+            asked = f"{demand.rate_hz:g} pairs/s of fidelity {demand.min_fidelity:g}"
+            reason = f"{asked} are not to be had: best {reason}, then {self._scarce(demand)}"
+            reason += self._instead(demand)
+        return replace(served, reason=reason)
+
+    def _scarce(self, demand: PairDemand) -> str:
+        """What there is not enough of for one more lane of the best kind."""
+        best = self._good[demand.name][0]
+        short = sorted(name for name, count in best.memories.items() if self._free[name] < count)
+        return f"no memories are left at {', '.join(short)}" if short else "nothing more fits"
+
+    def _instead(self, demand: PairDemand) -> str:
+        """The best fidelity at the rate that was asked, from memories that nobody else has."""
+        free = Counter(self._free)
+        for lane, lanes in self._given[demand.name].items():
+            free.update(used_memories(lane, lanes))
+        quick = [one for one in self._poor[demand.name] if self._at_most(one, free) >= demand.rate_hz]
+        best = max(quick, key=lambda one: one.fidelity, default=None)
+        return "" if best is None else f"; fidelity {best.fidelity:.2f} could be had at that rate"
 
     def _refused(self, demand: PairDemand) -> Refused:
-        known = sorted(
-            self._good[demand.name] + self._poor[demand.name], key=lambda one: (-one.fidelity, -one.rate_hz)
-        )
-        alternatives = tuple(
-            Alternative(one.fidelity, one.rate_hz, len(one.lane.links), one.rounds) for one in known[:_SHOWN]
-        )
-        if not alternatives:
-            reason = f"no path of links that make pairs from {demand.source} to {demand.target}"
+        good = self._good[demand.name]
+        known = self._telling(good + self._poor[demand.name], demand)
+        if not known:
+            reason = f"no links that make pairs lead from {demand.source} to {demand.target}"
+        elif good:
+            reason = f"{self._scarce(demand)}; with all memories {_spoken(known)}"
         else:
-            best = alternatives[0]
-            reason = (
-                f"{demand.min_fidelity:g} is not reachable: best {best.fidelity:.2f} over {best.hops} hops "
-                f"at {best.rate_hz:.2g} pairs/s"
-            )
-        return Refused(demand, alternatives, reason)
+            reason = f"{demand.min_fidelity:g} is not reachable: best {_spoken(known)}"
+        return Refused(demand, known, reason)
+
+    def _telling(self, offers: Sequence[Offer], demand: PairDemand) -> tuple[Alternative, ...]:
+        """By rounds of purification the best fidelity, where it is better than with fewer.
+
+        With all memories; at a rate worth mentioning, if there is one.
+        """
+        best: dict[int, Offer] = {}
+        worth = [one for one in offers if self._at_most(one) >= _LEAST_SHARE * demand.rate_hz]
+        for one in worth or offers:
+            if one.rounds not in best or one.fidelity > best[one.rounds].fidelity:
+                best[one.rounds] = one
+        known: list[Alternative] = []
+        for rounds, one in sorted(best.items()):
+            if not known or one.fidelity > known[-1].fidelity + 0.005:
+                known.append(Alternative(one.fidelity, self._at_most(one), len(one.lane.links), rounds))
+        return tuple(known)
+
+
+def _spoken(known: Sequence[Alternative]) -> str:
+    """The first with its hops, the last if it is another."""
+    first, last = known[0], known[-1]
+    words = f"{first.fidelity:.2f} over {_counted(first.hops, 'hop')} at {first.rate_hz:.2g} pairs/s"
+    if first.rounds:
+        words += f" with {_counted(first.rounds, 'purification round')}"
+    if last is not first:
+        words += (
+            f"; with {_counted(last.rounds, 'purification round')} {last.fidelity:.2f} at {last.rate_hz:.2g}"
+        )
+    return words
+
+
+def _counted(number: int, thing: str) -> str:
+    spoken = _NUMBERS[number] if number < len(_NUMBERS) and thing != "hop" else str(number)
+    return f"{spoken} {thing}" + ("" if number == 1 else "s")
