@@ -221,7 +221,7 @@ class _Serving:
         good = self._good[demand.name]
         known = self._telling(good + self._poor[demand.name], demand)
         if not known:
-            reason = f"no links that make pairs lead from {demand.source} to {demand.target}"
+            reason = f"no path of links that make pairs from {demand.source} to {demand.target}"
         elif good:
             reason = f"{self._scarce(demand)}; with all memories {_spoken(known)}"
         else:
