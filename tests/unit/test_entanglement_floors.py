@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bench.entanglement.floors.compare import ALGORITHMS, Plan, Point, compare, expected
+from tests.bench.entanglement.floors.live import LivePoint, compare_live
 from tests.bench.entanglement.floors.model import (
     FloorNetwork,
     Product,
@@ -99,3 +100,9 @@ def test_ours_is_above_both_where_requests_compete() -> None:
         mean = {name: sum(outcome.throughput) for name, outcome in outcomes.items()}
         assert mean["ours"] > mean["Q-PATH"] > 0
         assert mean["ours"] > mean["Q-LEAP"] > 0
+
+
+def test_the_planner_of_the_controller_gives_at_least_what_q_leap_does_with_the_same_memories() -> None:
+    point = LivePoint(nodes=10, links=14, requests=3)
+    outcomes = compare_live(point, topologies=2)
+    assert sum(outcomes["ours"].throughput) >= sum(outcomes["Q-LEAP"].throughput) > 0

@@ -6,9 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.entanglement import growth, landing, sweep
+from tests.bench.entanglement.chain_table import chains
 from tests.bench.entanglement.floors.compare import floors
+from tests.bench.entanglement.floors.live import live
 
-PARTS = ("throughput", "growth", "fidelity")
+PARTS = ("throughput", "growth", "fidelity", "memories", "chains")
+OTHERS = {"growth": growth.grow, "fidelity": floors, "memories": live, "chains": chains}
 OUTPUT = Path("bench-entanglement.json")
 
 
@@ -34,7 +37,7 @@ def main(parts: list[str]) -> None:
         if part == "throughput":
             results |= throughput()
         else:
-            results[part] = growth.grow() if part == "growth" else floors()
+            results[part] = OTHERS[part]()
         results["command"] = "python -m tests.bench.entanglement"
         OUTPUT.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 

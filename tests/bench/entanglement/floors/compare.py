@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from tests.bench.entanglement.compare import jain, paired
 from tests.bench.entanglement.floors.model import (
@@ -103,18 +104,19 @@ def expected(
     return sum(min(pairs, one.pairs) for pairs, one in zip(made, asked, strict=True))
 
 
-def changed(point: Point) -> str:
-    """What of the reference point is different."""
-    fields = {name: value for name, value in asdict(point).items() if value != getattr(REFERENCE, name)}
+def changed(point: Any, reference: Any) -> str:
+    """What is different from a reference point, a dataclass like it."""
+    fields = {name: value for name, value in asdict(point).items() if value != getattr(reference, name)}
     return ", ".join(f"{name} {value:g}" for name, value in fields.items()) or "reference"
 
 
-def line(name: str, outcome: Outcome, theirs: Outcome) -> str:
+def line(name: str, outcome: Outcome, theirs: Outcome, unit: str = "pairs/slot") -> str:
     """One algorithm beside Q-LEAP."""
     difference, half = paired(outcome.throughput, theirs.throughput)
     mean, base = statistics.fmean(outcome.throughput), statistics.fmean(theirs.throughput)
+    expected_mean = f" (expected {statistics.fmean(outcome.expected):.1f})" if outcome.expected else ""
     return (
-        f"  {name:<7} {mean:7.1f} pairs/slot (expected {statistics.fmean(outcome.expected):7.1f})"
+        f"  {name:<7} {mean:7.1f} {unit}{expected_mean}"
         f"  {mean / base if base else float('nan'):6.3f}  {difference:+7.1f} +- {half:5.1f}"
         f"  fairness {statistics.fmean(outcome.fairness):.2f}"
         f"  {1e3 * statistics.fmean(outcome.planning_seconds):6.0f} ms"
@@ -127,7 +129,7 @@ def floors(topologies: int = TOPOLOGIES, slots: int = SLOTS) -> list[dict[str, o
     for reckoning in RECKONINGS:
         for point in SWEEP:
             outcomes = compare(point, reckoning, topologies, slots)
-            sys.stdout.write(f"{reckoning.name}: {changed(point)}\n")
+            sys.stdout.write(f"{reckoning.name}: {changed(point, REFERENCE)}\n")
             for name, outcome in outcomes.items():
                 sys.stdout.write(line(name, outcome, outcomes["Q-LEAP"]) + "\n")
                 row = {"reckoning": reckoning.name, "point": asdict(point), "algorithm": name}

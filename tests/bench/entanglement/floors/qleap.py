@@ -18,7 +18,7 @@ def q_leap(network: FloorNetwork, reckoning: Reckoning, left: dict[Edge, int], a
     """Candidates for what is asked."""
     left, wanted, found = dict(left), float(asked.pairs), Found()
     while wanted > 1e-9:
-        path = _truest(network, reckoning, left, asked)
+        path = truest(network, reckoning, left, asked)
         if path is None:
             break
         share = reckoning.log_floor(asked.floor) / (len(path) - 1)
@@ -41,9 +41,7 @@ def q_leap(network: FloorNetwork, reckoning: Reckoning, left: dict[Edge, int], a
     return found
 
 
-def _truest(
-    network: FloorNetwork, reckoning: Reckoning, left: dict[Edge, int], asked: Request
-) -> Path | None:
+def truest(network: FloorNetwork, reckoning: Reckoning, left: dict[Edge, int], asked: Request) -> Path | None:
     """The path of the highest fidelity over links that have pairs."""
     best = {asked.source: 0.0}
     queue, before = [(0.0, asked.source, -1)], dict[int, int]()
