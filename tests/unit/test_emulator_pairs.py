@@ -13,6 +13,7 @@ from keyweave.common.entanglement.bell import PERFECT, Bell, swapped, werner
 from keyweave.common.entanglement.memory import Memory, waited
 from keyweave.common.entanglement.purification import dejmps
 from keyweave.common.names import NodeName
+from keyweave.controller.routing.entanglement.waiting import correlations, purifying
 from keyweave.emulator.memories import pairs
 from keyweave.emulator.memories.pairs import Half, Pair, Vector
 
@@ -130,8 +131,8 @@ def test_an_end_that_measures_before_the_swap_has_the_same_correlations_as_one_t
 def purified(kept: Bell, measured: Bell, chance: Random) -> tuple[bool, Half]:
     """One round: whether the outcomes agree, and the near end's kept half."""
     (a, b), (c, d) = pair(kept), pair(measured)
-    near = pairs.purify(a, c, 0.0, chance)
-    far = pairs.purify(b, d, 0.0, chance)
+    near = pairs.purify(a, c, 1.0, 0.0, chance)
+    far = pairs.purify(b, d, 1.0, 0.0, chance)
     return near == far, a
 
 
@@ -139,8 +140,8 @@ def test_dejmps_makes_0_83815_of_two_of_0_8_with_success_0_7689_and_the_first_ou
     chance, count, agreed, heads = Random(2), 4000, 0, 0
     for _ in range(count):
         (a, b), (c, d) = pair(werner(0.8)), pair(werner(0.8))
-        near = pairs.purify(a, c, 0.0, chance)
-        far = pairs.purify(b, d, 0.0, chance)
+        near = pairs.purify(a, c, 1.0, 0.0, chance)
+        far = pairs.purify(b, d, 1.0, 0.0, chance)
         heads += near
         if near == far:
             agreed += 1
@@ -196,9 +197,9 @@ def test_a_half_purified_pair_keeps_what_waiting_and_corrections_do_to_either_en
     chance, agree = Random(3), False
     while not agree:
         (a, b), (c, d) = pair(werner(0.95), memory=ONE_SECOND), pair(werner(0.95), memory=ONE_SECOND)
-        near = pairs.purify(a, c, 0.0, chance)
+        near = pairs.purify(a, c, 1.0, 0.0, chance)
         pairs.correct(a, True, False, 0.1)
-        agree = near == pairs.purify(b, d, 0.2, chance)
+        agree = near == pairs.purify(b, d, 1.0, 0.2, chance)
     # The far halves waited before their part of the round, the near one that is kept after its own.
     before = waited(werner(0.95), 0.2, ONE_SECOND)
     after = waited(dejmps(before, before).state, 0.2, ONE_SECOND)
@@ -206,11 +207,27 @@ def test_a_half_purified_pair_keeps_what_waiting_and_corrections_do_to_either_en
     assert a.pair.state == pytest.approx(pairs.turned(after, True, False))
 
 
+def tied(state: Bell) -> np.ndarray:
+    """As the planner reckons: 1, <XX>, -<YY>, <ZZ>."""
+    return correlations(state).reshape(4, 1)
+
+
+@given(kept=states, measured=states, near=st.floats(0.5, 1.0), far=st.floats(0.5, 1.0), chance=seeds)
+def test_gates_that_are_not_perfect_cost_what_the_planner_reckons_with(
+    kept: Bell, measured: Bell, near: float, far: float, chance: Random
+) -> None:
+    (a, b), (c, d) = pair(kept), pair(measured)
+    agree = pairs.purify(a, c, near, 0.0, chance) == pairs.purify(b, d, far, 0.0, chance)
+    if agree:
+        joined = purifying(near * far)(tied(kept), tied(measured))[:, 0]
+        assert tied(a.pair.state)[:, 0] == pytest.approx(joined / joined[0])
+
+
 @pytest.mark.parametrize("what", ["measure", "release", "swap", "other round"])
 def test_whatever_else_befalls_a_half_purified_pair_leaves_it_fully_mixed(what: str) -> None:
     chance = Random(4)
     (a, b), (c, d) = pair(PERFECT), pair(PERFECT)
-    pairs.purify(a, c, 0.0, chance)
+    pairs.purify(a, c, 1.0, 0.0, chance)
     if what == "measure":
         pairs.measure(d, Z, 0.0, chance)
     elif what == "release":
@@ -218,7 +235,7 @@ def test_whatever_else_befalls_a_half_purified_pair_leaves_it_fully_mixed(what: 
     elif what == "swap":
         pairs.swap(d, pair(PERFECT, B, C)[0], 1.0, 0.0, chance)
     else:
-        pairs.purify(d, b, 0.0, chance)
+        pairs.purify(d, b, 1.0, 0.0, chance)
         assert a.pair.vector == pairs.NOTHING_KNOWN
         return
     assert a.pair.state == pairs.MIXED

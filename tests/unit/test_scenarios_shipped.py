@@ -58,6 +58,16 @@ def test_a_network_that_is_published_says_of_every_link_where_its_figures_are_fr
             assert name == "tokyo" or re.search(rf"^\| {link.name} \|", sources, flags=re.MULTILINE)
 
 
+def test_tokyo_with_memories_has_tokyo_s_fibres() -> None:
+    tokyo, pairs = (load_scenario(FOLDER / f"{name}.yaml") for name in ("tokyo", "tokyo-pairs"))
+    fibres = {frozenset((link.a, link.b)): (link.length_km, link.loss_db) for link in tokyo.links}
+    for link in pairs.pair_links:
+        length, loss = fibres.pop(frozenset((link.a, link.b)))
+        assert link.length_km == length
+        assert link.length_km * link.loss_db_per_km == pytest.approx(loss, abs=0.01)
+    assert not fibres
+
+
 def test_surfnet_is_what_its_program_writes_with_50_nodes_and_68_links() -> None:
     done = subprocess.run(
         [sys.executable, FOLDER / "surfnet.py", "--check"], capture_output=True, text=True, check=False

@@ -187,7 +187,8 @@ class Memories:
     def _purify(self, bank: Bank, asked: pb.MemoryPurify, now: float) -> pb.MemoryEvent:
         kept, measured = self._two_held(bank, asked.kept, asked.measured)
         bank.slots[asked.measured] = None
-        outcome = self._read(bank, pairs.purify(kept, measured, now, self._outcomes))
+        done = pairs.purify(kept, measured, bank.spec.swap_fidelity, now, self._outcomes)
+        outcome = self._read(bank, done)
         return pb.MemoryEvent(measured=pb.MemoryMeasured(memory=asked.measured, outcome=outcome))
 
     def _measure(self, bank: Bank, asked: pb.MemoryMeasure, now: float) -> pb.MemoryEvent:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from keyweave.common.entanglement.bell import PERFECT, Bell, swapped
+from keyweave.common.entanglement.bell import PERFECT, Bell, mixed, swapped
 from keyweave.common.entanglement.memory import Memory, pauli_errors, waited
 from keyweave.common.entanglement.purification import dejmps
 from keyweave.common.names import NodeName
@@ -74,6 +74,8 @@ class _Round:
     waiting_kept: Half
     waiting_measured: Half
     outcome: bool
+    # With what probability the gates leave the kept pair as theory has it.
+    fidelity: float
     # Pauli errors as a pair would have them that was perfect before.
     since_done: Bell = PERFECT
 
@@ -175,16 +177,18 @@ def swap(first: Half, second: Half, fidelity: float, now: float, chance: Random)
     return x, z
 
 
-def purify(kept: Half, measured: Half, now: float, chance: Random) -> bool:
+def purify(kept: Half, measured: Half, fidelity: float, now: float, chance: Random) -> bool:
     """One end's half of a round of DEJMPS, and its outcome; `measured` is gone.
 
     Outcomes of the first end are a fair coin; those of both ends together come when the second one does the
-    same with its halves of the same two pairs. Whatever else happens to them before leaves them fully mixed.
+    same with its halves of the same two pairs. Whatever else happens to them before leaves them fully mixed;
+    this end's gates leave the kept pair so with what is missing from 1 in `fidelity`.
     """
     settle(kept, now)
     settle(measured, now)
     begun = kept.pair.round
     if begun is not None and begun.waiting_kept is kept and begun.waiting_measured is measured:
+        begun.fidelity *= fidelity
         return _finish(begun, now, chance)
     for half in (kept, measured):
         _spoil_round(half.pair)
@@ -194,7 +198,7 @@ def purify(kept: Half, measured: Half, now: float, chance: Random) -> bool:
     if fit and far_kept is not None and far_measured is not None and far_kept.node == far_measured.node:
         measured.pair.halves.remove(measured)
         kept.pair.round = measured.pair.round = _Round(
-            kept.pair, measured.pair, kept, far_kept, far_measured, outcome
+            kept.pair, measured.pair, kept, far_kept, far_measured, outcome, fidelity
         )
         return outcome
     _spoil(kept.pair)
@@ -212,7 +216,7 @@ def _finish(begun: _Round, now: float, chance: Random) -> bool:
     if not agree:
         # A flip of the pair that is measured turns its outcome, and goes nowhere else.
         made = dejmps(kept.state, turned(measured.state, x=True, z=False))
-    kept.state = swapped(made.state, begun.since_done)
+    kept.state = swapped(mixed(made.state, begun.fidelity), begun.since_done)
     return begun.outcome if agree else not begun.outcome
 
 

@@ -40,7 +40,7 @@ class MemoriesSpec(Part):
     t1_seconds: Annotated[float, Field(gt=0, le=1e9)] | None = None
     t2_seconds: Annotated[float, Field(gt=0, le=1e9)] | None = None
     swap_success_ratio: Ratio = 1.0
-    # With what is missing from 1, a Bell measurement leaves a fully mixed pair.
+    # With what is missing from 1, a Bell measurement or the gates of a purification leave a pair fully mixed.
     swap_fidelity: Ratio = 1.0
     # How often the outcome of measuring one memory is the right one.
     readout_fidelity: Annotated[float, Field(ge=0.5, le=1)] = 1.0
