@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from keyweave.cli import tables
+from keyweave.cli import pair_tables, tables
 from keyweave.cli.troubles import Weight, health, link_badness, stream_shortfall, summary, troubles
 from keyweave.v1 import admin_pb2
 
@@ -74,12 +74,21 @@ class View:
         """The part of `status` that is looked at, in its order."""
         seen = admin_pb2.GetStatusResponse()
         seen.CopyFrom(status)
-        for name in ("nodes", "links", "streams"):
+        for name in ("nodes", "links", "streams", "pair_links", "pair_streams"):
             seen.ClearField(name)
         seen.nodes.extend(one for one in status.nodes if self.match in one.node.name)
         seen.links.extend(sorted(filter(self._link, status.links), key=_LINK_KEYS[self.links]))
         seen.streams.extend(sorted(filter(self._stream, status.streams), key=_STREAM_KEYS[self.streams]))
+        seen.pair_streams.extend(filter(self._pair_stream, status.pair_streams))
+        seen.pair_links.extend(filter(self._pair_link, status.pair_links))
         return seen
+
+    def _pair_stream(self, one: admin_pb2.PairStreamStatus) -> bool:
+        stream = one.pair_stream
+        return any(self.match in name for name in (stream.name, stream.source_node, stream.target_node))
+
+    def _pair_link(self, link: admin_pb2.PairLinkState) -> bool:
+        return any(self.match in name for name in (link.name, link.a_node, link.b_node))
 
     def _link(self, state: admin_pb2.LinkState) -> bool:
         link = state.link
@@ -108,6 +117,7 @@ class Board:
         head: list[RenderableType] = [self._headline(health(found)), counts]
         wrong, streams, links = len(found), len(seen.streams), len(seen.links)
         events, nodes = min(_EVENTS_SHOWN, len(self.events)), len(seen.nodes)
+        pair_streams, pair_links = len(seen.pair_streams), len(seen.pair_links)
         if height is not None:
             # Words are not broken, so a line of counts is not always full.
             left = height - 1 - math.ceil(len(counts) / (width - 8)) - len(self.status.orders)
@@ -115,13 +125,19 @@ class Board:
                 Wanted(wrong, least=3, besides=1),
                 Wanted(streams, least=2, besides=_TABLE_LINES),
                 Wanted(links, least=2, besides=_TABLE_LINES),
+                Wanted(pair_streams, least=2, besides=_TABLE_LINES),
+                Wanted(pair_links, least=2, besides=_TABLE_LINES),
                 Wanted(events, least=1, besides=2, told=False),
                 Wanted(nodes, least=nodes, besides=_TABLE_LINES),
             )
-            wrong, streams, links, events, nodes = rows(left, wanted)
+            wrong, streams, links, pair_streams, pair_links, events, nodes = rows(left, wanted)
         parts = [*head, *_troubles(found[:wrong], len(found))]
         parts += _section(tables.streams_table(seen.streams[:streams], width), streams, len(seen.streams))
         parts += _section(tables.links_table(seen.links[:links], width), links, len(seen.links))
+        pairs = pair_tables.streams_table(seen.pair_streams[:pair_streams], width)
+        parts += _section(pairs, pair_streams, len(seen.pair_streams))
+        made = pair_tables.links_table(seen.pair_links[:pair_links])
+        parts += _section(made, pair_links, len(seen.pair_links))
         parts += _section(tables.nodes_table(seen.nodes[:nodes], width), nodes, nodes)
         if events:
             parts += ["", tables.events_table(list(self.events)[-events:])]

@@ -69,7 +69,7 @@ class Trouble:
 
 def troubles(status: admin_pb2.GetStatusResponse) -> list[Trouble]:
     """Everything that is wrong; nothing where all is as it should be."""
-    found = [*_controller(status), *_nodes(status), *_streams(status), *_links(status)]
+    found = [*_controller(status), *_nodes(status), *_streams(status), *_links(status), *_pairs(status)]
     # Sorting is stable: within a weight the controller first, then nodes, streams, links.
     return sorted(found, key=lambda one: one.weight)
 
@@ -94,8 +94,18 @@ def summary(status: admin_pb2.GetStatusResponse) -> str:
     streams = _counted(types_pb2.Protection.DESCRIPTOR, protections)
     return (
         f"{connected} of {len(status.nodes)} agents; {len(status.links)} links: {links or 'none'}; "
-        f"{len(status.streams)} streams: {streams or 'none'}"
+        f"{len(status.streams)} streams: {streams or 'none'}{_pair_counts(status)}"
     )
+
+
+def _pair_counts(status: admin_pb2.GetStatusResponse) -> str:
+    """Nothing where nobody has to do with pairs."""
+    if not status.pair_links and not status.pair_streams:
+        return ""
+    met = sum(one.state == admin_pb2.PAIR_STREAM_STATE_MET for one in status.pair_streams)
+    well = sum(link.condition == types_pb2.LINK_CONDITION_OK for link in status.pair_links)
+    streams, links = len(status.pair_streams), len(status.pair_links)
+    return f"; {met} of {streams} pair streams met, {well} of {links} pair links ok"
 
 
 def _counted(descriptor: object, counts: "Counter[int]") -> str:
@@ -161,6 +171,25 @@ def _links(status: admin_pb2.GetStatusResponse) -> Iterator[Trouble]:
                 weight = Weight.NOTED
             word = enum_word(types_pb2.LinkCondition.DESCRIPTOR, state.condition)
             yield Trouble(weight, "link", state.link.name, f"{word}: {state.reason or 'no reason told'}")
+
+
+def _pairs(status: admin_pb2.GetStatusResponse) -> Iterator[Trouble]:
+    weights = {
+        admin_pb2.PAIR_STREAM_STATE_UNMET: (Weight.BROKEN, "gets no pairs"),
+        admin_pb2.PAIR_STREAM_STATE_PARTLY_MET: (Weight.IMPAIRED, "gets fewer pairs than it asks for"),
+    }
+    for one in status.pair_streams:
+        if one.state in weights:
+            weight, what = weights[one.state]
+            yield Trouble(weight, "pair stream", one.pair_stream.name, f"{what}: {one.reason}")
+        elif one.measured_fidelity and one.measured_fidelity_high < one.pair_stream.min_fidelity:
+            what = f"delivers fidelity {one.measured_fidelity:.3f}, below {one.pair_stream.min_fidelity:g}"
+            yield Trouble(Weight.IMPAIRED, "pair stream", one.pair_stream.name, what)
+    for link in status.pair_links:
+        weighs = _LINK_WEIGHTS.get(link.condition)
+        if weighs is not None:
+            word = enum_word(types_pb2.LinkCondition.DESCRIPTOR, link.condition)
+            yield Trouble(weighs, "pair link", link.name, f"{word}: {link.reason}")
 
 
 def link_badness(state: admin_pb2.LinkState) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ from keyweave.controller.pairs.streams import PairStream, PairWay
 from keyweave.controller.routing.entanglement.offers import Offers
 from keyweave.controller.routing.entanglement.repeaters import PairLink, RepeaterNetwork
 from keyweave.controller.routing.entanglement.serve import Refused
+from keyweave.controller.topology import Condition
 
 _SHOWN = 3
 # How much better a link is supposed to be where it is asked what that would bring.
@@ -26,6 +27,7 @@ def explain(view: PairStreamView, links: Mapping[LinkName, LinkState], network: 
     if view.ways:
         lines += _measured(view)
     if view.state is not State.ENDED:
+        lines += _out_of_use(links)
         lines += _others(view, network)
     return lines
 
@@ -82,6 +84,12 @@ def _measured(view: PairStreamView) -> Iterator[str]:
             f"{view.predicted_fidelity:.3f} predicted"
         )
     yield said
+
+
+def _out_of_use(links: Mapping[LinkName, LinkState]) -> Iterator[str]:
+    for name, link in sorted(links.items()):
+        if link.condition is not Condition.OK:
+            yield f"link '{name}' ({link.a} - {link.b}) is {link.condition}: {link.reason}"
 
 
 def _others(view: PairStreamView, network: RepeaterNetwork) -> Iterator[str]:
