@@ -28,7 +28,7 @@ keyweave controller enrol --token-file - --dir /etc/keyweave/tls  # reads the to
 keyweave controller renew --dir /etc/keyweave/tls  # daily
 keyweave controller raise-epoch --config /etc/keyweave/controller.yaml --to 900 --confirm  # after a restore
 keyweave agent --config /etc/keyweave/agent.yaml  # run it
-keyweave agent enrol --token-file token --dir /etc/keyweave/tls --controller controller.example:8443
+keyweave agent enrol --token-file token --dir /etc/keyweave/tls --controller controller.example:21001
 keyweave agent renew --dir /etc/keyweave/tls --within 30d
 keyweave emulator --config emulator.yaml --speed 60  # a minute of the scenario in a second
 keyweave driver list  # what an agent's configuration may name
