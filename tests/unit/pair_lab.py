@@ -18,8 +18,11 @@ from keyweave.agent.pairs.engine import Engine
 from keyweave.agent.pairs.outbox import Instructions
 from keyweave.agent.pairs.pair import Moment
 from keyweave.agent.pairs.steps import PathRule
+from keyweave.common.entanglement.bell import Bell
 from keyweave.common.names import LinkName, NodeName
+from keyweave.emulator.memories import pairs
 from keyweave.emulator.memories.bank import Memories
+from keyweave.emulator.memories.pairs import Half
 from keyweave.emulator.memories.specs import DoubleClickSpec, MemoriesSpec, PairLinkSpec
 from keyweave.emulator.physics.model import UNDISTURBED, Disturbance
 from keyweave.v1 import agent_pb2, emulator_pb2, pairs_pb2
@@ -31,6 +34,8 @@ KINDS = {
     "md": pairs_pb2.PAIR_KIND_MEASURE_DIRECTLY,
 }
 ORIGIN_NANOS = 1_800_000_000 * 10**9
+# Of an attempt by double click with a tenth of the light of each arm left.
+SUCCESS_RATIO = 0.005
 # No pair need come at the same moment for many turns.
 MOST_TURNS = 2_000_000
 
@@ -56,7 +61,13 @@ class Lab:
             dict.fromkeys(self.nodes, spec),
             [
                 PairLinkSpec(
-                    name=name, a=a, b=b, length_km=0.0, heralding=heralding, attempt_rate_hz=2.0 * rate_hz
+                    name=name,
+                    a=a,
+                    b=b,
+                    length_km=0.0,
+                    heralding=heralding,
+                    other_loss_db=10.0,
+                    attempt_rate_hz=rate_hz / SUCCESS_RATIO,
                 )
                 for name, (a, b) in zip(self.links, itertools.pairwise(self.nodes), strict=True)
             ],
@@ -78,6 +89,8 @@ class Lab:
         self.rules: dict[NodeName, tuple[PathRule, ...]] = dict.fromkeys(self.nodes, ())
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        # True states of pairs as their first half is measured; their frames may not be corrected yet.
+        self.used: list[Bell] = []
         # When each node has something to do by itself.
         self._due: dict[NodeName, float] = {}
         # When what was last sent over a way arrives; and which connection it was sent over.
@@ -161,12 +174,22 @@ class Lab:
                 if self._device_session[node] != session:
                     return
                 self._herald()
+                self._look(node, message)
                 for event in self.memories.handle(node, message, self.now):
                     self._tell(node, event)
 
             self._send((node, f"device {node}"), self.device_delay, commanded)
         self._post(node, instructions)
         self.events += [(node, event) for event in instructions.events]
+
+    def _look(self, node: NodeName, message: emulator_pb2.MemoryCommand) -> None:
+        if message.WhichOneof("kind") != "measure":
+            return
+        half = self.memories.banks[node].slots[message.measure.memory]
+        if isinstance(half, Half) and half.other is not None:
+            pairs.settle(half, self.now)
+            pairs.settle(half.other, self.now)
+            self.used.append(half.pair.state)
 
     def device_restarts(self, node: NodeName) -> None:
         """The session with a node's device breaks, and another begins."""

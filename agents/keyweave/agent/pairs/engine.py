@@ -335,7 +335,8 @@ class Engine:
                 self._out.command(Attempt(memory, side.link, side.tag))
 
     def _may_attempt(self, side: Side, path: PathRule, now: Moment) -> bool:
-        if side.peer not in self._up:
+        register = self.stock.register
+        if side.peer not in self._up or register is None or side.link not in register.links:
             return False
         return not path.is_source or (path.far_end in self._up and self.uses.wanted(path, now))
 
