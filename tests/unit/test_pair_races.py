@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keyweave.agent.drivers.memories import (
     Event,
@@ -73,6 +75,12 @@ class Node:
         """The device says so."""
         self.engine.device_told(events, self.moment)
         self.gather()
+
+    def can_herald(self, link: LinkName) -> bool:
+        """Whether a memory attempts over a link."""
+        register = self.engine.stock.register
+        assert register is not None
+        return any(register.attempting(side) for side in self.engine.sides() if side.link == link)
 
     def herald(self, link: LinkName, number: int | None = None) -> bytes:
         """A pair over a link, with a memory that attempts there; its ID."""
@@ -165,6 +173,25 @@ def test_a_swap_with_a_node_that_is_not_beyond_is_not_believed() -> None:
     pair_id = node.herald(AB)
     node.told(A, swapped=swapped(pair_id, C))
     assert not node.engine.stock.pairs
+
+
+@pytest.mark.parametrize("new", [b"", b"x" * 17, link_pair_id(AB, 2)], ids=["empty", "long", "held"])
+def test_a_swapped_pair_has_an_id_of_its_own(new: bytes) -> None:
+    node = Node(A)
+    first, second = node.herald(AB, 1), node.herald(AB, 2)
+    told = swapped(first, C)
+    told.new_pair_id = new
+    node.told(B, swapped=told)
+    assert list(node.engine.stock.pairs) == [second]
+
+
+def test_a_pair_that_a_device_numbers_twice_is_not_taken() -> None:
+    node = Node(A)
+    pair_id = node.herald(AB, 1)
+    node.herald(AB, 1)
+    assert list(node.engine.stock.pairs) == [pair_id]
+    assert not node.gone_to(B)
+    assert [each for each in node.commands if isinstance(each, Release)]
 
 
 def test_both_pairs_of_a_swap_go_with_the_session_of_one() -> None:
@@ -354,3 +381,78 @@ def test_a_message_that_names_no_pair_is_nobodys() -> None:
     node.told(B)
     assert len(node.engine.stock.pairs) == 1
     assert not node.said
+
+
+# ---- whatever peers say ----------------------------------------------------------------------------------
+
+IDS = st.sampled_from((NEW, bytes(16), b"", b"x" * 17, *(link_pair_id(AB, n) for n in (1, 2, 3))))
+PEERS = st.sampled_from((B, C))
+MESSAGES = st.one_of(
+    st.builds(
+        lambda **body: pairs_pb2.PairMessage(swapped=pairs_pb2.PairSwapped(**body)),
+        pair_id=IDS,
+        new_pair_id=IDS,
+        partner=st.sampled_from((A, B, C, "nobody", "")),
+        x=st.booleans(),
+        z=st.booleans(),
+        failed=st.booleans(),
+        age_seconds=st.floats(),
+    ),
+    st.builds(lambda pair_id: pairs_pb2.PairMessage(gone=pairs_pb2.PairGone(pair_id=pair_id)), IDS),
+    st.builds(
+        lambda **body: pairs_pb2.PairMessage(purifying=pairs_pb2.PairPurifying(**body)),
+        kept_pair_id=IDS,
+        measured_pair_id=IDS,
+        round=st.integers(0, 2**32 - 1),
+        outcome=st.booleans(),
+    ),
+    st.builds(
+        lambda **body: pairs_pb2.PairMessage(purified=pairs_pb2.PairPurified(**body)),
+        kept_pair_id=IDS,
+        outcome=st.booleans(),
+    ),
+    st.builds(
+        lambda **body: pairs_pb2.PairMessage(use=pairs_pb2.PairUse(**body)),
+        pair_id=IDS,
+        use=st.integers(0, 7),
+        number=st.integers(0, 2**64 - 1),
+        axis=st.integers(0, 2**32 - 1),
+    ),
+    st.builds(
+        lambda **body: pairs_pb2.PairMessage(used=pairs_pb2.PairUsed(**body)),
+        pair_id=IDS,
+        outcome=st.booleans(),
+        setting=st.integers(0, 2**32 - 1),
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    place=st.sampled_from((A, B, C)),
+    rounds=st.integers(0, 1),
+    kind=st.sampled_from(("ck", "md")),
+    said=st.lists(st.one_of(st.tuples(PEERS, MESSAGES), st.sampled_from((AB, BC))), max_size=20),
+)
+def test_whatever_peers_say_halves_begin_and_end_once(
+    place: NodeName,
+    rounds: int,
+    kind: str,
+    said: list[tuple[NodeName, pairs_pb2.PairMessage] | LinkName],
+) -> None:
+    node = Node(place, rounds=rounds, kind=kind)
+    links = {side.link for side in node.engine.sides()}
+    for each in said:
+        if isinstance(each, tuple):
+            sender, message = each
+            about = pairs_pb2.PairMessages(stream="s", path_id="s:1", messages=[message])
+            node.engine.peer_told(sender, about, node.moment)
+            node.gather()
+        elif each in links and node.can_herald(each):
+            node.herald(each)
+        node.passes(0.01)
+    stock = node.engine.stock
+    assert stock.heralded_total == len(stock.pairs) + sum(stock.endings.values())
+    for pair in stock.pairs.values():
+        assert stock.in_memory(pair.memory) is pair
+        assert len(pair.pair_id) == 16

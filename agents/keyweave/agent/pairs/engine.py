@@ -169,6 +169,11 @@ class Engine:
         ):
             self._out_of_place(event, pair_id)
             return
+        if not self.stock.is_new(pair_id):
+            # A number used twice: nobody could tell the two pairs apart.
+            self._out.command(Release(event.memory))
+            register.settle(event.memory, now.seconds)
+            return
         register.hold(event.memory)
         if (event.x or event.z) and path.nearer_to_target(side.peer):
             self._out.command(Correct(event.memory, event.x, event.z))

@@ -13,7 +13,7 @@ from enum import Enum
 from keyweave.agent.drivers.memories import MemoryId, Release
 from keyweave.agent.pairs.memories import Register
 from keyweave.agent.pairs.outbox import Outbox, gone
-from keyweave.agent.pairs.pair import Doing, Pair
+from keyweave.agent.pairs.pair import PAIR_ID_BYTES, Doing, Pair
 from keyweave.agent.pairs.steps import PathRule
 from keyweave.common.names import NodeName
 from keyweave.v1 import pairs_pb2 as pb
@@ -127,6 +127,10 @@ class Stock:
         """The device has lost it."""
         self.consumed(pair, Ending.LOST)
         self.out.post(pair.partner, pair.path, gone(pair.pair_id, reason))
+
+    def is_new(self, pair_id: bytes) -> bool:
+        """Whether this may be the ID of a pair that comes to be: well formed, and nobody else's."""
+        return len(pair_id) == PAIR_ID_BYTES and pair_id not in self.pairs
 
     def never_was(self, pair_id: bytes) -> None:
         """What is said of it from now on is answered at once."""

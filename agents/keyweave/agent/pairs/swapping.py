@@ -56,8 +56,8 @@ class Swaps:
     def told(self, pair: Pair, swapped: pb.PairSwapped, now: Moment) -> None:
         """The node that holds the other half has swapped it."""
         partner = NodeName(swapped.partner)
-        if not _lies_between(pair, partner):
-            self._stock.give_up(pair, Ending.GONE, "swapped with a node that is not beyond", tell=False)
+        if not _lies_between(pair, partner) or not self._stock.is_new(swapped.new_pair_id):
+            self._stock.give_up(pair, Ending.GONE, "swapped as it cannot have been", tell=False)
             return
         if swapped.failed:
             self._stock.give_up(pair, Ending.SWAP_FAILED, "the swap failed", tell=False)
