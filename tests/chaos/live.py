@@ -163,7 +163,7 @@ class Live:
 
         await eventually(look, within_seconds, f"link {link} {wanted}")
 
-    async def wait_ready(self, within_seconds: float = 40.0) -> None:
+    async def wait_ready(self, within_seconds: float = 120.0) -> None:
         """Wait until every agent has its policy and every stream has a confirmed key ready."""
 
         async def look() -> bool:
@@ -215,7 +215,7 @@ class Live:
         async def gone() -> bool:
             return process not in json.loads(self.state.processes_file.read_text(encoding="utf-8"))
 
-        await eventually(gone, 10, f"{process} ({pid}) gone")
+        await eventually(gone, 60, f"{process} ({pid}) gone")
 
     def stop(self, process: str) -> Callable[[], None]:
         """SIGSTOP; returns how to let it go on."""
@@ -223,7 +223,7 @@ class Live:
         os.kill(pid, signal.SIGSTOP)
         return lambda: os.kill(pid, signal.SIGCONT)
 
-    async def wait_restarted(self, process: str, old_pid: int, within_seconds: float = 30.0) -> None:
+    async def wait_restarted(self, process: str, old_pid: int, within_seconds: float = 90.0) -> None:
         """Wait until a killed process has a successor that listens."""
 
         async def look() -> bool:

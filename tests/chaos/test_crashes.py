@@ -15,7 +15,7 @@ from tests.chaos.live import Live, running
 from tests.checker.history import PadUsed
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 SCENARIO = Path(__file__).with_name("triangle.yaml")
 PACE = {"quantum": 0.3, "anyhow": 0.3}
 
@@ -50,7 +50,7 @@ async def test_killing_the_controller_stops_no_key_and_its_restart_withdraws_not
         async def more() -> bool:
             return len(results) > seen + 4
 
-        await eventually(more, 10, "keys after the restart")
+        await eventually(more, 60, "keys after the restart")
     assert [r for r in results if not r.ok] == []
     assert len(await triangle.events("keys_destroyed")) == destroyed
 
@@ -69,7 +69,7 @@ async def test_agents_go_on_without_a_controller_and_report_that_their_lease_ran
             async def lease_is_over() -> bool:
                 return all(now > then for now, then in zip(expiries(), before, strict=True))
 
-            await eventually(lease_is_over, 30, "all three leases expired")
+            await eventually(lease_is_over, 90, "all three leases expired")
         assert len(results) > 10
         assert [r for r in results if not r.ok] == []
     finally:
@@ -80,7 +80,7 @@ async def test_agents_go_on_without_a_controller_and_report_that_their_lease_ran
         events = await triangle.events("lease_expired")
         return {e.node for e in events if e.time_unix_nanos / 1e9 > began} == {"a", "b", "c"}
 
-    await eventually(reported, 20, "lease_expired of every agent")
+    await eventually(reported, 60, "lease_expired of every agent")
 
 
 async def test_an_acknowledged_stream_survives_a_kill_right_after(triangle: Live) -> None:
@@ -112,7 +112,7 @@ async def _only_new_pools(live: Live, links: tuple[str, ...], before: set[str]) 
     async def used() -> bool:
         return (await live.fetch("quantum")).ok and len(_uses(live, *links)) > seen
 
-    await eventually(used, 30, f"keys over {links}")
+    await eventually(used, 90, f"keys over {links}")
     assert not {use.pool_id for use in _uses(live, *links)[seen:]} & before
 
 
@@ -154,7 +154,7 @@ async def test_a_silent_far_agent_means_503_and_no_key(triangle: Live) -> None:
         async def refused() -> bool:
             return (await triangle.encrypt_keys("quantum")).status_code == 503
 
-        await eventually(refused, 10, "503 for a stream to a silent agent")
+        await eventually(refused, 60, "503 for a stream to a silent agent")
     finally:
         resume()
     await triangle.wait_ready()
@@ -196,4 +196,4 @@ async def _all_answered(answers: dict[str, agent_pb2.PolicyNack]) -> None:
     async def look() -> bool:
         return answers.keys() == {"a", "b", "c"}
 
-    await eventually(look, 20, "an answer of every agent")
+    await eventually(look, 60, "an answer of every agent")

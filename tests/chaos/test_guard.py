@@ -18,7 +18,7 @@ from tests.chaos.live import Live, running
 from tests.waiting import eventually
 
 SCENARIO = Path(__file__).with_name("guarded.yaml")
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 ENDS = frozenset("ac")
 StreamChange = Callable[[agent_pb2.StreamRule], None]

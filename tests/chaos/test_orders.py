@@ -10,7 +10,7 @@ from keyweave.v1 import admin_pb2, types_pb2
 from tests.chaos.live import Live, running
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 SCENARIO = Path(__file__).with_name("triangle.yaml")
 
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.chaos.live import Live, running
 from tests.chromium import chromium
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest.mark.timeout(300)]
 SCENARIO = Path(__file__).with_name("triangle.yaml")
 Find = Callable[[str], str]
 # Has the page note, by its clock, when a link is first drawn as down, when a stream's way is without it, and

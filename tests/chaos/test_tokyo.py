@@ -15,7 +15,7 @@ from keyweave.v1 import emulator_pb2
 from tests.chaos.live import Fetched, Live, running
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "tokyo.yaml"
 # Within each stream's guaranteed rate.
 PACE = {"bank-settlement": 0.6, "ministry": 1.1, "grid-control": 1.1, "hospital-records": 4.1}
