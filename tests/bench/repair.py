@@ -166,6 +166,7 @@ class Rewind:
             sync = distribution.agent(push.node)
             sync.outstanding = None
         distribution._compile(core.snapshot())
+        distribution._desire_changed()
         for push in pushed:
             sync = distribution.agent(push.node)
             assert sync.applied is not None

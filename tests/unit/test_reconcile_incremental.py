@@ -53,7 +53,8 @@ class Whole(Distribution):
     def _compile(self, snapshot: Snapshot) -> None:
         policies = compile_policies(snapshot, self.rollout)
         for node in sorted(policies.keys() | self._agents.keys()):
-            self._desire(node, policies.get(node, NO_RULES))
+            if not self._is_busy(node):
+                self._desire(node, policies.get(node, NO_RULES))
 
 
 class Both:

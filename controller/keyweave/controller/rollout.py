@@ -12,10 +12,10 @@ past messages. Streams are independent of each other here, so one that changes c
 * The nodes on a retiring path keep carrying it until neither end can be using it any more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from keyweave.common.names import PathId, StreamName
+from keyweave.common.names import NodeName, PathId, StreamName
 from keyweave.controller.topology import Path, PathSet, Plan, StreamPlan
 
 
@@ -66,6 +66,10 @@ class StreamRollout:
                 found.setdefault(path.path_id, path)
         return tuple(found.values())
 
+    def ends(self) -> frozenset[NodeName]:
+        """The nodes that may draw keys over the paths."""
+        return frozenset(node for path in self.paths() for node in (path.nodes[0], path.nodes[-1]))
+
     def usable_sets(self) -> tuple[PathSet, ...]:
         """What the stream's ends may draw keys over, best first."""
         usable = [path_set for path_set in self.planned_sets if self.is_established(path_set)]
@@ -100,13 +104,22 @@ class StreamRollout:
         return replace(self, plan=plan, retiring=tuple(retiring))
 
     def caught_up(
-        self, is_carried: Callable[[Path], bool], is_used: Callable[[Path], bool]
+        self,
+        is_carried: Callable[[Path], bool],
+        is_used: Callable[[Path], bool],
+        looked_at: Collection[PathId] | None = None,
     ) -> "StreamRollout":
         """This, brought up to what agents have acknowledged; itself if nothing has changed.
 
-        `is_carried`: every node on the path carries it. `is_used`: an end may be drawing keys over it.
+        `is_carried`: every node on the path carries it. `is_used`: an end may be drawing keys over it. Only
+        paths `looked_at` (all without it) may have begun or ceased to be carried.
         """
-        established = frozenset(path.path_id for path in self.paths() if is_carried(path))
+        known, before = looked_at, self.established
+        established = frozenset(
+            path.path_id
+            for path in self.paths()
+            if (is_carried(path) if known is None or path.path_id in known else path.path_id in before)
+        )
         current = self if established == self.established else replace(self, established=established)
         if not self.retiring:
             return current

@@ -7,7 +7,7 @@ everything is held by tests.
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from immutables import Map
@@ -75,7 +75,7 @@ class _NodeRules:
     """The rules of one node now, and what its policy is put together from."""
 
     rules: dict[str, bytes] = field(default_factory=dict)
-    # Sorted, as the policy's digest combines them.
+    # Of the policy last put together, sorted, as its digest combines them.
     digests: list[bytes] = field(default_factory=list)
     # The policy last put together; the rules of then that have been touched since, and the paths.
     latest: NodePolicy = NodePolicy(Map(), b"")
@@ -87,15 +87,11 @@ class _NodeRules:
     uses: set[PathId] = field(default_factory=set)
 
     def write(self, rule_id: str, data: bytes) -> None:
-        self.erase(rule_id)
+        self.former.setdefault(rule_id, self.rules.get(rule_id))
         self.rules[rule_id] = data
-        insort(self.digests, serialized_rule_digest(data))
 
     def erase(self, rule_id: str) -> None:
-        data = self.rules.pop(rule_id, None)
-        self.former.setdefault(rule_id, data)
-        if data is not None:
-            del self.digests[bisect_left(self.digests, serialized_rule_digest(data))]
+        self.former.setdefault(rule_id, self.rules.pop(rule_id, None))
 
     def policy(self) -> NodePolicy:
         changes = {
@@ -106,9 +102,12 @@ class _NodeRules:
         before = self.latest
         rules = before.rules.mutate()
         for rule_id, data in changes.items():
+            if (former := self.former[rule_id]) is not None:
+                del self.digests[bisect_left(self.digests, serialized_rule_digest(former))]
             if data is None:
                 del rules[rule_id]
             else:
+                insort(self.digests, serialized_rule_digest(data))
                 rules[rule_id] = data
         self.latest = NodePolicy(
             rules.finish(),
@@ -137,6 +136,9 @@ def _brought_up_to(before: PathNames, now: set[PathId], touched: set[PathId]) ->
 class _StreamRules:
     """What one stream contributes: by path at the trusted nodes, and at its ends."""
 
+    # Of what these are the rules.
+    stream: Stream | None
+    rollout: StreamRollout | None
     limits: RelayLimits
     written: dict[PathId, bytes] = field(default_factory=dict)
     relays: dict[PathId, list[NodeRule]] = field(default_factory=dict)
@@ -197,11 +199,14 @@ class Policies:
         self, name: StreamName, stream: Stream | None, rollout: StreamRollout | None, *, whole: bool = False
     ) -> None:
         """A stream is wanted like this and followed so far; `whole` if nodes on its way have changed."""
-        former = self._of_stream.pop(name, None)
+        former = self._of_stream.get(name)
+        if former is not None and former.stream is stream and former.rollout is rollout and not whole:
+            return
+        self._of_stream.pop(name, None)
         plan = rollout.plan if rollout is not None else None
-        current = _StreamRules(relay_limits(stream, plan))
+        current = _StreamRules(stream, rollout, relay_limits(stream, plan))
         if former is None:
-            former = _StreamRules(current.limits)
+            former = _StreamRules(None, None, current.limits)
         followed = rollout if rollout is not None else StreamRollout(name)
         for path in followed.paths():
             current.written[path.path_id] = former.written.get(path.path_id) or path_bytes(path)
@@ -220,9 +225,13 @@ class Policies:
         if current.relays or current.ends:
             self._of_stream[name] = current
 
-    def take_changed(self) -> dict[NodeName, NodePolicy | None]:
-        """Policies of the nodes whose rules changed since this was last asked; None if a node is gone."""
-        changed, self._changed = sorted(self._changed), set()
+    def take_changed(self, is_busy: Callable[[NodeName], bool]) -> dict[NodeName, NodePolicy | None]:
+        """Policies of the nodes whose rules changed since they were last taken; None if a node is gone.
+
+        Those of busy nodes are left for later.
+        """
+        changed = sorted(node for node in self._changed if not is_busy(node))
+        self._changed.difference_update(changed)
         return {node: self._of_node[node].policy() if node in self._of_node else None for node in changed}
 
     def _replace(self, former: Iterable[NodeRule], current: Iterable[NodeRule]) -> None:

@@ -142,8 +142,8 @@ def peer_rule(node: NodeName, peer: NodeName, nodes: Nodes) -> NodeRule:
 
 def relay_rules(rollout: StreamRollout, path: Path, limits: RelayLimits, nodes: Nodes) -> list[NodeRule]:
     """The rule of a path at each trusted node on it: the same everywhere."""
-    source, target = path.hops[0].from_node, path.hops[-1].to_node
-    if not (is_reachable(nodes, source) and is_reachable(nodes, target)):
+    reachable = [is_reachable(nodes, node) for node in path.nodes]
+    if not (reachable[0] and reachable[-1]):
         return []
     message = path_message(path)
     rule = agent_pb2.RelayRule(
@@ -156,10 +156,11 @@ def relay_rules(rollout: StreamRollout, path: Path, limits: RelayLimits, nodes: 
     whole = agent_pb2.Rule(rule_id=f"relay/{rollout.stream}/{path.path_id}", relay=rule)
     rule_id, data = whole.rule_id, whole.SerializeToString(deterministic=True)
     found = []
-    for before, after in zip(path.hops, path.hops[1:], strict=False):
-        node, neighbours = before.to_node, (before.from_node, after.to_node)
-        if node in nodes and all(is_reachable(nodes, each) for each in neighbours):
-            found.append(NodeRule(node, rule_id, data, neighbours, carries=(path.path_id,)))
+    carries = (path.path_id,)
+    for i, node in enumerate(path.nodes[1:-1], start=1):
+        if node in nodes and reachable[i - 1] and reachable[i + 1]:
+            neighbours = path.nodes[i - 1], path.nodes[i + 1]
+            found.append(NodeRule(node, rule_id, data, neighbours, carries=carries))
     return found
 
 

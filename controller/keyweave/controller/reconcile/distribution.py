@@ -8,7 +8,9 @@ established paths leave a node's rules only after both ends have given them up, 
 each step before the agents did.
 
 Whatever happens is noted as streams, links, nodes and agents to look at, and `settle` looks at those
-only: an acknowledgement in a network of ten thousand streams costs what the streams it speaks of cost.
+only: an acknowledgement in a network of ten thousand streams costs what the streams it speaks of cost. What
+is for a *busy* agent, one that has not answered its last push, is put together once it has: until then it
+cannot be sent, and much more may come together.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -55,8 +57,10 @@ class Distribution:
         self._stream_of: dict[PathId, StreamName] = {}
         # A node on each path that did not carry it when last asked.
         self._waited_for: dict[PathId, NodeName] = {}
-        # Streams whose paths an agent may have begun or ceased to carry or use.
+        # Streams all of whose paths are to be looked at; of others, the paths that an agent may have begun or
+        # ceased to carry or use.
         self._moving: set[StreamName] = set(stored.streams)
+        self._moving_paths: dict[StreamName, set[PathId]] = {}
         # What the store has not been told; the first word is under which epoch this controller leads.
         self._unwritten: set[StreamName] = set()
         self._written = False
@@ -68,6 +72,8 @@ class Distribution:
         self._stale_orders: set[OrderId] = set()
         self._pairs: dict[str, HasRules] = {}
         self._stale_pairs: set[str] = set()
+        # Streams of which only the ends are to be told otherwise, by each of these: all are busy.
+        self._stale_at: dict[NodeName, set[StreamName]] = {}
         self._stirred: set[NodeName] = set()
         # Agents that the last `settle` looked at.
         self.stirred: tuple[NodeName, ...] = ()
@@ -203,24 +209,24 @@ class Distribution:
         sync.outstanding = None
         sync.nacked_digest, sync.nacked_orders_digest, sync.nacked_rules = b"", b"", ()
         sync.connected = sync.heard = sync.unconfirmed = True
-        self._stirred.add(node)
-        self._look_at((carried ^ sync.carries) | (used ^ sync.uses))
+        self._stir(node)
+        self._look_at(node, (carried ^ sync.carries) | (used ^ sync.uses))
 
     def disconnected(self, node: NodeName) -> None:
         """The agent's policy stream ended; what is outstanding stays in doubt."""
         self.agent(node).connected = False
-        self._stirred.add(node)
+        self._stir(node)
 
     def acked(self, node: NodeName, digest: bytes) -> bool:
         """The agent has applied a policy; whether that was the outstanding one."""
         sync = self.agent(node)
         if sync.outstanding is None or sync.outstanding.policy.digest != digest:
             return False
-        self._look_at(sync.in_doubt)
+        self._look_at(node, sync.in_doubt)
         sync.applied, sync.outstanding = sync.outstanding, None
         if not sync.orders_alone:
             sync.nacked_digest, sync.nacked_rules = b"", ()
-        self._stirred.add(node)
+        self._stir(node)
         return True
 
     def nacked(self, node: NodeName, digest: bytes, rules: tuple[agent_pb2.RuleStatus, ...]) -> bool:
@@ -228,17 +234,33 @@ class Distribution:
         sync = self.agent(node)
         if sync.outstanding is None or sync.outstanding.policy.digest != digest:
             return False
-        self._look_at(sync.in_doubt)
+        self._look_at(node, sync.in_doubt)
         sync.outstanding = None
         if sync.orders_alone:
             sync.nacked_orders_digest = digest
         else:
             sync.nacked_digest, sync.nacked_rules = digest, rules
-        self._stirred.add(node)
+        self._stir(node)
         return True
 
-    def _look_at(self, paths: Iterable[PathId]) -> None:
-        self._moving.update(self._stream_of[path] for path in paths if path in self._stream_of)
+    def _stir(self, node: NodeName) -> None:
+        """Something is otherwise with an agent, which may not be busy any more."""
+        self._stirred.add(node)
+        self._stale_streams |= self._stale_at.pop(node, set())
+
+    def _look_at(self, node: NodeName, paths: Iterable[PathId]) -> None:
+        """A node may have begun or ceased to carry or use these paths."""
+        for path in paths:
+            stream = self._stream_of.get(path)
+            # A path that waits for another node does so whatever this one does.
+            if stream is not None and (
+                self._waited_for.get(path, node) == node or self.streams[stream].retiring
+            ):
+                self._moving_paths.setdefault(stream, set()).add(path)
+
+    def _is_busy(self, node: NodeName) -> bool:
+        sync = self._agents.get(node)
+        return sync is not None and sync.connected and sync.outstanding is not None
 
     # ---- what follows ----------------------------------------------------------------------------
 
@@ -260,6 +282,7 @@ class Distribution:
         )
         if not self._compiled or any(stale):
             self._compile(snapshot_of())
+        self._desire_changed()
         self.stirred, self._stirred = tuple(sorted(self._stirred)), set()
         for node in self.stirred:
             instruction = self._next_step(node, self._agents[node])
@@ -269,13 +292,15 @@ class Distribution:
 
     def _follow_paths(self) -> None:
         """Bring streams up to what agents have acknowledged."""
-        moving, self._moving = sorted(self._moving), set()
-        for name in moving:
+        whole, self._moving = self._moving, set()
+        parts, self._moving_paths = self._moving_paths, {}
+        for name in sorted(whole | parts.keys()):
             before = self.streams.get(name)
             if before is not None:
-                after = before.caught_up(self._is_carried, self._is_used)
+                paths = None if name in whole else parts[name]
+                after = before.caught_up(self._is_carried, self._is_used, paths)
                 if after is not before:
-                    self._put(after)
+                    self._put(after, at_ends_alone=after.retiring is before.retiring)
 
     def _is_carried(self, path: Path) -> bool:
         """Whether every node on the path carries it; looks first at the one that did not when last asked."""
@@ -293,18 +318,23 @@ class Distribution:
     def _is_used(self, path: Path) -> bool:
         return any(self.agent(end).may_use(path.path_id) for end in _ends(path))
 
-    def _put(self, after: StreamRollout) -> None:
+    def _put(self, after: StreamRollout, *, at_ends_alone: bool = False) -> None:
+        """Go on with this; `at_ends_alone` if what is established is all that differs."""
         name = after.stream
         before = self.streams.pop(name, None)
-        if before is None or not before.has_rules_of(after):
+        if at_ends_alone and all(map(self._is_busy, after.ends())):
+            for end in after.ends():
+                self._stale_at.setdefault(end, set()).add(name)
+        elif before is None or not before.has_rules_of(after):
             self._stale_streams.add(name)
+        paths = {} if after.is_over else {path.path_id: name for path in after.paths()}
         for path in before.paths() if before is not None else ():
-            self._stream_of.pop(path.path_id, None)
-            self._waited_for.pop(path.path_id, None)
+            if path.path_id not in paths:
+                self._stream_of.pop(path.path_id, None)
+                self._waited_for.pop(path.path_id, None)
+        self._stream_of |= paths
         if not after.is_over:
             self.streams[name] = after
-            for path in after.paths():
-                self._stream_of[path.path_id] = name
         self._unwritten.add(name)
 
     def _change(self) -> RolloutChange:
@@ -337,7 +367,9 @@ class Distribution:
             self._policies.put_pairs(owner, pairs.rules(snapshot.nodes) if pairs is not None else [])
         self._stale_links, self._stale_streams = set(), set()
         self._stale_orders, self._stale_pairs = set(), set()
-        for node, policy in self._policies.take_changed().items():
+
+    def _desire_changed(self) -> None:
+        for node, policy in self._policies.take_changed(self._is_busy).items():
             if policy is not None:
                 self._desire(node, policy)
             elif node in self._agents:
@@ -362,7 +394,7 @@ class Distribution:
         if sync.nacked_digest == desired.policy.digest:
             return self._orders_alone(node, sync, desired)
         sync.outstanding, sync.unconfirmed, sync.orders_alone = desired, False, False
-        self._look_at(sync.in_doubt)
+        self._look_at(node, sync.in_doubt)
         return Push(node, desired, sync.applied.policy if sync.applied else None)
 
     def _orders_alone(self, node: NodeName, sync: AgentSync, desired: VersionedPolicy) -> Push | None:
