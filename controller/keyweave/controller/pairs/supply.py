@@ -254,6 +254,9 @@ class PairSupply:
                 self._plan_at = min(self._warm_at, now + ASSESS_SECONDS)
                 return False
             self._warm_at = None
+        if not self.streams:
+            # There is nothing to plan, and nothing to be woken for again and again.
+            self._plan_at = None
         return bool(self.streams)
 
     def _links_in_use(self) -> set[LinkName]:
