@@ -62,9 +62,7 @@ def ran(lane: Lane, spec: MemoriesSpec, seconds: float) -> tuple[float, float]:
 def test_rate_and_fidelity_of_a_chain_are_as_predicted(
     hops: int, rounds: int, cutoff_seconds: float, seconds: float
 ) -> None:
-    # The planner lets rounds suffer from imperfect operations too, emulated memories only swaps.
-    operations = 1.0 if rounds else 0.99
-    spec = MemoriesSpec(count=16, t2_seconds=1.0, swap_success_ratio=0.9, swap_fidelity=operations)
+    spec = MemoriesSpec(count=16, t2_seconds=1.0, swap_success_ratio=0.9, swap_fidelity=0.99)
     lab = Lab(hops + 1)
     lane = Lane(
         lab.nodes,
@@ -75,9 +73,7 @@ def test_rate_and_fidelity_of_a_chain_are_as_predicted(
         swap_order=balanced(lab.nodes),
     )
     state = Bell((1 + VISIBILITY) / 2, (1 - VISIBILITY) / 2, 0.0, 0.0)
-    nodes = [
-        PairNode(n, 16, t2_seconds=1.0, swap_success_ratio=0.9, gate_fidelity=operations) for n in lab.nodes
-    ]
+    nodes = [PairNode(n, 16, t2_seconds=1.0, swap_success_ratio=0.9, gate_fidelity=0.99) for n in lab.nodes]
     links = [
         PairLink(name, a, b, RATE_HZ, state, delay_seconds=lab.network_delay)
         for name, a, b in zip(lab.links, lab.nodes, lab.nodes[1:], strict=False)
