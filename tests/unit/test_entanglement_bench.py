@@ -14,7 +14,7 @@ from tests.bench.entanglement import landing, sweep
 from tests.bench.entanglement.compare import Algorithm, Effort, Point, asking, check, compare, jain, paired
 from tests.bench.entanglement.greedy import Greedy
 from tests.bench.entanglement.ours import Ours
-from tests.bench.entanglement.qcast import QCast
+from tests.bench.entanglement.qcast import QCast, QCastKeeping
 from tests.bench.entanglement.qpass import QPass, QPassStopping
 from tests.bench.entanglement.reps import Reps
 from tests.bench.entanglement.slmp import Slmp
@@ -92,6 +92,17 @@ def test_qcast_takes_the_widest_path_though_a_narrower_one_gives_more() -> None:
     algorithm, _ = planned(QCast, network(links, memories=4, success=0.5), [(0, 1)])
     assert isinstance(algorithm, QCast)
     assert [(one.main.path, one.main.width) for one in algorithm.majors] == [((0, 2, 3, 1), 2), ((0, 1), 1)]
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 10_000), pairs=st.integers(2, 6))
+def test_keeping_paths_that_still_fit_chooses_what_searching_anew_would(seed: int, pairs: int) -> None:
+    there = generate(seed, nodes=25)
+    asked = asking(seed, 0, Point(nodes=25, pairs=pairs))
+    anew, keeping = (planned(kind, there, asked)[0] for kind in (QCast, QCastKeeping))
+    assert isinstance(anew, QCast)
+    assert isinstance(keeping, QCast)
+    assert keeping.majors == anew.majors
 
 
 def test_qpass_takes_the_path_that_is_made_soonest_first() -> None:
@@ -187,7 +198,7 @@ def test_nothing_is_compared_with_a_qcast_that_does_not_land(monkeypatch: pytest
     monkeypatch.setattr(landing, "land", lambda: landing.Landing(17.4, 1.5))
     monkeypatch.setattr(sweep, "sweep", lambda: pytest.fail("compared"))
     with pytest.raises(SystemExit, match="nothing can be compared"):
-        bench.throughput()
+        next(bench.throughput())
 
 
 def test_a_point_is_named_by_what_differs() -> None:

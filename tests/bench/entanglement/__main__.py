@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,12 +11,10 @@ from tests.bench.entanglement.chain_table import chains
 from tests.bench.entanglement.floors.compare import floors
 from tests.bench.entanglement.floors.live import live
 
-PARTS = ("throughput", "growth", "fidelity", "memories", "chains")
-OTHERS = {"growth": growth.grow, "fidelity": floors, "memories": live, "chains": chains}
 OUTPUT = Path("bench-entanglement.json")
 
 
-def throughput() -> dict[str, object]:
+def throughput() -> Iterator[dict[str, object]]:
     """All algorithms at all points, once Q-CAST has landed where its authors' does."""
     landed = landing.land()
     sys.stdout.write(
@@ -25,7 +24,27 @@ def throughput() -> dict[str, object]:
     )
     if not landed.holds:
         raise SystemExit("Q-CAST is not where its authors have it: nothing can be compared with it")
-    return {"landing": asdict(landed), "throughput": sweep.sweep()}
+    for rows in sweep.sweep():
+        yield {"landing": asdict(landed), "throughput": rows}
+
+
+def once(name: str, measure: Callable[[], object]) -> Callable[[], Iterator[dict[str, object]]]:
+    """A part whose results are there all at once."""
+
+    def run() -> Iterator[dict[str, object]]:
+        yield {name: measure()}
+
+    return run
+
+
+# What to measure; each yields what it has found so far, over and over.
+PARTS: dict[str, Callable[[], Iterator[dict[str, object]]]] = {
+    "throughput": throughput,
+    "growth": once("growth", growth.grow),
+    "fidelity": once("fidelity", floors),
+    "memories": once("memories", live),
+    "chains": once("chains", chains),
+}
 
 
 def main(parts: list[str]) -> None:
@@ -34,12 +53,9 @@ def main(parts: list[str]) -> None:
         raise SystemExit(f"no part {sorted(unknown)}; there are {', '.join(PARTS)}")
     results = json.loads(OUTPUT.read_text("utf-8")) if OUTPUT.exists() else {}
     for part in parts or PARTS:
-        if part == "throughput":
-            results |= throughput()
-        else:
-            results[part] = OTHERS[part]()
-        results["command"] = "python -m tests.bench.entanglement"
-        OUTPUT.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        for found in PARTS[part]():
+            results |= {"command": "python -m tests.bench.entanglement"} | found
+            OUTPUT.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

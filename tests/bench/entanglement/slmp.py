@@ -6,10 +6,10 @@ paths that come about. Shi and Qian (SIGCOMM 2020, section 6) take that to rando
 """
 
 from keyweave.controller.routing.entanglement.slots import PairNetwork
-from tests.bench.entanglement.qcast import QCast
+from tests.bench.entanglement.qcast import QCastKeeping
 
 
-class Slmp(QCast):
+class Slmp(QCastKeeping):
     """Q-CAST without parallel channels."""
 
     name = "SLMP"

@@ -47,6 +47,8 @@ class Sharing:
         self._row = {link: row for row, link in enumerate(self._edges)}
         self._firsts = np.array([a for a, _ in self._edges], dtype=np.int64)
         self._seconds = np.array([b for _, b in self._edges], dtype=np.int64)
+        # Paths of the last solution: where the next one begins.
+        self._known: list[Path] = []
         self._pricing = Pricing(arcs, list(dict.fromkeys(pairs)), hop_ratio)
 
     def solve(
@@ -78,13 +80,17 @@ class Sharing:
         )
         paths: dict[Path, None] = {}
         prices, flow, reached = np.zeros(len(limits)), np.zeros(0), [0.0]
+        open_edges = dict(zip(self._edges, limits > 0, strict=True))
+        fresh = [path for path in self._known if all(open_edges[link] for link in edges_of(path))]
         for _ in range(_MOST_ROUNDS):
-            offers = self._pricing.best(np.where(limits > 0, prices, np.inf), least_gain)
-            fresh = [path for path in offers if path not in paths]
+            if not fresh:
+                offers = self._pricing.best(np.where(limits > 0, prices, np.inf), least_gain)
+                fresh = [path for path in offers if path not in paths]
             if not fresh:
                 break
             paths.update(dict.fromkeys(fresh))
             self._add(solver, fresh, memories_per_load)
+            fresh = []
             solver.run()
             solution = solver.getSolution()
             flow = np.array(solution.col_value)
@@ -96,6 +102,7 @@ class Sharing:
             if memories_per_load is not None:
                 node = duals[len(limits) :]
                 prices = prices + memories_per_load * (node[self._firsts] + node[self._seconds])
+        self._known = list(paths)
         return [(path, float(amount)) for path, amount in zip(paths, flow, strict=True) if amount > 1e-9]
 
     def _add(self, solver: highspy.Highs, paths: Sequence[Path], memories_per_load: Floats | None) -> None:
