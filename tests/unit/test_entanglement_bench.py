@@ -25,6 +25,9 @@ from tests.bench.entanglement.turns import Turns
 LINKS = {(0, 1): 2, (1, 2): 2, (2, 3): 2, (1, 4): 2, (2, 4): 2}
 
 
+EVERYTHING = (*sweep.ALGORITHMS, *sweep.EXPLAINING)
+
+
 def network(links: dict[Edge, int] = LINKS, memories: int = 8, success: float = 1.0) -> PairNetwork:
     count = 1 + max(node for link in links for node in link)
     return PairNetwork((memories,) * count, links, dict.fromkeys(links, success), 1.0)
@@ -39,7 +42,7 @@ def planned(
     return algorithm, dict(algorithm.channels(0))
 
 
-@pytest.mark.parametrize("kind", sweep.ALGORITHMS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", EVERYTHING, ids=lambda kind: kind.name)
 def test_where_nothing_fails_a_pair_gets_what_its_narrowest_edge_has(kind: type[Algorithm]) -> None:
     there = network()
     algorithm, channels = planned(kind, there, [(0, 3)])
@@ -66,7 +69,7 @@ def test_greedy_does_not_recover() -> None:
     nodes=st.integers(15, 30),
     pairs=st.integers(1, 6),
     success=st.floats(0.2, 0.95),
-    kind=st.sampled_from(sweep.ALGORITHMS),
+    kind=st.sampled_from(EVERYTHING),
 )
 def test_all_keep_to_memories_and_channels_and_swap_no_pair_twice(
     seed: int, nodes: int, pairs: int, success: float, kind: type[Algorithm]

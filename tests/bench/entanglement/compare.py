@@ -89,28 +89,48 @@ def compare(algorithms: Sequence[type[Algorithm]], point: Point, effort: Effort)
     outcomes = {each.name: Outcome([], [], []) for each in algorithms}
     for topology in range(effort.topologies):
         network = generate(topology, point.nodes, point.degree, point.success, point.swap)
-        demands = [asking(topology, demand, point) for demand in range(effort.demands)]
-        for kind in algorithms:
-            algorithm, made, spent, shared = kind(network), 0, 0.0, 0.0
-            for demand, pairs in enumerate(demands):
-                algorithm.prepare(pairs)
-                began = time.process_time()
-                algorithm.plan(pairs)
-                spent += time.process_time() - began
-                got = dict.fromkeys(pairs, 0)
-                for number in range(effort.draws):
-                    channels = algorithm.channels(number)
-                    check(network, channels)
-                    slot = Slot(network, (topology, demand, number), number)
-                    for pair in algorithm.connect(slot, slot.outcomes(channels)):
-                        got[pair] += 1
-                made += sum(got.values())
-                shared += jain(list(got.values()))
-            outcome = outcomes[kind.name]
-            outcome.throughput.append(made / (effort.demands * effort.draws))
-            outcome.planning_seconds.append(spent / effort.demands)
-            outcome.fairness.append(shared / effort.demands)
+        planners = [kind(network) for kind in algorithms]
+        kept = {each.name: _Kept() for each in planners}
+        for demand in range(effort.demands):
+            pairs = asking(topology, demand, point)
+            slots = [Slot(network, (topology, demand, n), n) for n in range(effort.draws)]
+            for algorithm in planners:
+                _serve(network, algorithm, pairs, slots, kept[algorithm.name])
+        for name, one in kept.items():
+            outcomes[name].throughput.append(one.made / (effort.demands * effort.draws))
+            outcomes[name].planning_seconds.append(one.seconds / effort.demands)
+            outcomes[name].fairness.append(one.fairness / effort.demands)
     return outcomes
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Sums of one algorithm on one topology."""
+
+    made: int = 0
+    seconds: float = 0.0
+    fairness: float = 0.0
+
+
+def _serve(
+    network: PairNetwork,
+    algorithm: Algorithm,
+    pairs: Sequence[tuple[int, int]],
+    slots: Sequence[Slot],
+    kept: _Kept,
+) -> None:
+    algorithm.prepare(pairs)
+    began = time.process_time()
+    algorithm.plan(pairs)
+    kept.seconds += time.process_time() - began
+    got = dict.fromkeys(pairs, 0)
+    for slot in slots:
+        channels = algorithm.channels(slot.number)
+        check(network, channels)
+        for pair in algorithm.connect(slot, slot.outcomes(channels)):
+            got[pair] += 1
+    kept.made += sum(got.values())
+    kept.fairness += jain(list(got.values()))
 
 
 def asking(topology: int, demand: int, point: Point) -> list[tuple[int, int]]:

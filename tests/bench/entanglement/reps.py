@@ -9,6 +9,7 @@ all its swaps, which the paper's first one does not: without that, flows wander.
 A node of Q-CAST hears of outcomes within three hops only. REPS here knows all, as its authors assume.
 """
 
+import heapq
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +26,9 @@ from keyweave.controller.routing.entanglement.slots import (
     edges_of,
 )
 from tests.bench.entanglement.slotted import Slot
+
+# A path is looked for in a slot as long as it brings this much more, in pairs.
+_LEAST_GAIN = 0.01
 
 
 class Reps:
@@ -66,14 +70,14 @@ class Reps:
         def missing(link: Edge) -> float:
             return load[link] - used.get(link, 0) * self._network.success_ratio[link]
 
-        open_links = set(load)
-        while open_links:
-            link = max(sorted(open_links), key=missing)
-            if spare.room(link) == 0:
-                open_links.remove(link)
-                continue
-            spare.take(link, 1)
-            used[link] = used.get(link, 0) + 1
+        queue = [(-missing(link), link) for link in load]
+        heapq.heapify(queue)
+        while queue:
+            _, link = heapq.heappop(queue)
+            if spare.room(link) > 0:
+                spare.take(link, 1)
+                used[link] = used.get(link, 0) + 1
+                heapq.heappush(queue, (-missing(link), link))
         for link in self._network.channels:
             spare.take(link, spare.room(link))
 
@@ -90,7 +94,7 @@ class Reps:
     def selected(self, good: Mapping[Edge, int]) -> list[Path]:
         """Paths to swap along, each pair that was made in one of them at most."""
         left = {link: good.get(link, 0) for link in self._network.channels}
-        flows = self._program.solve(np.array(list(left.values()), dtype=np.float64))
+        flows = self._program.solve(np.array(list(left.values()), dtype=np.float64), least_gain=_LEAST_GAIN)
         flows.sort(key=lambda one: (int(one[1] + 1e-6) - one[1], len(one[0]), one[0]))
         chosen = []
         for path, flow in flows:

@@ -30,11 +30,7 @@ def generate(
     """
     random = np.random.default_rng(seed)
     apart = math.sqrt(SIDE * SIDE / nodes)
-    places: list[np.ndarray] = []
-    while len(places) < nodes:
-        place = random.uniform(0.0, SIDE, 2)
-        if all(math.dist(place, other) > apart / _CROWDING for other in places):
-            places.append(place)
+    places = _places(nodes, apart / _CROWDING, random)
     distance = {(a, b): math.dist(places[a], places[b]) for a, b in combinations(range(nodes), 2)}
     near = [pair for pair, length in distance.items() if length < _REACH * apart]
     draws = dict(zip(near, random.random((len(near), _DRAWS_PER_PAIR)).min(axis=1).tolist(), strict=True))
@@ -63,6 +59,26 @@ def generate(
         {link: math.exp(-alpha * distance[link]) for link in channels},
         swap,
     )
+
+
+def _places(nodes: int, distance: float, random: np.random.Generator) -> list[tuple[float, float]]:
+    """So many places further than that from each other, drawn one after another."""
+    places: list[tuple[float, float]] = []
+    # Squares as wide as the distance: only the nearest nine have to be looked at.
+    squares: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    while len(places) < nodes:
+        x, y = random.uniform(0.0, SIDE, 2).tolist()
+        column, row = int(x / distance), int(y / distance)
+        around = [
+            other
+            for i in (column - 1, column, column + 1)
+            for j in (row - 1, row, row + 1)
+            for other in squares.get((i, j), ())
+        ]
+        if all(math.dist((x, y), other) > distance for other in around):
+            places.append((x, y))
+            squares.setdefault((column, row), []).append((x, y))
+    return places
 
 
 def _bridges(

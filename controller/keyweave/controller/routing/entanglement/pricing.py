@@ -60,24 +60,27 @@ class Pricing:
             above: what a path has to be worth beyond the price of its edges.
         """
         every = np.arange(len(self._pairs))
-        cost = np.full((len(self._pairs), self._arcs.nodes), np.inf)
-        cost[every, self._sources] = 0.0
         tails, heads, starts = self._arcs.tails, self._arcs.heads, self._arcs.starts
+        # By node and pair.
+        cost = np.full((self._arcs.nodes, len(self._pairs)), np.inf)
+        cost[self._sources, every] = 0.0
         # The least cost of each node over at most 0, 1, 2, ... hops.
         costs, weights = [cost], prices[self._arcs.rows]
         value = np.full(len(self._pairs), above)
         found: list[tuple[int, int]] = []
         worth = 1.0
-        while np.any(value < worth - 1e-12):
-            onward = np.minimum.reduceat(cost[:, tails] + weights, starts, axis=1)
-            cost = cost.copy()
-            cost[:, heads] = np.minimum(cost[:, heads], onward)
+        while (value < worth - 1e-12).any():
+            arriving = cost.take(tails, axis=0)
+            arriving += weights[:, None]
+            onward = cost.copy()
+            onward[heads] = np.minimum(cost[heads], np.minimum.reduceat(arriving, starts, axis=0))
             # Beyond that, nothing on the way to the target can be worth more than what is known.
-            cost[cost >= (worth - value)[:, None]] = np.inf
-            if np.array_equal(cost, costs[-1]):
+            onward[onward >= worth - value] = np.inf
+            if (onward == cost).all():
                 break
+            cost = onward
             costs.append(cost)
-            there = worth - cost[every, self._targets]
+            there = worth - cost[self._targets, every]
             better = there > value + 1e-12
             found += [(pair, len(costs) - 1) for pair in np.flatnonzero(better).tolist()]
             value = np.where(better, there, value)
@@ -89,10 +92,10 @@ class Pricing:
         path = [node]
         while node != source:
             hops -= 1
-            if costs[hops][pair, node] == costs[hops + 1][pair, node]:
+            if costs[hops][node, pair] == costs[hops + 1][node, pair]:
                 continue
             into = self._arcs.incoming[node]
             tails = self._arcs.tails[into]
-            node = int(tails[(costs[hops][pair, tails] + weights[into]).argmin()])
+            node = int(tails[(costs[hops][tails, pair] + weights[into]).argmin()])
             path.append(node)
         return tuple(reversed(path))
