@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from keyweave.controller.routing.entanglement.plan import SlotPlanner
 from keyweave.controller.routing.entanglement.pricing import Arcs
 from keyweave.controller.routing.entanglement.sharing import Sharing
 from keyweave.controller.routing.entanglement.slots import (
@@ -50,8 +51,7 @@ class Reps:
     def plan(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Provisioning for failure tolerance."""
         network = self._network
-        self._pairs = list(dict.fromkeys(pairs))
-        self._program = Sharing(network, self._arcs, self._pairs, network.swap_ratio)
+        self._begin(pairs)
         most = np.array(list(network.channels.values())) * self._success
         load = Counter[Edge]()
         for path, flow in self._program.solve(most, 1 / self._success):
@@ -62,6 +62,10 @@ class Reps:
             spare.take(link, min(int(flow / network.success_ratio[link] + 1e-6), spare.room(link)))
         self._round_up(spare, load)
         self._channels = spare.used()
+
+    def _begin(self, pairs: Sequence[tuple[int, int]]) -> None:
+        self._pairs = list(dict.fromkeys(pairs))
+        self._program = Sharing(self._network, self._arcs, self._pairs, self._network.swap_ratio)
 
     def _round_up(self, spare: Spare, load: Mapping[Edge, float]) -> None:
         """Channel by channel where most is missing; then the edges that no flow needed."""
@@ -113,6 +117,17 @@ class Reps:
     def _shortest(self, left: Mapping[Edge, int]) -> Path | None:
         found = [path for pair in self._pairs if (path := _fewest_hops(self._network, *pair, left))]
         return min(found, key=lambda path: (len(path), path), default=None)
+
+
+class KeyweaveKnowingAll(Reps):
+    """Keyweave's channels, and REPS's choice of paths once every outcome is known."""
+
+    name = "Keyweave, knowing all"
+
+    def plan(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """As Keyweave plans."""
+        self._begin(pairs)
+        self._channels = SlotPlanner(self._network).plan(pairs).channels
 
 
 def _spend(left: dict[Edge, int], path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.bench.entanglement.greedy import Greedy
 from tests.bench.entanglement.ours import Ours
 from tests.bench.entanglement.qcast import QCast, QCastKeeping
 from tests.bench.entanglement.qpass import QPass, QPassStopping
-from tests.bench.entanglement.reps import Reps
+from tests.bench.entanglement.reps import KeyweaveKnowingAll, Reps
 from tests.bench.entanglement.slmp import Slmp
 from tests.bench.entanglement.turns import Turns
 
@@ -20,7 +20,12 @@ _USUAL = Effort(TOPOLOGIES, demands=1, draws=4)
 _RARE = Effort(TOPOLOGIES, demands=1, draws=40)
 ALGORITHMS: tuple[type[Algorithm], ...] = (QCast, Slmp, Greedy, QPass, Reps, Ours)
 # At the reference point also a fixed schedule, and what explains the others.
-EXPLAINING: tuple[type[Algorithm], ...] = (Turns, QCastKeeping, QPassStopping)
+EXPLAINING: tuple[type[Algorithm], ...] = (
+    Turns,
+    QCastKeeping,
+    QPassStopping,
+    KeyweaveKnowingAll,
+)
 SWEEP: tuple[tuple[Point, Effort], ...] = (
     (REFERENCE, Effort(TOPOLOGIES, demands=1, draws=10)),
     *((replace(REFERENCE, success=success), _USUAL) for success in (0.3, 0.9)),
@@ -55,7 +60,7 @@ def sweep(points: Sequence[tuple[Point, Effort]] = SWEEP) -> Iterator[list[Row]]
                 | {"point": asdict(point), "effort": asdict(effort), "each": asdict(outcome)}
             )
             sys.stdout.write(
-                f"  {name:<16} {row['pairs']:7.3f} pairs/slot {row['ratio']:6.3f}"
+                f"  {name:<22} {row['pairs']:7.3f} pairs/slot {row['ratio']:6.3f}"
                 f" {row['difference']:+7.3f} +- {row['half_width']:5.3f}"
                 f"  fairness {row['fairness']:.2f} {row['planning_ms']:8.1f} ms\n"
             )
