@@ -51,10 +51,12 @@ def at(rows: list[Row], field: str, value: float, algorithm: str) -> Row:
     return next(row for row in rows if row["at"] == name and row["algorithm"] == algorithm)
 
 
-def panels(rows: list[Row]) -> tuple[Any, dict[str, Axes]]:
+def panels(rows: list[Row], *, same_scale: bool = False) -> tuple[Any, dict[str, Axes]]:
     """A figure with one panel for each parameter that was varied."""
     fields = [field for field in AXES if along(rows, field)]
-    figure, axes = plt.subplots(1, len(fields), figsize=(3.1 * len(fields), 3.4), layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(fields), figsize=(3.1 * len(fields), 3.4), layout="constrained", sharey=same_scale
+    )
     return figure, dict(zip(fields, axes if len(fields) > 1 else [axes], strict=True))
 
 
@@ -75,7 +77,7 @@ def throughput(rows: list[Row]) -> None:
 
 def above(rows: list[Row]) -> None:
     """How much more than Q-CAST ours gives, with confidence intervals."""
-    figure, by_field = panels(rows)
+    figure, by_field = panels(rows, same_scale=True)
     for field, axes in by_field.items():
         values = along(rows, field)
         ours = [at(rows, field, value, OURS) for value in values]
@@ -102,8 +104,15 @@ def planning(rows: list[Row], growth: list[Row]) -> None:
     for name, (colour, marker) in STYLES.items():
         row = at(rows, "nodes", 100, name)
         left.plot(row["planning_ms"], row["pairs"], marker, color=colour, markersize=8)
+        # Keyweave and REPS are near each other.
+        shift, side = (-7, "right") if name == OURS else (7, "left")
         left.annotate(
-            name, (row["planning_ms"], row["pairs"]), xytext=(6, 5), textcoords="offset points", fontsize=8
+            name,
+            (row["planning_ms"], row["pairs"]),
+            xytext=(shift, -3),
+            textcoords="offset points",
+            ha=side,
+            fontsize=8,
         )
     left.set_xscale("log")
     left.margins(x=0.25, y=0.12)
