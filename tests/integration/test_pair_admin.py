@@ -1,8 +1,10 @@
 """Pair streams over the admin API: taken on or refused at once, kept, changed, and gone with their link."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,22 @@ import pytest
 import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from keyweave.agent.ledger.ledger import Ledger
+from keyweave.agent.lookup import Lookup
+from keyweave.cli.connection import CONTROLLER
 from keyweave.common.entanglement.bell import werner
 from keyweave.common.identity import Role
+from keyweave.common.names import NodeName
+from keyweave.common.tls import secure_channel
+from keyweave.controller.instructions import PlanPairs
 from keyweave.controller.routing.entanglement import repeaters
+from keyweave.controller.routing.entanglement.serve import plan_pairs
 from keyweave.controller.stimuli import PairStreamDeleted, PairStreamPut
 from keyweave.v1 import admin_pb2 as pb
-from keyweave.v1 import pairs_pb2, types_pb2
+from keyweave.v1 import agent_pb2, agent_pb2_grpc, pairs_pb2, types_pb2
 from tests.integration.admin_server import AdminServer, serving
 from tests.integration.test_admin import refusal, violations
+from tests.waiting import eventually
 
 
 def wanted(**given: Any) -> pairs_pb2.PairStream:
@@ -181,12 +191,50 @@ async def test_a_node_that_pairs_need_is_not_deleted(server: AdminServer) -> Non
         assert "pair stream 'pairs'" in str(error.details())
 
 
-async def test_a_bell_test_is_the_sources_and_it_must_be_there(server: AdminServer) -> None:
+async def test_pairs_that_do_not_come_are_not_tested(server: AdminServer) -> None:
     async with server.stub() as stub:
         await stub.CreatePairStream(pb.CreatePairStreamRequest(pair_stream=wanted()))
-        error = await refusal(stub.RunBellTest(pb.RunBellTestRequest(name="pairs"), timeout=20))
-        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        error = await refusal(stub.RunBellTest(pb.RunBellTestRequest(name="pairs")))
+        assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert "gets no pairs" in str(error.details())
+
+
+async def test_a_bell_test_is_the_sources_and_s_is_worked_out_of_what_it_counted(server: AdminServer) -> None:
+    asked: list[agent_pb2.BellTestQuery] = []
+
+    async def counted(query: agent_pb2.BellTestQuery) -> agent_pb2.BellTestResult:
+        asked.append(query)
+        return agent_pb2.BellTestResult(pairs=[100] * 4, equal=[85, 85, 85, 15])
+
+    supply = server.controller.core.pairs
+    async with server.stub() as stub:
+        await stub.CreatePairStream(pb.CreatePairStreamRequest(pair_stream=wanted()))
+        network, demands, previous = supply.basis()
+        supply._asked = PlanPairs(1, network, tuple(demands), previous)
+        supply.planned(1, plan_pairs(network, demands, previous), time.time())
+        error = await refusal(stub.RunBellTest(pb.RunBellTestRequest(name="pairs")))
         assert "agent is not connected" in str(error.details())
+        hello = agent_pb2.TelemetryHello(node="a", incarnation=bytes(16))
+        files = server.files(Role.AGENT, name="a")
+        async with secure_channel(server.address, files, CONTROLLER) as channel:
+            ledger = Ledger(server.directory / "ledger", NodeName("a"), keep=timedelta(days=1))
+            lookup = Lookup(ledger, hello, counted)
+            running = asyncio.create_task(lookup.run(agent_pb2_grpc.AgentServiceStub(channel)))
+
+            async def answered() -> bool:
+                try:
+                    answer = await stub.RunBellTest(pb.RunBellTestRequest(name="pairs", pairs=400))
+                except grpc.aio.AioRpcError:
+                    return False
+                # S = 3 (2 0.85 - 1) - (2 0.15 - 1) = 2.8
+                assert answer.s == pytest.approx(2.8)
+                assert 2 < answer.s_low < 2.8 < answer.s_high
+                return True
+
+            await eventually(answered, 30, "the agent connects and answers")
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert asked == [agent_pb2.BellTestQuery(stream="pairs", pairs=400)]
 
 
 async def test_explain_says_what_is_asked_and_how_it_stands(server: AdminServer) -> None:

@@ -21,6 +21,8 @@ links_app = typer.Typer(no_args_is_help=True, help="Links that make entangled pa
 _PAGE_SIZE = 1000
 _NANOS = 1_000_000_000
 BELL_TIMEOUT_SECONDS = 600.0
+# What could be had is worked out before such a call is answered: seconds, in a large network.
+PLANNED_TIMEOUT_SECONDS = 60.0
 # No local model reaches more, whatever it does.
 _CLASSICAL_BOUND = 2.0
 
@@ -103,7 +105,7 @@ async def create(
         pair_stream=spec, force=force, validate_only=validate_only, request_id=request_id
     )
     async with network.admin() as admin:
-        answer = await admin.CreatePairStream(request, timeout=CALL_TIMEOUT_SECONDS)
+        answer = await admin.CreatePairStream(request, timeout=PLANNED_TIMEOUT_SECONDS)
     _show_answer(answer, output)
 
 
@@ -140,7 +142,7 @@ async def update(
         request_id=request_id,
     )
     async with network.admin() as admin:
-        answer = await admin.UpdatePairStream(request, timeout=CALL_TIMEOUT_SECONDS)
+        answer = await admin.UpdatePairStream(request, timeout=PLANNED_TIMEOUT_SECONDS)
     _show_answer(answer, output)
 
 
@@ -166,7 +168,7 @@ async def explain(network: Network, name: Name, output: OutputOption = Output.TA
     """Why a pair stream is served as it is, what else could be had, and what would give more."""
     async with network.admin() as admin:
         request = admin_pb2.ExplainPairStreamRequest(name=name)
-        answer = await admin.ExplainPairStream(request, timeout=CALL_TIMEOUT_SECONDS)
+        answer = await admin.ExplainPairStream(request, timeout=PLANNED_TIMEOUT_SECONDS)
     if output is Output.JSON:
         show_json(as_json(answer))
     else:

@@ -7,6 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS
 from keyweave.cli.objects import KINDS, Kind, list_all
+from keyweave.cli.pairs import PLANNED_TIMEOUT_SECONDS
 from keyweave.cli.pairs import list_all as list_pair_streams
 from keyweave.cli.up.layout import Layout
 from keyweave.v1 import admin_pb2, pairs_pb2, types_pb2
@@ -39,7 +40,7 @@ async def _settle_pairs(admin: Any, spec: pairs_pb2.PairStream, present: pairs_p
     """Links are not measured yet when a network starts: what cannot be had now waits until it can."""
     if present is None:
         request = admin_pb2.CreatePairStreamRequest(pair_stream=spec, force=True)
-        await admin.CreatePairStream(request, timeout=CALL_TIMEOUT_SECONDS)
+        await admin.CreatePairStream(request, timeout=PLANNED_TIMEOUT_SECONDS)
         return "created"
     differing = _differing(spec, present)
     if not differing:
@@ -47,7 +48,7 @@ async def _settle_pairs(admin: Any, spec: pairs_pb2.PairStream, present: pairs_p
     update = admin_pb2.UpdatePairStreamRequest(
         pair_stream=spec, update_mask=FieldMask(paths=differing), force=True
     )
-    await admin.UpdatePairStream(update, timeout=CALL_TIMEOUT_SECONDS)
+    await admin.UpdatePairStream(update, timeout=PLANNED_TIMEOUT_SECONDS)
     return "updated"
 
 

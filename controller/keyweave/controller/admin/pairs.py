@@ -4,7 +4,7 @@
 from functools import partial
 
 from keyweave.common import log
-from keyweave.common.errors import UnavailableError
+from keyweave.common.errors import PreconditionError, UnavailableError
 from keyweave.common.names import NodeName, StreamName
 from keyweave.controller.admin.changes import Changes
 from keyweave.controller.admin.entry import Context, ask, ask_update, enter
@@ -101,6 +101,9 @@ class PairRpcs(admin_pb2_grpc.AdminServiceServicer):
         """Use pairs of a stream to test a Bell inequality."""
         caller = enter("RunBellTest", request, context)
         spec = self._changes.intent.get(pairs_pb2.PairStream, request.name)
+        status = self._pair_stream(spec)
+        if not status.paths:
+            raise PreconditionError(f"pair stream '{spec.name}' gets no pairs to be tested: {status.reason}")
         count = request.pairs or DEFAULT_BELL_PAIRS
         log.get().info("bell_test_asked", operator=caller.name, stream=spec.name, pairs=count)
         query = agent_pb2.BellTestQuery(stream=spec.name, pairs=count)
