@@ -64,6 +64,18 @@ def test_a_stream_becomes_rules_at_every_node_of_its_path_with_peers_between_all
     assert any(isinstance(one, PersistPairs) for one in run.done)
 
 
+def test_no_half_waits_for_ever_where_the_plan_has_no_cut_off() -> None:
+    run = measured()
+    run.want(wanted(kind="ck"))
+    run.run(1)
+    (way,) = run.view().ways
+    (rule,) = run.pair_rules("b")
+    cutoffs = [step.cutoff.seconds for step in rule.steps if step.WhichOneof("action") == "cutoff"]
+    assert cutoffs
+    assert min(cutoffs) >= 12 / way.path.predicted_rate_hz
+    assert max(cutoffs) < run.t2_seconds
+
+
 def test_what_estimates_that_breathe_change_is_pushed_to_nobody() -> None:
     run = measured()
     run.want(wanted())

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from keyweave.common.entanglement.bell import SEPARABLE_FIDELITY, Bell
@@ -10,6 +10,7 @@ from keyweave.common.entanglement.memory import Memory, waited
 from keyweave.common.names import LinkName, NodeName
 from keyweave.controller.compile.rules import NodeRule, Nodes, is_reachable
 from keyweave.controller.pairs.streams import NANOS, PairStream, PairWay
+from keyweave.controller.routing.entanglement.offers import rounded
 from keyweave.controller.routing.entanglement.repeaters import Lane
 from keyweave.v1 import agent_pb2, pairs_pb2
 
@@ -18,6 +19,8 @@ from keyweave.v1 import agent_pb2, pairs_pb2
 TEST_RATE_HZ = 20.0
 # Nobody keeps a pair for longer.
 MAX_KEEP_SECONDS = 3600.0
+# Where the plan has no cut-off, what has waited for as long as so many pairs take goes: by chance, exp(-12).
+PATIENCE_PAIRS = 12.0
 _KINDS = {
     "nl": pairs_pb2.PAIR_KIND_NETWORK_LAYER,
     "ck": pairs_pb2.PAIR_KIND_CREATE_KEEP,
@@ -37,7 +40,9 @@ class WayRules:
         path, stream = self.way.path, self.stream
         if not all(is_reachable(nodes, node) for node in path.nodes):
             return []
-        steps = steps_of(path.lane, keep_seconds=self.way.keep_seconds if stream.kind != "md" else math.inf)
+        steps = steps_of(
+            _impatient(self.way), keep_seconds=self.way.keep_seconds if stream.kind != "md" else math.inf
+        )
         memories = path.width
         deadline = 0 if math.isinf(stream.deadline) else round(stream.deadline * NANOS)
         found = []
@@ -84,6 +89,13 @@ class LinkRules:
                     _rule(node, agent_pb2.Rule(rule_id=f"pair-link/{self.link}", pair_link=rule), (peer,))
                 )
         return found
+
+
+def _impatient(way: PairWay) -> Lane:
+    """Its lane, where nobody waits for ever: pairs that an application keeps may block those that follow."""
+    lane, path = way.path.lane, way.path
+    patience = rounded(PATIENCE_PAIRS * path.lanes / path.predicted_rate_hz)
+    return replace(lane, cutoff_seconds=tuple(min(each, patience) for each in lane.cutoff_seconds))
 
 
 def _rule(node: NodeName, rule: agent_pb2.Rule, peers: tuple[NodeName, ...]) -> NodeRule:
