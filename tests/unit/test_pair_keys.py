@@ -233,6 +233,15 @@ def test_both_ends_get_the_same_keys_and_see_the_error_of_the_pairs(fidelity: fl
     )
 
 
+def test_where_pairs_are_few_what_there_is_makes_a_block_after_a_while() -> None:
+    between = Between(0.99, terms=Terms(block_bits=100_000, block_seconds=12.0))
+    between.measure(2_300)
+    assert between.leader.tally.blocks_total == 0
+    between.measure(1_700)
+    assert between.leader.tally.blocks_total == 1
+    assert between.leader.tally.secret_bits_total > 0
+
+
 def test_pairs_that_anybody_may_have_listened_to_give_no_key() -> None:
     between = Between(0.83)
     between.measure(6_000)

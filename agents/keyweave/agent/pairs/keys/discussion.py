@@ -19,13 +19,15 @@ from keyweave.agent.pairs.deliver import Basis
 from keyweave.agent.pairs.keys.bits import Bits, packed, unpacked
 from keyweave.agent.pairs.keys.cascade import Corrector, Reference, Stretch
 from keyweave.agent.pairs.keys.hashing import hashed, seed_bits
-from keyweave.agent.pairs.keys.secrecy import Promise, secret_bits
+from keyweave.agent.pairs.keys.secrecy import Promise, expected_bits, secret_bits
 from keyweave.agent.pairs.keys.sifting import MAX_SPAN, Outcomes, Sifted
 from keyweave.agent.pairs.keys.tally import Tally
 from keyweave.v1 import pairkeys_pb2 as pb
 
 # As long as no errors have been counted, what the first stretches are chosen by.
 _ASSUMED_ERROR_RATIO = 0.03
+# Fewer secret bits are not worth a block that time alone has ended.
+_WORTHWHILE_BITS = 64
 # A block is at most so many times what was asked for.
 _MOST_BITS = 1 << 20
 
@@ -36,6 +38,8 @@ class Terms:
 
     # Sifted bits in Z that make a block. Longer blocks lose less to statistics, and come less often.
     block_bits: int = 4096
+    # Where that takes longer, what there is makes a block after this time, if any of it is secret.
+    block_seconds: float = 60.0
     promise: Promise = field(default_factory=Promise)
     # The link's own blocks, cut from the key.
     block_bytes: int = 64
@@ -172,7 +176,8 @@ class Leader(End):
         self._awaited = ""
         self._since = 0.0
         self._compared_at = 0.0
-        self._my_checks: Bits | None = None
+        # When the first bits came that wait to become a block.
+        self._block_since = 0.0
         self._span = 0, 0
         self._reference: Reference | None = None
         self._secret = 0
@@ -186,7 +191,7 @@ class Leader(End):
             return self._begin(now)
         if self._awaited:
             return None
-        if self.sifted.key_bits >= self.terms.block_bits:
+        if self._block_is_due(now):
             return self._correct(now)
         if len(self.outcomes) and now - self._compared_at >= self.terms.lag_seconds:
             return self._compare(now)
@@ -251,6 +256,17 @@ class Leader(End):
         message.begin.block_bytes = self.terms.block_bytes
         return message
 
+    def _block_is_due(self, now: float) -> bool:
+        sifted, terms = self.sifted, self.terms
+        if sifted.key_bits >= terms.block_bits:
+            return True
+        if not sifted.key_bits or now - self._block_since < terms.block_seconds:
+            return False
+        return (
+            expected_bits(sifted.key_bits, sifted.check_bits, sifted.check_errors, terms.promise)
+            >= _WORTHWHILE_BITS
+        )
+
     def _compare(self, now: float) -> pb.PairKeyMessage:
         self._compared_at = now
         first, measured, in_x = self.outcomes.span()
@@ -265,6 +281,8 @@ class Leader(End):
         if told.first_number != first:
             raise DisagreementError("another span")
         key, checks = self.outcomes.take(first, unpacked(told.kept, count))
+        if not self.sifted.key_bits:
+            self._block_since = now
         self.sifted.add(key)
         errors = self.sifted.compare(checks, unpacked(told.checks, len(checks)))
         self.tally.compared(len(key), len(checks), errors, now)

@@ -182,7 +182,7 @@ class PairKeyLink:
             start_unix_nanos=time.time_ns() - round(REPORT_SECONDS * NANOS),
             interval_micros=round(REPORT_SECONDS * 1e6),
             rows=1,
-            skr_bps=_column(tally.secret_rate_bps(now, terms.block_bits, terms.promise)),
+            skr_bps=_column(tally.secret_rate_bps(now, terms.block_bits, terms.block_seconds, terms.promise)),
             sifted_rate_bps=_column(tally.sifted_rate_bps(now)),
             status=self._status(now),
         )

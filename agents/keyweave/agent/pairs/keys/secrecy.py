@@ -51,6 +51,20 @@ def secret_bits(key_bits: int, check_bits: int, check_errors: int, leaked_bits: 
     return max(0, math.floor(key_bits * (1.0 - binary_entropy(phase)) - leaked_bits - amplified))
 
 
+# Parities that Cascade tells beyond what theory needs: (block of so many bits, factor), as measured
+# (tests/unit/test_pair_keys.py holds it to that of the longest).
+_CASCADE_EFFICIENCY = ((8192, 1.08), (2048, 1.2), (1024, 1.35), (0, 1.8))
+
+
+def expected_bits(key_bits: int, check_bits: int, check_errors: int, promise: Promise) -> int:
+    """What to expect of a block that is not corrected yet, its errors taken as the other basis'."""
+    if not check_bits:
+        return 0
+    efficiency = next(factor for bits, factor in _CASCADE_EFFICIENCY if key_bits >= bits)
+    leaked = efficiency * key_bits * binary_entropy(max(check_errors, 1) / check_bits) + promise.hash_bits
+    return secret_bits(key_bits, check_bits, check_errors, round(leaked), promise)
+
+
 def sampling_margin(seen: float, check_bits: int, key_bits: int, smoothing: float) -> float:
     """By how much the key's error ratio may exceed the sample's, but with probability `smoothing` squared."""
     both = (check_bits + key_bits) / (check_bits * key_bits)

@@ -15,6 +15,8 @@ class PairKeySettings(BaseModel):
 
     # Sifted bits in the key basis that make a block: longer ones lose less, and come less often.
     block_bits: Annotated[int, Field(ge=512, le=1_000_000)] = 4096
+    # What makes a block after this time in any case, if any of it is secret.
+    block_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     # How often an end measures in the key basis Z; else in X. 0.63: three bits of key for one to compare.
     key_basis_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.63
     # The most, as a probability, that a block's key may not be secret.
@@ -23,4 +25,8 @@ class PairKeySettings(BaseModel):
     @property
     def terms(self) -> Terms:
         """As the discussion has it."""
-        return Terms(block_bits=self.block_bits, promise=Promise(secrecy=self.secrecy))
+        return Terms(
+            block_bits=self.block_bits,
+            block_seconds=self.block_seconds,
+            promise=Promise(secrecy=self.secrecy),
+        )

@@ -2,13 +2,11 @@
 
 from collections import deque
 
-from keyweave.agent.pairs.keys.secrecy import Promise, binary_entropy, secret_bits
+from keyweave.agent.pairs.keys.secrecy import Promise, expected_bits
 
 # Rates are of so many seconds past; error ratios of so many comparisons.
 WINDOW_SECONDS = 10.0
 WINDOW_CHECKS = 1000
-# Parities that Cascade tells beyond what theory needs, for blocks of some thousand bits (a test measures it).
-_CASCADE_EFFICIENCY = 1.15
 
 
 class Tally:
@@ -76,17 +74,16 @@ class Tally:
         seconds = min(WINDOW_SECONDS, max(1.0, now - self._started))
         return sum(key for _, key, _ in self._sifted) / seconds
 
-    def secret_rate_bps(self, now: float, block_bits: int, promise: Promise) -> float:
-        """What comes of that in blocks of this size, at the present error ratio."""
+    def secret_rate_bps(self, now: float, most_bits: int, most_seconds: float, promise: Promise) -> float:
+        """What comes of that in blocks of so many bits, or as many as come in a time."""
         rate, qber = self.sifted_rate_bps(now), self.qber_ratio
         key = sum(key for _, key, _ in self._sifted)
         checks = sum(check for _, _, check in self._sifted)
         if qber is None or not key:
             return 0.0
+        block_bits = max(1, min(most_bits, round(rate * most_seconds)))
         of_block = round(block_bits * checks / key)
-        leaked = _CASCADE_EFFICIENCY * binary_entropy(qber) * block_bits + promise.hash_bits
-        length = secret_bits(block_bits, of_block, round(qber * of_block), round(leaked), promise)
-        return rate * length / block_bits
+        return rate * expected_bits(block_bits, of_block, round(qber * of_block), promise) / block_bits
 
     def _thin(self, now: float) -> None:
         while self._sifted and now - self._sifted[0][0] > WINDOW_SECONDS:
