@@ -234,3 +234,25 @@ def test_a_deleted_stream_leaves_no_rule_behind() -> None:
     run.run(1)
     assert all(run.pair_rules(node) == [] for node in "abcd")
     assert not run.records
+
+
+def test_a_stream_that_does_not_get_what_was_planned_is_not_called_met() -> None:
+    run = measured()
+    run.want(wanted())
+    run.run(1)
+    for second in range(70):
+        run.report("a", stream="s", is_source=True, delivered_total=second)
+        run.run(1)
+    view = run.view()
+    assert view.state is State.PARTLY_MET
+    assert "of 5 pairs/s planned are delivered" in view.reason
+
+
+def test_a_stream_that_gets_what_was_planned_is_met() -> None:
+    run = measured()
+    run.want(wanted())
+    run.run(1)
+    for second in range(70):
+        run.report("a", stream="s", is_source=True, delivered_total=5 * second)
+        run.run(1)
+    assert run.view().state is State.MET

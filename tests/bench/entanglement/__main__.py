@@ -10,6 +10,7 @@ from tests.bench.entanglement import growth, landing, sweep
 from tests.bench.entanglement.chain_table import chains
 from tests.bench.entanglement.floors.compare import floors
 from tests.bench.entanglement.floors.live import live
+from tests.bench.entanglement.running import running
 
 OUTPUT = Path("bench-entanglement.json")
 
@@ -44,6 +45,7 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, object]]]] = {
     "fidelity": once("fidelity", floors),
     "memories": once("memories", live),
     "chains": once("chains", chains),
+    "running": once("running", running),
 }
 
 
