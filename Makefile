@@ -77,6 +77,7 @@ docs: $(VENV)/.installed ## The reference of commands; the README's picture, fro
 	$(BIN)/keyweave scenario plot scenarios/surfnet.yaml -o docs/images/surfnet-map.svg
 	test ! -f bench-heal.json || $(BIN)/python docs/plots.py
 	test ! -f bench-entanglement.json || $(BIN)/python docs/entanglement_plots.py
+	test ! -f bench-entanglement.json || $(BIN)/python docs/fidelity_plots.py
 	KEYWEAVE_PICTURES=$(CURDIR)/docs/images/dashboards $(BIN)/pytest -q tests/chaos/test_monitoring.py
 
 tools: .tools/bin/grpcurl .tools/bin/helm .tools/kubernetes-models/.installed .tools/sequence/.installed $(AXE) ## Outside peers that tests talk with
