@@ -1,9 +1,9 @@
 """Which lanes could serve a demand: paths, and on each how much purification, where, and what cut-off.
 
 First every hop is purified alike, and pairs are given up the later the better, as long as they are good
-enough. From there one thing is changed at a time (a round on one hop or from end to end, a memory more for a
-hop, a longer or shorter cut-off) for as long as that gives more for the memories it takes. A round that does
-not raise fidelity only costs, so none stands where it would do harm.
+enough. From there one thing is changed at a time (a round less on one hop or from end to end, a memory more
+for the slowest hop, a longer cut-off) for as long as that gives more for the memories it takes. A round that
+does not raise fidelity only costs, so none stands where it would do harm.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -113,18 +113,39 @@ class Offers:
                     if one is None:
                         break
                     tried[lane] = one
+                    # A shorter cut-off gives less for the same memories.
+                    if best is not None and one.worth <= best.worth:
+                        break
                     if one.fidelity >= floor:
-                        best = one if best is None or one.worth > best.worth else best
+                        best = one
                         break
         for _ in range(_MOST_CHANGES if best is not None else 0):
             assert best is not None
-            changed = [self.offer(lane) for lane in _changes(best.lane, demand.max_rounds, cutoffs)]
+            changed = [self.offer(lane) for lane in self._changes(best.lane, cutoffs)]
             better = [one for one in changed if one is not None and one.fidelity >= floor]
             tried.update({one.lane: one for one in better})
             top = max(better, key=lambda one: one.worth, default=best)
             if top.worth < _LEAST_GAIN_RATIO * best.worth:
                 return
             best = top
+
+    def _changes(self, lane: Lane, cutoffs: Sequence[float]) -> Iterator[Lane]:
+        """One thing other than it is that can give more for the memories it takes."""
+        for hop, rounds in enumerate(lane.rounds):
+            if rounds > 0:
+                yield replace(lane, rounds=(*lane.rounds[:hop], rounds - 1, *lane.rounds[hop + 1 :]))
+        if lane.end_rounds > 0:
+            yield replace(lane, end_rounds=lane.end_rounds - 1)
+        at = cutoffs.index(lane.cutoff_seconds[0])
+        if at > 0:
+            yield replace(lane, cutoff_seconds=(cutoffs[at - 1],) * len(lane.links))
+        speeds = [
+            self._network.links[link].pair_rate_hz * channels / 2**rounds
+            for link, channels, rounds in zip(lane.links, lane.channels, lane.rounds, strict=True)
+        ]
+        slowest = speeds.index(min(speeds))
+        more = lane.channels[slowest] + 1
+        yield replace(lane, channels=(*lane.channels[:slowest], more, *lane.channels[slowest + 1 :]))
 
     def _cutoffs(self, lane: Lane) -> list[float]:
         """The longest first; none but that where nothing fades."""
@@ -133,23 +154,6 @@ class Offers:
             return [inf]
         slowest = max(1 / self._network.links[name].pair_rate_hz for name in lane.links)
         return [rounded(times * slowest) for times in _CUTOFFS]
-
-
-def _changes(lane: Lane, max_rounds: int, cutoffs: Sequence[float]) -> Iterator[Lane]:
-    """One thing other than it is."""
-    for hop, (rounds, channels) in enumerate(zip(lane.rounds, lane.channels, strict=True)):
-        before, after = lane.rounds[:hop], lane.rounds[hop + 1 :]
-        for other in (rounds - 1, rounds + 1):
-            if 0 <= other <= max_rounds:
-                yield replace(lane, rounds=(*before, other, *after))
-        more = (*lane.channels[:hop], channels + 1, *lane.channels[hop + 1 :])
-        yield replace(lane, channels=more)
-    for other in (lane.end_rounds - 1, lane.end_rounds + 1):
-        if 0 <= other <= max_rounds and len(lane.links) > 1:
-            yield replace(lane, end_rounds=other)
-    at = cutoffs.index(lane.cutoff_seconds[0])
-    for cutoff in (*cutoffs[max(0, at - 1) : at], *cutoffs[at + 1 : at + 2]):
-        yield replace(lane, cutoff_seconds=(cutoff,) * len(lane.links))
 
 
 def rounded(seconds: float) -> float:
