@@ -74,6 +74,12 @@ async def test_a_zeroized_node_lost_its_keys_once_goes_on_and_its_ledger_says_wh
     order = (await triangle.admin.ZeroizeNode(admin_pb2.ZeroizeNodeRequest(name="a"))).order
     await over(triangle, order.order_id)
     assert [carried_out(triangle, node, order.order_id) for node in "abc"] == [1, 0, 0]
+
+    async def told() -> bool:
+        # Its acknowledgement and its event come by streams of their own.
+        return bool(await triangle.events("zeroized"))
+
+    await eventually(told, 60, "the event of the order")
     assert len(await triangle.events("zeroized")) == 1
     await triangle.wait_ready()
     request = admin_pb2.ShowLedgerRequest(stream="anyhow")
