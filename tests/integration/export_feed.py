@@ -21,7 +21,7 @@ from keyweave.controller.exports.exporter import Exports
 from keyweave.controller.store import Store
 from tests.waiting import eventually
 
-WITHIN_SECONDS = 30.0
+WITHIN_SECONDS = 90.0
 
 
 @dataclass

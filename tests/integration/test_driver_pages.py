@@ -138,4 +138,6 @@ def test_the_author_s_page_names_every_check() -> None:
         return {one.check for one in findings}
 
     told = set(re.findall(r"^\| `([a-z-]+)` \|", AUTHOR.read_text("utf-8"), flags=re.MULTILINE))
-    assert asyncio.run(checks()) == told
+    of_memories = {name for name in told if name.startswith(("memory-", "pair-"))}
+    assert asyncio.run(checks()) == told - of_memories
+    assert of_memories == {"memory-bank", "memory-commands", "pair-numbers", "pair-outcomes"}

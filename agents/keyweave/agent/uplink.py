@@ -35,6 +35,10 @@ class _StreamEndedError(Exception):
     """One of the two streams is over: both are begun again."""
 
 
+class _HelloChangedError(Exception):
+    """What the hello says has changed: the telemetry stream is begun again."""
+
+
 class _RenewedError(Exception):
     """Our certificate was replaced: the next connection shows the new one."""
 
@@ -94,7 +98,7 @@ class Uplink:
         self._work.set()
 
     def say_hello_again(self) -> None:
-        """What the hello says has changed: begin the streams anew."""
+        """What the hello says has changed: begin the telemetry stream anew."""
         self._hello_is_old = True
         self._work.set()
 
@@ -161,6 +165,15 @@ class Uplink:
             self._work.set()
 
     async def _telemetry(self, stub: "agent_pb2_grpc.AgentServiceAsyncStub") -> None:
+        while True:
+            try:
+                await self._tell(stub)
+            except* _HelloChangedError:
+                # The policy stream goes on: the agent is not lost.
+                raise_if_cancelled()
+                log.get().info("hello_again")
+
+    async def _tell(self, stub: "agent_pb2_grpc.AgentServiceAsyncStub") -> None:
         call = stub.Telemetry()  # type: ignore[call-arg]  # written to, not iterated over
         self.ring.rewind()
         # A controller that has just started knows no sequence: the first message tells it, without credit.
@@ -183,7 +196,7 @@ class Uplink:
             while (request := self.ring.next(self._credit)) is not None:
                 await call.write(request)
             if self._hello_is_old:
-                raise _StreamEndedError
+                raise _HelloChangedError
             await self._work.wait()
 
     # ---- policy -------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network, connected
 from keyweave.cli.fields import enum_word
 from keyweave.cli.output import Output, OutputOption, as_json, show, show_json
 from keyweave.cli.tables import rate
-from keyweave.v1 import admin_pb2, agent_pb2, types_pb2
+from keyweave.v1 import admin_pb2, agent_pb2, pairs_pb2, types_pb2
 
 app = typer.Typer(no_args_is_help=True, help="What nodes are told to do, and what their agents say to that.")
 _NONE = "-"
@@ -92,7 +92,7 @@ def in_words(rule: agent_pb2.Rule) -> str:
             return f"relays {way}, at most {rate(rule.relay.budget_bps)}"
         case "order":
             return enum_word(types_pb2.OrderKind.DESCRIPTOR, rule.order.kind)
-    return "of a kind that this command does not know"
+    return _of_pairs(rule)
 
 
 def _stream(rule: agent_pb2.StreamRule) -> str:
@@ -107,6 +107,39 @@ def _stream(rule: agent_pb2.StreamRule) -> str:
     if rule.k > 1:
         parts.append(f"{rule.k} shares, never fewer than {rule.min_k}")
     return "; ".join(parts)
+
+
+def _of_pairs(rule: agent_pb2.Rule) -> str:
+    match rule.WhichOneof("kind"):
+        case "pair":
+            return _pair(rule.pair)
+        case "pair_link":
+            return f"tests {rule.pair_link.test_rate_hz:g} pairs/s with {rule.pair_link.peer_node}"
+    return "of a kind that this command does not know"
+
+
+def _pair(rule: pairs_pb2.PairRule) -> str:
+    sides = [("left", rule.left_memories), ("right", rule.right_memories)]
+    parts = [
+        f"pairs over {'→'.join(rule.nodes)}, at most {rule.rate_hz:g}/s",
+        " and ".join(f"{count} memories to the {side}" for side, count in sides if count),
+        *(_step(step) for step in rule.steps),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _step(step: pairs_pb2.PairStep) -> str:
+    rounds = f" purified {step.rounds} times" if step.rounds else ""
+    match step.WhichOneof("action"):
+        case "cutoff":
+            return f"gives up one with {step.partner}{rounds} after {step.cutoff.seconds:g} s"
+        case "purify":
+            return f"purifies two with {step.partner}{rounds}"
+        case "swap":
+            return f"swaps one with {step.partner}{rounds} and one with {step.swap.with_partner}"
+        case "deliver":
+            return f"hands on one with {step.partner}{rounds}"
+    return "a step that this command does not know"
 
 
 app.command("list")(connected(list_policies))

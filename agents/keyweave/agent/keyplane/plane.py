@@ -310,7 +310,9 @@ class KeyPlane:
             case "quarantine":
                 self._check_alarms(peer)
                 self.aftermath.on_quarantine(peer, frame.quarantine)
-            case "pair_messages" if self.pairs is not None:
+            case "pair_messages":
+                if self.pairs is None:
+                    raise KeyPlaneError(pb.FAILURE_CODE_NOT_ALLOWED, "this node has no pairs", node=self.node)
                 self.pairs.on_messages(peer.node, frame.pair_messages)
 
     def on_connected(self, peer: Peer, *, restarted: bool) -> None:
