@@ -58,6 +58,12 @@ def test_who_asks_too_much_is_told_the_best_there_is() -> None:
     assert answer.answer.alternatives[0].fidelity < 0.999
 
 
+def test_who_asks_for_far_too_many_is_not_told_that_the_fidelity_is_out_of_reach() -> None:
+    answer = admit(a_ring(), [], asks("a", "n0", "n3", rate_hz=1e6))
+    assert not answer.accepted
+    assert answer.words.startswith("1e+06 pairs/s are far out of reach: with all memories ")
+
+
 def test_memories_in_use_and_memories_left_are_all_there_are() -> None:
     network = a_ring()
     plan = plan_pairs(network, [asks("a", "n0", "n3", rate_hz=50.0), asks("b", "n1", "n4", rate_hz=50.0)])

@@ -21,7 +21,7 @@ SCENARIOS = tuple(Path("scenarios") / f"{name}.yaml" for name in ("repeaters", "
 SECONDS = 180.0
 MEMORIES = 4
 # More than any of the scenarios can give.
-ALL_HZ = 1000.0
+ALL_HZ = 100.0
 SETTLED_SECONDS = 120.0
 TESTED_SECONDS = 600.0
 # Tests of each link before a plan is held to its word: half of the interval of a fidelity is 0.01 then.

@@ -224,6 +224,8 @@ class _Serving:
             reason = f"no path of links that make pairs from {demand.source} to {demand.target}"
         elif good:
             reason = f"{self._scarce(demand)}; with all memories {_spoken(known)}"
+        elif any(one.fidelity >= demand.min_fidelity for one in self._poor[demand.name]):
+            reason = f"{demand.rate_hz:g} pairs/s are far out of reach: with all memories {_spoken(known)}"
         else:
             reason = f"{demand.min_fidelity:g} is not reachable: best {_spoken(known)}"
         return Refused(demand, known, reason)
