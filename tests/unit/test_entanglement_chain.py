@@ -21,6 +21,7 @@ from keyweave.controller.routing.entanglement.repeaters import (
     network_of,
     plain_lane,
 )
+from keyweave.controller.routing.entanglement.waiting import BINS, heralded
 from tests.bench.entanglement.chain_run import ChainRun
 
 
@@ -136,3 +137,14 @@ def test_whatever_the_lane_what_it_gives_is_a_state_at_a_rate(
         assert min(found.state) > -1e-9
         assert sum(found.state) == pytest.approx(1.0)
         assert 0.25 - 1e-9 <= found.state.fidelity <= 1.0
+
+
+@pytest.mark.parametrize("bins", [BINS - 1.0, BINS - 0.6, BINS - 0.5, BINS - 0.1, float(BINS), BINS + 1.0])
+def test_a_cut_off_at_the_end_of_the_grid_gives_up_hardly_anything(bins: float) -> None:
+    network, lane = a_chain(2, rate_hz=10.0, t2_seconds=1.0)
+    free = predict(network, lane)
+    assert free is not None
+    seconds = bins * heralded(10.0, werner(0.95)).bin_seconds
+    late = predict(network, replace(lane, cutoff_seconds=(seconds, seconds)))
+    assert late is not None
+    assert late.rate_hz == pytest.approx(free.rate_hz, rel=0.01)

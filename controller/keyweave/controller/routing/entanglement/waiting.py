@@ -243,6 +243,9 @@ def _waiting(mass: Floats, decays: Floats, cutoff: float) -> Floats:
     before = sums.copy()
     whole, part = _window(cutoff)
     for lag, share in ((whole, 1 - part), (whole + 1, part)):
+        # Half a bin before the grid's end, the later of the two lies beyond it.
+        if lag >= BINS:
+            break
         sums[:, lag:] -= share * np.exp(-decays * lag)[:, None] * before[:, : BINS - lag]
     return sums
 
