@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from keyweave.agent.pairs.deliver import Basis
 from keyweave.agent.pairs.keys.bits import order, packed, unpacked
 from keyweave.agent.pairs.keys.cascade import Corrector, Reference, Stretch, block_sizes
-from keyweave.agent.pairs.keys.discussion import Follower, Leader, Terms
+from keyweave.agent.pairs.keys.discussion import Terms
+from keyweave.agent.pairs.keys.follower import Follower
 from keyweave.agent.pairs.keys.hashing import hashed, seed_bits
+from keyweave.agent.pairs.keys.leader import Leader
 from keyweave.agent.pairs.keys.secrecy import Promise, binary_entropy, sampling_margin, secret_bits
 from keyweave.agent.pairs.keys.sifting import MAX_SPAN, MAX_WAITING, Outcomes, Sifted
 from keyweave.common.entanglement.bell import werner

@@ -21,7 +21,9 @@ from keyweave.agent.drivers.base import (
     Twin,
 )
 from keyweave.agent.pairs.deliver import Basis, KeyRun
-from keyweave.agent.pairs.keys.discussion import End, Follower, Leader
+from keyweave.agent.pairs.keys.discussion import End
+from keyweave.agent.pairs.keys.follower import Follower
+from keyweave.agent.pairs.keys.leader import Leader
 from keyweave.agent.pairs.keys.settings import PairKeySettings
 from keyweave.agent.pairs.keys.tally import Tally
 from keyweave.common import log
