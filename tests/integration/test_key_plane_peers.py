@@ -1,7 +1,7 @@
 """Who may speak on the key plane: agents with a certificate of that plane that policy names, nobody else."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ async def frames_until_refused(
     async with calling(running, files, "b") as call:
         if hello:
             frame = pb.Frame(hello=pb.SessionHello(node=hello, incarnation=bytes(16)))
-            await call.write(pb.SessionRequest(frames=[frame]))
+            with suppress(grpc.aio.AioRpcError):  # the refusal may come first
+                await call.write(pb.SessionRequest(frames=[frame]))
         try:
             async for response in call:
                 received.extend(frame.WhichOneof("body") for frame in response.frames)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,14 +201,18 @@ async def test_who_asks_and_reads_nothing_holds_two_pages_and_not_for_ever(
 
 
 async def test_a_stream_is_one_agents_own_and_its_newer_one_replaces_it(server: AdminServer) -> None:
+    # A refusal may come before the write that it answers is done, which the write then tells of.
     async with dialled(server, "b") as b:
-        await b.hello("a")
+        with suppress(grpc.aio.AioRpcError):
+            await b.hello("a")
         assert await b.call.code() is grpc.StatusCode.PERMISSION_DENIED
     async with dialled(server, "ann", Role.OPERATOR) as ann:
-        await ann.hello("ann")
+        with suppress(grpc.aio.AioRpcError):
+            await ann.hello("ann")
         assert await ann.call.code() is grpc.StatusCode.PERMISSION_DENIED
     async with dialled(server, "b") as b:
-        await b.page(1, [])
+        with suppress(grpc.aio.AioRpcError):
+            await b.page(1, [])
         assert await b.call.code() is grpc.StatusCode.INVALID_ARGUMENT
     async with agent(server, "a") as older, dialled(server, "a") as newer:
         await newer.hello("a")

@@ -25,7 +25,7 @@ from keyweave.agent.pairs.memories import State
 from keyweave.agent.pairs.outbox import Instructions
 from keyweave.agent.pairs.pair import Doing, Moment, link_pair_id
 from keyweave.agent.pairs.steps import PathRule
-from keyweave.agent.pairs.stock import EARLY_SECONDS
+from keyweave.agent.pairs.stock import EARLY_SECONDS, Ending
 from keyweave.common.names import LinkName, NodeName
 from keyweave.v1 import agent_pb2, pairs_pb2
 from tests.unit.pair_lab import NAMES, path_rules
@@ -290,6 +290,16 @@ def test_a_round_on_pairs_that_have_expired_here_is_answered() -> None:
     assert node.gone_to(B) == [kept]
 
 
+def test_a_round_of_a_pair_with_itself_ends_that_pair_once() -> None:
+    node = Node(C, rounds=1)
+    kept = node.herald(BC)
+    node.told(B, purifying=pairs_pb2.PairPurifying(kept_pair_id=kept, measured_pair_id=kept, round=1))
+    stock = node.engine.stock
+    assert not stock.pairs
+    assert stock.endings == {Ending.PURIFICATION_FAILED: 1}
+    assert node.gone_to(B) == [kept]
+
+
 def test_a_round_told_before_its_second_pair_is_heralded_waits_for_it() -> None:
     node = Node(C, rounds=1)
     kept = node.herald(BC, 1)
@@ -427,7 +437,7 @@ MESSAGES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     place=st.sampled_from((A, B, C)),
     rounds=st.integers(0, 1),

@@ -65,11 +65,7 @@ class Rounds:
             or {kept.doing, measured.doing} != {Doing.WAITING}
             or not kept.rounds == measured.rounds == told.round - 1
         ):
-            partner, path = kept.partner, kept.path
-            for pair in (kept, measured):
-                if pair is not None and pair.partner == partner and pair.doing is Doing.WAITING:
-                    self._stock.give_up(pair, Ending.PURIFICATION_FAILED, "a broken round", tell=False)
-            self._stock.out.post(partner, path, gone(told.kept_pair_id, "the round cannot be done"))
+            self.too_late(kept.partner, kept.path, told)
             return
         kept.outcome = told.outcome
         self._do_half(kept, measured, begins=False)
