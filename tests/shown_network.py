@@ -20,6 +20,7 @@ from keyweave.controller.events import Event, Severity
 from keyweave.controller.intent import Intent
 from keyweave.controller.page.face import Page
 from keyweave.controller.page.scene import Observer
+from keyweave.controller.pairs.supply import PairSupply
 from keyweave.controller.topology import Condition, Plan, Snapshot, Status, Stream
 from keyweave.controller.views import LinkStateView, NodeView, OrderView, StreamView
 from keyweave.v1 import types_pb2
@@ -50,6 +51,8 @@ class ShownNetwork:
     away: set[str] = field(default_factory=set)
     now: float = 1_800_000_000.0
     qber_ratio: float = 0.021
+    # What is known of entangled pairs; nothing unless a test brings it.
+    pairs_known: PairSupply = field(default_factory=lambda: PairSupply({}, 0.0))
     # How often somebody looked.
     looks: int = 0
 
@@ -126,6 +129,9 @@ class ShownNetwork:
 
     def vendor_domains(self) -> Mapping[LinkName, str]:
         return {}
+
+    def pairs(self) -> PairSupply:
+        return self.pairs_known
 
     def nodes(self) -> tuple[NodeView, ...]:
         self.looks += 1

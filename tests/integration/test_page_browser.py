@@ -2,27 +2,20 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import networkx as nx
 import pytest
-import pytest_asyncio
 
-from keyweave.common.tls import TlsFiles
 from keyweave.controller.config import PageConfig
 from keyweave.controller.events import Severity
-from keyweave.controller.page.face import Page
 from keyweave.controller.topology import Condition
-from tests.chromium import Tab, chromium
-from tests.conftest import ROOT, skip_for_want_of
+from tests.desk import Desk, serious_violations
 from tests.shown_network import ShownNetwork, control_plane, shown
 from tests.unit.networks import random_streams, stream
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest.mark.timeout(240)]
-AXE = ROOT / ".tools/axe/node_modules/axe-core/axe.min.js"
 LINKS = (
     ("north", "alkmaar", "breda", 9000.0),
     ("east", "breda", "coevorden", 9000.0),
@@ -66,42 +59,6 @@ BREDA = """(() => {
   const box = document.querySelector('[data-node="breda"]').getBoundingClientRect();
   return JSON.stringify([Math.round(box.x), Math.round(box.y)]);
 })()"""
-
-
-class Desk:
-    """A browser and the pages it can look at."""
-
-    def __init__(self, tab: Tab, tls: TlsFiles, stack: AsyncExitStack) -> None:
-        self.tab = tab
-        self._tls = tls
-        self._stack = stack
-
-    async def look_at(
-        self, network: ShownNetwork, fragment: str = "", config: PageConfig | None = None
-    ) -> Page:
-        """Open a network's page, as it is on a desk."""
-        page = await self._stack.enter_async_context(shown(network, self._tls, config))
-        await self.tab.size(1440, 900)
-        await self.tab.prefer(prefers_color_scheme="dark")
-        await self.tab.open(page.url + fragment)
-        await self.tab.until("document.querySelector('[data-node]') !== null")
-        return page
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(outside_program: Callable[[str], str]) -> AsyncIterator[Tab]:
-    """One browser for all tests of this file."""
-    async with chromium(outside_program("chromium")) as tab:
-        yield tab
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def desk(browser: Tab, tmp_path: Path) -> AsyncIterator[Desk]:
-    """A desk whose pages close after the test; none may have complained or asked anybody else."""
-    tls, _ = control_plane(tmp_path)
-    async with AsyncExitStack() as stack:
-        yield Desk(browser, tls, stack)
-        await browser.call("Page.navigate", url="about:blank")
 
 
 def small() -> ShownNetwork:
@@ -246,12 +203,9 @@ async def test_the_focus_in_a_detail_outlasts_the_figures_that_change_around_it(
 
 @pytest.mark.parametrize("view", ["", "#stream/payments", "#link/south", "#node/breda"])
 async def test_axe_finds_nothing_serious(desk: Desk, view: str) -> None:
-    if not AXE.exists():
-        skip_for_want_of("axe-core", "`make tools` installs it")
     network = small()
     network.put("south", Condition.SUSPECT)
     await desk.look_at(network, view)
-    await desk.tab.run(AXE.read_text(encoding="utf-8") + "; undefined")
     for scheme, width in (("dark", 1440), ("light", 360), ("light", 1440)):
         await desk.tab.size(width, 740, phone=width < 600)
         await desk.tab.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
@@ -261,17 +215,6 @@ async def test_axe_finds_nothing_serious(desk: Desk, view: str) -> None:
         "document.getElementById('connection').style.color = 'color-mix(in srgb, gray 30%, white)'"
     )
     assert [found for found in await serious_violations(desk.tab) if "connection" in found] != []
-
-
-async def serious_violations(tab: Tab) -> list[str]:
-    """What people who cannot see well, or use no mouse, would stumble over."""
-    found = json.loads(await tab.run("axe.run(document).then((result) => JSON.stringify(result.violations))"))
-    return [
-        f"{one['id']}: {node['html']} {node['failureSummary']}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-        for node in one["nodes"]
-    ]
 
 
 async def test_a_hundred_nodes_are_drawn_and_kept_current(desk: Desk) -> None:

@@ -9,14 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from keyweave.common.errors import NotFoundError
+from keyweave.common.names import StreamName
 from keyweave.controller.config import is_loopback
 from keyweave.controller.events import Severity
 from keyweave.controller.page.access import host_name
 from keyweave.controller.page.feed import REMEMBERED_FRAMES, WAITING_FRAMES, Feed, FrameKind, apply, changes
-from keyweave.controller.page.scene import Observer, Scene
+from keyweave.controller.page.scene import KINDS, Observer, Scene
 from keyweave.controller.topology import Condition
+from keyweave.v1 import types_pb2
 from tests.shown_network import ShownNetwork
 from tests.unit.networks import stream
+from tests.unit.pair_run import Optics, PairRun, wanted
 from tests.waiting import eventually
 
 RING = (("ab", "a", "b", 9000.0), ("bc", "b", "c", 9000.0), ("ca", "c", "a", 9000.0))
@@ -36,7 +40,7 @@ def replayed(frames: list[dict[str, Any]]) -> Scene:
     scene = Scene(
         first["status"],
         first["pictures"],
-        {kind: dict(first[kind]) for kind in ("nodes", "links", "streams")},
+        {kind: dict(first[kind]) for kind in KINDS},
         first["events"],
     )
     for news in rest:
@@ -243,6 +247,46 @@ async def test_a_map_is_there_before_the_graph_and_goes_when_a_site_is_nowhere()
     shown.change()
     await observer.draw()
     assert list(observer.look().pictures) == ["graph"]
+
+
+def pairs_over_two_hops() -> PairRun:
+    run = PairRun(links={"ab": Optics("a", "b"), "bc": Optics("b", "c")}, memories=dict.fromkeys("abc", 8))
+    run.hello()
+    run.run(5)
+    run.want(wanted(target="c"))
+    run.run(1)
+    return run
+
+
+def test_pairs_are_shown_with_what_the_command_line_says_of_them() -> None:
+    shown, run = network(), pairs_over_two_hops()
+    shown.pairs_known = run.core.pairs
+    observer = Observer(shown, lambda: shown.intent)
+    scene = observer.look()
+    json.dumps(scene.things, allow_nan=False)
+    link, asked = scene.things["pair_links"]["bc"], scene.things["pair_streams"]["s"]
+    assert (link["a"], link["b"], link["condition"], link["streams"]) == ("b", "c", "ok", ["s"])
+    assert link["figures"]["fidelity_low"] < 0.96 < link["figures"]["fidelity_high"]
+    assert (asked["state"], asked["paths"][0]["nodes"], asked["deadline"]) == ("met", ["a", "b", "c"], None)
+    assert asked["figures"]["predicted_rate_hz"] == pytest.approx(5.0)
+    node = scene.things["nodes"]["b"]
+    assert node["memories"]["count"] == node["figures"]["memories"]["working"] == 8
+    assert node["figures"]["memories"]["planned"] >= 2
+    run.links["bc"].status, run.links["bc"].rate_hz = types_pb2.LINK_STATUS_OFF, 0.0
+    run.run(2)
+    news = changes(scene, observer.look(), figures=False)
+    assert news["pair_links"]["bc"]["condition"] == "down"
+    assert news["pair_streams"]["s"]["state"] == "unmet"
+
+
+async def test_a_pair_stream_is_explained_as_the_command_line_does() -> None:
+    shown, run = network(), pairs_over_two_hops()
+    shown.pairs_known = run.core.pairs
+    observer = Observer(shown, lambda: shown.intent)
+    found = await observer.explain_pairs(StreamName("s"))
+    assert found["lines"][0].startswith("'s' asks for 5 pairs/s of fidelity 0.8")
+    with pytest.raises(NotFoundError, match="pair-stream list"):
+        await observer.explain_pairs(StreamName("none"))
 
 
 def test_events_never_carry_fields_which_may_list_key_ids() -> None:

@@ -34,6 +34,8 @@ def node_document(spec: types_pb2.Node, view: NodeView) -> Document:
         "policy": _policy_word(view),
         "refused_rules": _rules(view.nacked_rules),
         "withheld_rules": _rules(view.withheld_rules),
+        # Where it has quantum memories.
+        "memories": None,
         "figures": {"dropped_samples_total": view.dropped_samples_total},
     }
 
@@ -48,10 +50,10 @@ def link_document(view: LinkStateView) -> Document:
         "a": link.a,
         "b": link.b,
         "technology": link.technology,
-        "length_km": _number(link.length_km),
+        "length_km": number(link.length_km),
         "risk_groups": sorted(link.risk_groups),
         "abort_qber_ratio": link.abort_qber_ratio,
-        "degraded_qber_ratio": _number(link.degraded_qber_ratio),
+        "degraded_qber_ratio": number(link.degraded_qber_ratio),
         "maintenance": link.maintenance,
         "disabled": link.disabled,
         "condition": known.condition.value,
@@ -64,12 +66,12 @@ def link_document(view: LinkStateView) -> Document:
         "vendor_domain": view.vendor_domain,
         "next_contact": [round(contact.start), round(contact.end)] if contact else None,
         "figures": {
-            "qber_ratio": _number(known.qber_ratio),
-            "skr_bps": _number(known.skr_bps),
-            "usable_rate_bps": _number(known.usable_rate_bps),
-            "planned_bps": _number(view.planned_bps),
-            "intake_bps": _number(view.intake_bps),
-            "loss_db": _number(view.loss_db),
+            "qber_ratio": number(known.qber_ratio),
+            "skr_bps": number(known.skr_bps),
+            "usable_rate_bps": number(known.usable_rate_bps),
+            "planned_bps": number(view.planned_bps),
+            "intake_bps": number(view.intake_bps),
+            "loss_db": number(view.loss_db),
             "pool_bits": known.pool_bits,
             "held_bits": view.held_bits,
         },
@@ -95,17 +97,17 @@ def stream_document(spec: types_pb2.Stream, view: StreamView) -> Document:
         "min_k": stream.min_k,
         "priority": stream.priority,
         "min_rate_bps": stream.min_rate_bps,
-        "max_rate_bps": _number(stream.max_rate_bps),
+        "max_rate_bps": number(stream.max_rate_bps),
         "buffer_keys": stream.buffer_keys,
         "protection": protection_word(view.protection),
         "path_sets": [_path_set(one, in_use) for one in sets],
         "reason": plan.reason if plan else "",
         "unmet": plan.unmet if plan else "",
         "failovers_total": view.failovers_total,
-        "last_failover_seconds": _number(view.last_failover_seconds),
+        "last_failover_seconds": number(view.last_failover_seconds),
         "figures": {
-            "planned_bps": _number(plan.rate_bps) if plan else 0.0,
-            "delivered_bps": _number(view.delivered_bps),
+            "planned_bps": number(plan.rate_bps) if plan else 0.0,
+            "delivered_bps": number(view.delivered_bps),
             "buffered_keys": view.buffered_keys,
             "served_qkd_total": view.served_qkd_total,
             "served_hybrid_total": view.served_hybrid_total,
@@ -181,7 +183,7 @@ def _requirement(stream: Stream) -> str:
 def _path_set(path_set: PathSet, in_use: frozenset[str]) -> Document:
     return {
         "rank": path_set.rank,
-        "rate_bps": _number(path_set.rate_bps),
+        "rate_bps": number(path_set.rate_bps),
         "reason": path_set.reason,
         "paths": [
             {"nodes": list(path.nodes), "links": list(path.links), "in_use": path.path_id in in_use}
@@ -190,6 +192,6 @@ def _path_set(path_set: PathSet, in_use: frozenset[str]) -> Document:
     }
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     """`value` with as many digits as are shown; None where it is no number or has no end."""
     return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None

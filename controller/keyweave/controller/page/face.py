@@ -47,6 +47,7 @@ CONTENT_TYPES = {
 SEND_SECONDS = 30.0
 SHUTDOWN_SECONDS = 1.0
 RETRY_SECONDS = 5
+PAIR_EXPLANATIONS = "/explain/pair-stream/"
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -98,6 +99,7 @@ class Page:
         app.router.add_get("/static/{name}", self._asset)
         app.router.add_get("/feed", self._feed, allow_head=False)
         app.router.add_get("/explain/{stream}", self._explain)
+        app.router.add_get(PAIR_EXPLANATIONS + "{stream}", self._explain)
         # A page that is closed gives its place back at once.
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS
@@ -172,10 +174,11 @@ class Page:
         return response
 
     async def _explain(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["stream"]
+        name = StreamName(request.match_info["stream"])
         headers = {"Cache-Control": "no-store"}
+        of_pairs = request.path.startswith(PAIR_EXPLANATIONS)
         try:
-            found = self._observer.explain(StreamName(name))
+            found = await self._observer.explain_pairs(name) if of_pairs else self._observer.explain(name)
         except NotFoundError as error:
             return web.json_response({"error": str(error)}, status=404, headers=headers)
         return web.json_response(found, headers=headers)

@@ -4,14 +4,19 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
+from keyweave.common.errors import NotFoundError
 from keyweave.common.names import LinkName, StreamName
 from keyweave.controller.admin.event_hub import EventHub
 from keyweave.controller.events import Event
 from keyweave.controller.intent import Intent
-from keyweave.controller.page import documents, positions
+from keyweave.controller.optimiser import in_thread
+from keyweave.controller.page import documents, pair_documents, positions
 from keyweave.controller.page.documents import Document
+from keyweave.controller.pairs import words
+from keyweave.controller.pairs.supply import PairSupply
 from keyweave.controller.routing.explain import explain
 from keyweave.controller.topology import Plan, Snapshot
 from keyweave.controller.views import LinkStateView, NodeView, OrderView, StreamView
@@ -75,6 +80,13 @@ class Watched(Protocol):
     def vendor_domains(self) -> Mapping[LinkName, str]:
         """Links whose keys come through a vendor's domain, and which."""
 
+    def pairs(self) -> PairSupply:
+        """Links that make pairs, and streams of pairs; to be read."""
+
+
+# What is shown one by one, by name.
+KINDS = ("nodes", "links", "streams", "pair_links", "pair_streams")
+
 
 @dataclass(slots=True)
 class Scene:
@@ -82,9 +94,7 @@ class Scene:
 
     status: Document = field(default_factory=dict)
     pictures: Document = field(default_factory=dict)
-    things: dict[str, dict[str, Document]] = field(
-        default_factory=lambda: {"nodes": {}, "links": {}, "streams": {}}
-    )
+    things: dict[str, dict[str, Document]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     events: list[Document] = field(default_factory=list)
 
 
@@ -100,6 +110,8 @@ class Observer:
         self._graph: positions.Picture | None = None
         self._drawn: object = None
         self._graph_due = False
+        # Explaining a pair stream is some work: one at a time, however many pages ask.
+        self._explaining = asyncio.Lock()
 
     @property
     def stamp(self) -> tuple[int, int]:
@@ -114,6 +126,15 @@ class Observer:
             view.node.name: documents.node_document(intent.nodes.get(view.node.name, unknown_node), view)
             for view in views.nodes()
         }
+        pairs = watched.pairs()
+        planned = pairs.planned_memories()
+        for node, bank, state in pairs.book.banks():
+            if node.name in nodes:
+                shown = nodes[node.name]
+                shown["memories"] = pair_documents.memories_document(node, bank)
+                shown["figures"]["memories"] = pair_documents.memories_figures(
+                    node, state, planned.get(node.name, 0)
+                )
         links = {view.view.link.name: documents.link_document(view) for view in views.links()}
         streams = {
             view.stream.name: documents.stream_document(
@@ -135,6 +156,13 @@ class Observer:
                 "nodes": {str(name): one for name, one in nodes.items()},
                 "links": {str(name): one for name, one in links.items()},
                 "streams": {str(name): one for name, one in streams.items()},
+                "pair_links": {
+                    str(link.name): pair_documents.pair_link_document(link, over)
+                    for link, over in pairs.links()
+                },
+                "pair_streams": {
+                    str(view.stream.name): pair_documents.pair_stream_document(view) for view in pairs.views()
+                },
             },
             events=self._recent(),
         )
@@ -145,6 +173,18 @@ class Observer:
         lines = explain(self._watched.snapshot(), plan, stream, self._watched.vendor_domains())
         return {"stream": stream, "plan_version": plan.version, "lines": list(lines)}
 
+    async def explain_pairs(self, stream: StreamName) -> Document:
+        """Why a pair stream is served as it is; NotFoundError where there is none."""
+        async with self._explaining:
+            pairs = self._watched.pairs()
+            if stream not in pairs.streams:
+                raise NotFoundError(
+                    f"pair stream {stream!r} does not exist; `keyweave pair-stream list` shows those that do"
+                )
+            links = {link.name: link for link, _ in pairs.links()}
+            explain = partial(words.explain, pairs.view(stream), links, pairs.book.network())
+            return {"stream": stream, "lines": await in_thread(explain, "explain-pairs")}
+
     async def draw(self) -> None:
         """Lay the network out anew where nodes or links have come, gone or moved: a while, in a thread.
 
@@ -154,7 +194,10 @@ class Observer:
         locations = {
             str(name): (node.latitude_degrees, node.longitude_degrees) for name, node in intent.nodes.items()
         }
-        links = [(link.a_node, link.b_node) for link in intent.links.values()]
+        links = [
+            *((link.a_node, link.b_node) for link in intent.links.values()),
+            *((link.a, link.b) for link, _ in self._watched.pairs().links()),
+        ]
         if (locations, links) != self._drawn:
             self._drawn = locations, links
             chart = await asyncio.to_thread(positions.on_map, locations)

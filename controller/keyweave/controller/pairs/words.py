@@ -47,7 +47,7 @@ def _stands(view: PairStreamView) -> Iterator[str]:
     yield f"it is {view.state}{reason}"
     if isinstance(view.answer, Refused):
         for one in view.answer.alternatives[:_SHOWN]:
-            rounds = f", {one.rounds} rounds of purification" if one.rounds else ""
+            rounds = f", {_rounds(one.rounds)}" if one.rounds else ""
             what = f"{one.fidelity:.3f} at {one.rate_hz:.3g} pairs/s over {one.hops} hops"
             yield f"  could be had: {what}{rounds}"
 
@@ -64,15 +64,23 @@ def _way(way: PairWay, links: Mapping[LinkName, LinkState]) -> Iterator[str]:
         if state is not None and state.fidelity is not None:
             made = f"{state.pair_rate_hz:.3g} pairs/s a memory of fidelity {state.fidelity.fidelity:.3f}"
         rounds, cutoff = path.rounds[hop], path.cutoff_seconds[hop]
-        how = [f"{path.width[hop]} memories at either end"]
-        how += [f"{rounds} rounds of purification"] if rounds else []
+        how = [f"{_counted(path.width[hop], 'memory', 'memories')} at either end"]
+        how += [_rounds(rounds)] if rounds else []
         how += [f"given up after {cutoff:.3g} s"] if math.isfinite(cutoff) else []
         yield f"  link '{link}': {made}; {', '.join(how)}"
     if path.swap_order:
         order = ", then ".join(" and ".join(level) for level in path.swap_order)
         yield f"  swaps at {order}"
     if path.end_rounds:
-        yield f"  {path.end_rounds} rounds of purification from end to end"
+        yield f"  {_rounds(path.end_rounds)} from end to end"
+
+
+def _rounds(number: int) -> str:
+    return _counted(number, "round of purification", "rounds of purification")
+
+
+def _counted(number: int, noun: str, many: str) -> str:
+    return f"{number} {noun if number == 1 else many}"
 
 
 def _measured(view: PairStreamView) -> Iterator[str]:

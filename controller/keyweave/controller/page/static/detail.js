@@ -1,10 +1,16 @@
 // All that is known of one stream, link or node.
 
 import { html } from "./elements.js";
+import { pairLinkParts, pairStreamParts } from "./pairs.js";
 import { linkParts, nodeParts, streamParts } from "./parts.js";
 
-const PARTS = { stream: streamParts, link: linkParts, node: nodeParts };
-const TITLES = { stream: "Stream", link: "Link", node: "Node" };
+const PARTS = { stream: streamParts, link: linkParts, node: nodeParts, "pair-stream": pairStreamParts, "pair-link": pairLinkParts };
+const TITLES = { stream: "Stream", link: "Link", node: "Node", "pair-stream": "Pair stream", "pair-link": "Pair link" };
+// Streams whose why the controller tells: where to ask, and what of them makes it another.
+const EXPLAINED = {
+  stream: { path: "explain/", of: (stream) => [stream.path_sets, stream.protection] },
+  "pair-stream": { path: "explain/pair-stream/", of: (stream) => [stream.paths.map((path) => path.links), stream.state] },
+};
 
 export class Detail {
   constructor(section, model, { open, close }) {
@@ -34,7 +40,7 @@ export class Detail {
     const { kind, name } = this.selection;
     const thing = kind && this.model.thing(kind, name);
     if (!thing) return;
-    if (kind === "stream") this.explain(thing);
+    if (EXPLAINED[kind]) this.explain(kind, thing);
     const parts = PARTS[kind](thing, this.model, this.open, this.explained.block);
     // The figures change every two seconds; whoever has a button in focus keeps it.
     const focused = this.body.contains(document.activeElement) ? document.activeElement.dataset.opens : "";
@@ -43,14 +49,15 @@ export class Detail {
   }
 
   /** Ask why the stream goes as it does, once for each of its plans. */
-  async explain(stream) {
-    const key = JSON.stringify([stream.name, stream.path_sets, stream.protection]);
+  async explain(kind, stream) {
+    const about = JSON.stringify([kind, stream.name]);
+    const key = `${about} ${JSON.stringify(EXPLAINED[kind].of(stream))}`;
     if (key === this.explained.key) return;
-    const block = this.explained.key.startsWith(`["${stream.name}"`) ? this.explained.block : html("div", { class: "explain" });
+    const block = this.explained.key.startsWith(about) ? this.explained.block : html("div", { class: "explain" });
     this.explained = { key, block };
     let lines;
     try {
-      const answer = await fetch(`explain/${encodeURIComponent(stream.name)}`);
+      const answer = await fetch(`${EXPLAINED[kind].path}${encodeURIComponent(stream.name)}`);
       const content = await answer.json();
       lines = content.lines ?? [content.error];
     } catch {

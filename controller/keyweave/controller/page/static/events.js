@@ -5,6 +5,14 @@ import { SEVERITIES, clock } from "./words.js";
 
 const KINDS = ["stream", "link", "node"];
 
+/** What an event is about: pairs have names of their own, so that a link of keys may be called as one of pairs. */
+function about(event) {
+  const kind = KINDS.find((one) => event[one]);
+  if (!kind) return {};
+  const ofPairs = event.kind.startsWith("pair_") && kind !== "node";
+  return { kind: ofPairs ? `pair-${kind}` : kind, name: event[kind] };
+}
+
 export class EventList {
   constructor(list, all, model, open) {
     this.list = list;
@@ -33,9 +41,8 @@ export class EventList {
   }
 
   item(event) {
-    const kind = KINDS.find((one) => event[one]);
-    const name = kind && event[kind];
-    const about = name
+    const { kind, name } = about(event);
+    const opener = name
       ? html("button", { type: "button", class: "link-button", onclick: () => this.open(kind, name) }, name)
       : html("span", { class: "muted" }, "network");
     return html(
@@ -43,7 +50,7 @@ export class EventList {
       { "data-severity": event.severity },
       html("time", { datetime: new Date(event.time * 1000).toISOString() }, clock(event.time)),
       badge(SEVERITIES[event.severity] ?? SEVERITIES.info),
-      about,
+      opener,
       html("span", { class: "message" }, html("span", { class: "muted" }, `${event.kind.replaceAll("_", " ")} `), event.message),
     );
   }

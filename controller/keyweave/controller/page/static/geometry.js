@@ -16,7 +16,7 @@ export function projection(picture, width, height, view) {
   return { place, back, scale };
 }
 
-/** How far each link bows out, so that those between the same nodes lie side by side. */
+/** How far each link bows out, by link, so that those between the same nodes lie side by side. */
 export function bulges(links) {
   const between = new Map();
   for (const link of links) {
@@ -27,7 +27,7 @@ export function bulges(links) {
   for (const parallel of between.values()) {
     parallel.forEach((link, index) => {
       const side = link.a < link.b ? 1 : -1;
-      found.set(link.name, side * BULGE * (index - (parallel.length - 1) / 2));
+      found.set(link, side * BULGE * (index - (parallel.length - 1) / 2));
     });
   }
   return found;

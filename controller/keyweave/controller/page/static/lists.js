@@ -1,12 +1,12 @@
-// Streams, links and nodes as tables: all that the map shows, in words, and the way to it by keyboard.
+// Streams, links, nodes and pairs as tables: all that the map shows, in words, and the way to it by keyboard.
 
 import { badge, html, say } from "./elements.js";
-import { CONDITIONS, PROTECTIONS, agentBadge, percent, plural, rate } from "./words.js";
+import { PLACES } from "./model.js";
+import { CONDITIONS, PAIR_STATES, PROTECTIONS, agentBadge, fidelity, number, percent, plural, rate } from "./words.js";
 
 const TABS = {
   stream: {
     title: "Streams",
-    things: "streams",
     columns: ["Stream and its path", "Protected by", "Delivered"],
     under: (stream, model) => model.way(stream).paths.map((path) => path.nodes.join(" › ")).join("; ") || "no quantum path",
     row: (stream) => [badge(PROTECTIONS[stream.protection]), rate(stream.figures.delivered_bps)],
@@ -15,7 +15,6 @@ const TABS = {
   },
   link: {
     title: "Links",
-    things: "links",
     columns: ["Link", "Condition", "QBER", "Key rate"],
     under: (link) => `${link.a} – ${link.b}`,
     row: (link) => [badge(CONDITIONS[link.condition]), percent(link.figures.qber_ratio), rate(link.figures.skr_bps)],
@@ -24,14 +23,31 @@ const TABS = {
   },
   node: {
     title: "Nodes",
-    things: "nodes",
     columns: ["Node", "Agent", "Links"],
     under: (node) => node.location,
     row: (node, model) => [badge(agentBadge(node)), linksAt(node, model)],
     words: (node) => `${node.name} ${agentBadge(node).word} ${node.owner} ${node.location} ${node.trust_domain}`,
     marks: (node) => ({ "data-connected": node.connected }),
   },
+  "pair-stream": {
+    title: "Pair streams",
+    columns: ["Pair stream and its path", "State", "Pairs/s", "Fidelity"],
+    under: (stream) => stream.paths.map((path) => path.nodes.join(" › ")).join("; ") || "no path",
+    row: (stream) => [badge(PAIR_STATES[stream.state]), number(stream.figures.delivered_rate_hz), fidelity(stream.figures.fidelity)],
+    words: (stream) => `${stream.name} ${stream.state} ${stream.source} ${stream.target} ${stream.tenant}`,
+    marks: (stream) => ({ "data-state": stream.state, "data-links": stream.paths.flatMap((path) => path.links).join(" ") }),
+  },
+  "pair-link": {
+    title: "Pair links",
+    columns: ["Pair link", "Condition", "Pairs/s", "Fidelity"],
+    under: (link) => `${link.a} – ${link.b}`,
+    row: (link) => [badge(CONDITIONS[link.condition]), number(link.figures.pair_rate_hz), fidelity(link.figures.fidelity)],
+    words: (link) => `${link.name} ${CONDITIONS[link.condition].word} ${link.a} ${link.b}`,
+    marks: (link) => ({ "data-condition": link.condition }),
+  },
 };
+// Shown only where somebody makes or wants entangled pairs.
+const OF_PAIRS = ["pair-stream", "pair-link"];
 
 function linksAt(node, model) {
   const links = [...model.links.values()].filter((link) => link.a === node.name || link.b === node.name);
@@ -100,9 +116,11 @@ export class Lists {
   }
 
   update() {
+    for (const kind of OF_PAIRS) this.panels.get(kind).button.hidden = !this.model.hasPairs;
+    if (this.panels.get(this.kind).button.hidden) return this.choose("stream");
     const tab = TABS[this.kind];
     const { body, empty, rows } = this.panels.get(this.kind);
-    const things = this.model[tab.things];
+    const things = this.model[PLACES[this.kind]];
     for (const [name, row] of rows) {
       if (things.has(name)) continue;
       row.line.remove();
@@ -123,7 +141,7 @@ export class Lists {
     }
     this.rove(rows);
     empty.hidden = shown > 0;
-    say(empty, things.size ? `None of ${things.size} matches.` : `There are no ${tab.things} yet.`);
+    say(empty, things.size ? `None of ${things.size} matches.` : `There are no ${tab.title.toLowerCase()} yet.`);
   }
 
   addRow(rows, name, tab) {
@@ -175,7 +193,7 @@ export class Lists {
   }
 
   moveTab(event) {
-    const kinds = [...this.panels.keys()];
+    const kinds = [...this.panels.keys()].filter((kind) => !this.panels.get(kind).button.hidden);
     const at = kinds.indexOf(this.kind);
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: kinds.length - 1 }[event.key];
     if (to === undefined) return;

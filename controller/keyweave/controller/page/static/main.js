@@ -53,6 +53,7 @@ model.addEventListener("change", ({ detail: change }) => {
   map.update(change);
   lists.update();
   summary.update();
+  ofPairs.hidden = !model.hasPairs;
   events.update(change);
   if (change.first) follow({ focus: false });
   else if (selection.kind && !model.thing(selection.kind, selection.name)) select("", "");
@@ -74,11 +75,14 @@ element("zoom-in").addEventListener("click", () => map.zoom(1.4));
 element("zoom-out").addEventListener("click", () => map.zoom(1 / 1.4));
 element("zoom-all").addEventListener("click", () => map.showAll());
 map.offerKinds(element("map-kind"));
+const sample = (...lines) => svg("svg", { viewBox: "0 0 40 8", width: 40, height: 8, "aria-hidden": "true" }, lines);
 for (const condition of Object.values(CONDITIONS)) {
-  const way = svg("path", { class: "sample", "data-condition": condition.word, d: "M0 4H40" });
-  const line = svg("svg", { viewBox: "0 0 40 8", width: 40, height: 8, "aria-hidden": "true" }, way);
-  element("legend").append(html("li", {}, line, badge(condition)));
+  const line = svg("path", { class: "sample", "data-condition": condition.word, d: "M0 4H40" });
+  element("legend").append(html("li", {}, sample(line), badge(condition)));
 }
+const double = [svg("path", { class: "sample pairs", "data-condition": "ok", d: "M0 4H40" }), svg("path", { class: "core", d: "M0 4H40" })];
+const ofPairs = html("li", { id: "legend-pairs", hidden: true }, sample(...double), html("span", { class: "muted" }, "entangled pairs"));
+element("legend").append(ofPairs);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && selection.kind) select("", "");
 });

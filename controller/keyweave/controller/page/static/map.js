@@ -4,10 +4,15 @@
 import { html, say, set, shape, svg } from "./elements.js";
 import { arc, bulges, gridSteps, labels, projection } from "./geometry.js";
 import { MapView } from "./view.js";
-import { CONDITIONS, PROTECTIONS, agentBadge, clock, percent, plural, rate } from "./words.js";
+import { PLACES } from "./model.js";
+import { CONDITIONS, PAIR_STATES, PROTECTIONS, agentBadge, clock, fidelity, pairRate, percent, plural, rate } from "./words.js";
 
 const KINDS = { map: "Map", graph: "Graph" };
 const LAYERS = ["grid", "halos", "links", "ways", "marks", "nodes", "names", "hits"];
+// Those of pairs are double lines.
+const LINK_KINDS = ["link", "pair-link"];
+// Of the arc that stands for what goes from end to end, over no node in between.
+const DIRECT_BOW = 60;
 
 export class NetworkMap {
   constructor(canvas, caption, model, open) {
@@ -23,7 +28,7 @@ export class NetworkMap {
     this.layers = Object.fromEntries(LAYERS.map((name) => [name, svg("g", { class: name })]));
     this.root.append(...Object.values(this.layers));
     canvas.append(this.root);
-    this.things = { link: new Map(), node: new Map() };
+    this.things = { link: new Map(), "pair-link": new Map(), node: new Map() };
     this.view = new MapView(this.root, () => this.draw());
     this.root.addEventListener("click", (event) => this.click(event));
     this.root.addEventListener("pointerover", (event) => this.point(thingOf(event.target)));
@@ -68,7 +73,7 @@ export class NetworkMap {
   }
 
   update({ message }) {
-    if (message.pictures || message.links || message.nodes || message.streams) this.draw();
+    if (message.pictures || Object.values(PLACES).some((name) => message[name])) this.draw();
     this.describe();
   }
 
@@ -134,24 +139,22 @@ export class NetworkMap {
   }
 
   drawLinks() {
-    const bows = bulges(this.model.links.values());
-    this.arcs = new Map();
-    const { link: drawn } = this.things;
-    for (const [name, parts] of drawn) {
-      if (this.model.links.has(name)) continue;
-      Object.values(parts).forEach((part) => part.remove());
-      drawn.delete(name);
-    }
+    const all = LINK_KINDS.flatMap((kind) => [...this.model[PLACES[kind]].values()].map((link) => ({ kind, link })));
+    const bows = bulges(all.map(({ link }) => link));
+    this.arcs = { link: new Map(), "pair-link": new Map() };
+    for (const kind of LINK_KINDS) this.forget(kind);
     const words = [];
-    const worst = [...this.model.links.values()].sort((a, b) => CONDITIONS[a.condition].rank - CONDITIONS[b.condition].rank);
-    for (const link of worst) {
+    const worst = all.sort((one, other) => CONDITIONS[one.link.condition].rank - CONDITIONS[other.link.condition].rank);
+    for (const { kind, link } of worst) {
       const [a, b] = [this.places.get(link.a), this.places.get(link.b)];
       if (!a || !b) continue;
-      const way = arc(a, b, bows.get(link.name));
-      this.arcs.set(link.name, { ...way, a, b });
-      const parts = drawn.get(link.name) ?? this.addLink(link.name);
+      // No fibre is behind a link of keys that are made of pairs: it passes over the nodes between.
+      const ofPairs = link.technology === "ENTANGLED";
+      const way = arc(a, b, bows.get(link) || (ofPairs ? DIRECT_BOW : 0));
+      this.arcs[kind].set(link.name, { ...way, a, b });
+      const parts = this.things[kind].get(link.name) ?? this.addLink(kind, link.name);
       const look = CONDITIONS[link.condition];
-      for (const part of [parts.halo, parts.line, parts.hit]) set(part, { d: way.forth });
+      for (const part of [parts.halo, parts.line, parts.core, parts.hit]) if (part) set(part, { d: way.forth });
       set(parts.line, { "data-condition": link.condition });
       set(parts.mark, { transform: `translate(${way.middle.x.toFixed(1)} ${way.middle.y.toFixed(1)})`, "data-condition": link.condition });
       if (parts.mark.dataset.shape !== look.shape) {
@@ -167,31 +170,40 @@ export class NetworkMap {
     }
   }
 
-  addLink(name) {
-    const marked = { "data-kind": "link", "data-name": name };
+  /** Takes away what is drawn of things that are gone. */
+  forget(kind) {
+    const drawn = this.things[kind];
+    for (const [name, parts] of drawn) {
+      if (this.model.thing(kind, name)) continue;
+      Object.values(parts).forEach((part) => part.remove());
+      drawn.delete(name);
+    }
+  }
+
+  addLink(kind, name) {
     const parts = {
       halo: svg("path", { class: "halo" }),
-      line: svg("path", { class: "link", "data-link": name }),
+      line: svg("path", { class: kind === "link" ? "link" : "link pairs", [`data-${kind}`]: name }),
       mark: svg("g", { class: "mark" }),
-      hit: svg("path", { class: "hit", ...marked }),
+      hit: svg("path", { class: "hit", "data-kind": kind, "data-name": name }),
     };
     this.layers.halos.append(parts.halo);
     this.layers.links.append(parts.line);
+    if (kind === "pair-link") {
+      parts.core = svg("path", { class: "core" });
+      this.layers.links.append(parts.core);
+    }
     this.layers.marks.append(parts.mark);
     this.layers.hits.append(parts.hit);
-    this.things.link.set(name, parts);
+    this.things[kind].set(name, parts);
     return parts;
   }
 
   drawNodes(width, height) {
     const { node: drawn } = this.things;
-    for (const [name, parts] of drawn) {
-      if (this.model.nodes.has(name)) continue;
-      Object.values(parts).forEach((part) => part.remove());
-      drawn.delete(name);
-    }
+    this.forget("node");
     const degrees = new Map();
-    for (const link of this.model.links.values()) {
+    for (const link of [...this.model.links.values(), ...this.model.pair_links.values()]) {
       for (const end of [link.a, link.b]) degrees.set(end, (degrees.get(end) ?? 0) + 1);
     }
     const placed = [];
@@ -204,7 +216,7 @@ export class NetworkMap {
       set(parts.dot, { transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)}) scale(${this.size.toFixed(2)})`, class: `node tone-${agentBadge(node).tone}`, "data-connected": node.connected });
       set(parts.hit, { cx: at.x.toFixed(1), cy: at.y.toFixed(1) });
     }
-    const spots = labels(placed, [...this.arcs.values()], { width, height });
+    const spots = labels(placed, LINK_KINDS.flatMap((kind) => [...this.arcs[kind].values()]), { width, height });
     for (const { name, at } of placed) {
       const { text } = drawn.get(name);
       const spot = spots.get(name) ?? { x: at.x + 11, y: at.y + 4, anchor: "start" };
@@ -229,19 +241,21 @@ export class NetworkMap {
   emphasise() {
     if (!this.arcs) return;
     const shown = this.pointed ?? (this.selection.kind ? this.selection : null);
-    const stream = shown?.kind === "stream" ? this.model.streams.get(shown.name) : null;
-    const links = new Set(shown?.kind === "link" ? [shown.name] : []);
-    const nodes = new Set(shown?.kind === "node" ? [shown.name] : []);
-    const ways = stream ? this.ways(stream, links, nodes) : [];
+    const thing = shown && this.model.thing(shown.kind, shown.name);
+    const stream = shown?.kind === "stream" || shown?.kind === "pair-stream" ? thing : null;
+    // What is brought out, by kind.
+    const strong = { link: new Set(), "pair-link": new Set(), node: new Set() };
+    strong[shown?.kind]?.add(shown.name);
+    const ways = !stream ? [] : shown.kind === "stream" ? this.ways(stream, strong.link, strong.node) : this.pairWays(stream, strong);
     this.layers.ways.replaceChildren(...ways);
     this.root.classList.toggle("with-stream", Boolean(stream));
-    for (const [name, parts] of this.things.link) {
-      const strong = links.has(name);
-      for (const part of Object.values(parts)) part.classList.toggle("strong", strong);
+    for (const kind of LINK_KINDS) {
+      for (const [name, parts] of this.things[kind]) {
+        for (const part of Object.values(parts)) part.classList.toggle("strong", strong[kind].has(name));
+      }
     }
     for (const [name, parts] of this.things.node) {
-      const strong = nodes.has(name);
-      for (const part of Object.values(parts)) part.classList.toggle("strong", strong);
+      for (const part of Object.values(parts)) part.classList.toggle("strong", strong.node.has(name));
       parts.dot.classList.toggle("end", Boolean(stream) && (name === stream.source || name === stream.target));
     }
   }
@@ -252,7 +266,7 @@ export class NetworkMap {
     const now = new Set(way.paths);
     for (const group of [...stream.path_sets].reverse()) {
       for (const path of group.paths) {
-        const line = this.way(path);
+        const line = this.way("link", path);
         if (!line) continue;
         if (now.has(path)) {
           path.links.forEach((link) => links.add(link));
@@ -267,7 +281,7 @@ export class NetworkMap {
     if (a && b) {
       nodes.add(stream.source).add(stream.target);
       if (stream.protection === "pqc") {
-        const direct = arc(a, b, 60);
+        const direct = arc(a, b, DIRECT_BOW);
         found.push(svg("path", { class: "way classical", d: direct.forth, "data-stream": stream.name, "data-links": "" }));
         found.push(svg("text", { class: "way-word", x: direct.middle.x, y: direct.middle.y - 6, "text-anchor": "middle" }, "ML-KEM only"));
       }
@@ -275,19 +289,41 @@ export class NetworkMap {
     return found;
   }
 
-  way(path) {
+  /** The paths of a pair stream, and what comes over them, in words. */
+  pairWays(stream, strong) {
+    const found = [];
+    for (const path of stream.paths) {
+      const line = this.way("pair-link", path);
+      if (!line) continue;
+      path.links.forEach((link) => strong["pair-link"].add(link));
+      path.nodes.forEach((node) => strong.node.add(node));
+      const marks = { "data-pair-stream": stream.name, "data-links": path.links.join(" ") };
+      found.push(svg("path", { class: "way used pairs", d: line, ...marks }));
+    }
+    [stream.source, stream.target].forEach((node) => strong.node.add(node));
+    const first = stream.paths[0] && this.arcs["pair-link"].get(stream.paths[0].links[0]);
+    if (first) {
+      const { delivered_rate_hz: delivered, fidelity: measured } = stream.figures;
+      const said = `${pairRate(delivered)}${measured == null ? "" : `, fidelity ${fidelity(measured)}`}`;
+      found.push(svg("text", { class: "way-word pairs", x: first.middle.x, y: first.middle.y - 12, "text-anchor": "middle" }, said));
+    }
+    return found;
+  }
+
+  way(kind, path) {
     const pieces = path.links.map((name, index) => {
-      const along = this.arcs.get(name);
+      const along = this.arcs[kind].get(name);
       if (!along) return "";
-      return this.model.links.get(name).a === path.nodes[index] ? along.forth : along.back;
+      return this.model.thing(kind, name).a === path.nodes[index] ? along.forth : along.back;
     });
     return pieces.every(Boolean) ? pieces.join("") : "";
   }
 
   describe() {
-    const { nodes, links } = this.model;
-    const bad = [...links.values()].filter((link) => link.condition !== "ok");
-    const said = `${plural(nodes.size, "node")}, ${plural(links.size, "link")}; ${
+    const { nodes, links, pair_links: pairLinks } = this.model;
+    const bad = [...links.values(), ...pairLinks.values()].filter((link) => link.condition !== "ok");
+    const ofPairs = pairLinks.size ? `, ${plural(pairLinks.size, "link")} of entangled pairs` : "";
+    const said = `${plural(nodes.size, "node")}, ${plural(links.size, "link")}${ofPairs}; ${
       bad.length ? bad.map((link) => `${link.name} is ${link.condition}`).slice(0, 12).join(", ") : "all links are ok"
     }`;
     set(this.root, { "aria-label": `Picture of the network: ${said}` });
@@ -315,6 +351,8 @@ export class NetworkMap {
 const CAPTIONS = {
   link: (link) => `${link.name}: ${CONDITIONS[link.condition].word}, QBER ${percent(link.figures.qber_ratio)}, ${rate(link.figures.skr_bps)}`,
   node: (node) => `${node.name}: ${agentBadge(node).word}${node.location ? `, ${node.location}` : ""}`,
+  "pair-link": (link) => `${link.name}: ${CONDITIONS[link.condition].word}, ${pairRate(link.figures.pair_rate_hz)} of fidelity ${fidelity(link.figures.fidelity)}`,
+  "pair-stream": (stream) => `${stream.name}: ${PAIR_STATES[stream.state].word}, ${pairRate(stream.figures.delivered_rate_hz)} of fidelity ${fidelity(stream.figures.fidelity)}`,
   stream: (stream) => `${stream.name}: ${PROTECTIONS[stream.protection].word}, ${rate(stream.figures.delivered_bps)}`,
 };
 

@@ -1,24 +1,31 @@
-// The network as the page knows it: one snapshot, then changes. Keeps a short past of each link's figures.
+// The network as the page knows it: one snapshot, then changes. Keeps a short past of the figures that are drawn as curves.
 
 const EVENTS_KEPT = 200;
 // One point every two seconds: ten minutes.
 const POINTS_KEPT = 300;
 const BREAKS = new Set(["down", "suspect"]);
 const QUANTUM = new Set(["hybrid", "qkd", "unknown"]);
+/** Where things of each kind are, here and in what the controller sends. */
+export const PLACES = { stream: "streams", link: "links", node: "nodes", "pair-stream": "pair_streams", "pair-link": "pair_links" };
+const NAMES = Object.values(PLACES);
+// Of what figures a past is kept, by kind.
+const KEPT = {
+  link: (figures) => ({ qber: figures.qber_ratio, skr: figures.skr_bps }),
+  "pair-link": (figures) => ({ rate: figures.pair_rate_hz, fidelity: figures.fidelity }),
+  "pair-stream": (figures) => ({ rate: figures.delivered_rate_hz, fidelity: figures.fidelity }),
+};
 
 export class Model extends EventTarget {
   constructor() {
     super();
     this.clear();
-    this.past = new Map();
+    this.pasts = new Map();
   }
 
   clear() {
     this.status = {};
     this.pictures = {};
-    this.nodes = new Map();
-    this.links = new Map();
-    this.streams = new Map();
+    for (const name of NAMES) this[name] = new Map();
     this.events = [];
     // Of the controller's clock over ours, in seconds.
     this.skew = 0;
@@ -34,15 +41,18 @@ export class Model extends EventTarget {
     const fresh = first ? [] : message.events ?? [];
     if (first) {
       this.clear();
-      for (const name of ["nodes", "links", "streams"]) this[name] = new Map(sorted(message[name]));
+      for (const name of NAMES) this[name] = new Map(sorted(message[name]));
     } else {
-      for (const name of ["nodes", "links", "streams"]) this.change(name, message);
+      for (const name of NAMES) this.change(name, message);
     }
     this.skew = message.time - Date.now() / 1000;
     this.status = message.status ?? this.status;
     this.pictures = message.pictures ?? this.pictures;
     this.events = [...this.events, ...(message.events ?? [])].slice(-EVENTS_KEPT);
-    if (first || message.figures?.links || message.links) this.remember(message.time);
+    for (const kind of Object.keys(KEPT)) {
+      const name = PLACES[kind];
+      if (first || message.figures?.[name] || message[name]) this.remember(kind, message.time);
+    }
     this.dispatchEvent(new CustomEvent("change", { detail: { first, fresh, message } }));
   }
 
@@ -62,18 +72,30 @@ export class Model extends EventTarget {
     if (resort) this[name] = new Map(sorted(Object.fromEntries(things)));
   }
 
-  remember(time) {
-    for (const [name, link] of this.links) {
-      const points = this.past.get(name) ?? [];
-      points.push({ time, qber: link.figures.qber_ratio, skr: link.figures.skr_bps });
+  remember(kind, time) {
+    const before = this.pasts.get(kind) ?? new Map();
+    const kept = new Map();
+    for (const [name, thing] of this[PLACES[kind]]) {
+      const points = before.get(name) ?? [];
+      points.push({ time, ...KEPT[kind](thing.figures) });
       if (points.length > POINTS_KEPT) points.shift();
-      this.past.set(name, points);
+      kept.set(name, points);
     }
-    for (const name of this.past.keys()) if (!this.links.has(name)) this.past.delete(name);
+    this.pasts.set(kind, kept);
+  }
+
+  /** The last minutes of a thing's figures. */
+  past(kind, name) {
+    return this.pasts.get(kind)?.get(name) ?? [];
   }
 
   thing(kind, name) {
-    return { stream: this.streams, link: this.links, node: this.nodes }[kind]?.get(name);
+    return this[PLACES[kind]]?.get(name);
+  }
+
+  /** Whether there is anything of entangled pairs to show. */
+  get hasPairs() {
+    return this.pair_links.size + this.pair_streams.size > 0;
   }
 
   /** Streams that a link carries now, and those that would go over it. */

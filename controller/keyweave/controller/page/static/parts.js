@@ -1,47 +1,17 @@
 // What the detail of a stream, a link or a node consists of.
 
+import { bar, facts, joined, opener, part } from "./blocks.js";
 import { badge, html } from "./elements.js";
 import { curve } from "./curve.js";
+import { memoryPart } from "./pairs.js";
 import { CONDITIONS, POLICIES, PROTECTIONS, agentBadge, bits, clock, count, decibels, percent, rate, seconds } from "./words.js";
-
-function opener(kind, open) {
-  return (name, extra) =>
-    html("button", { type: "button", class: "link-button", "data-opens": `${kind}/${name}/${extra ?? ""}`, onclick: () => open(kind, name) }, name);
-}
-
-/** Facts as a list of terms; those without a value are left out. */
-function facts(...pairs) {
-  const kept = pairs.filter(([, value]) => value !== "" && value != null && !(Array.isArray(value) && !value.length));
-  return html("dl", { class: "facts" }, kept.map(([term, value]) => html("div", {}, html("dt", {}, term), html("dd", {}, value))));
-}
-
-function part(title, ...content) {
-  return html("div", { class: "part" }, html("h3", {}, title), content);
-}
-
-function joined(items, separator = ", ") {
-  return items.flatMap((item, index) => (index ? [separator, item] : [item]));
-}
-
-/** A share as a bar with its limits marked; the words beside it say the same. */
-function bar(value, full, marks = [], tone = "accent") {
-  const share = full > 0 ? Math.max(0, Math.min(1, value / full)) : 0;
-  const track = html("div", { class: `bar tone-${tone}`, "aria-hidden": "true" }, html("span", { class: "bar-fill" }));
-  track.firstChild.style.inlineSize = `${100 * share}%`;
-  for (const [at, kind] of marks) {
-    const mark = html("span", { class: `bar-mark ${kind}` });
-    mark.style.insetInlineStart = `${100 * Math.min(1, at / full)}%`;
-    track.append(mark);
-  }
-  return track;
-}
 
 export function linkParts(link, model, open) {
   const { figures } = link;
   const node = opener("node", open);
   const stream = opener("stream", open);
   const over = model.streamsOver(link.name);
-  const past = model.past.get(link.name) ?? [];
+  const past = model.past("link", link.name);
   const contact = link.next_contact;
   const why = [html("p", { class: "reason" }, link.reason)];
   if (link.diagnosis) why.push(html("p", {}, "Reads as ", html("strong", {}, link.diagnosis.replaceAll("_", " "))));
@@ -167,6 +137,7 @@ export function nodeParts(node, model, open) {
         ["Samples dropped", node.figures.dropped_samples_total ? count(node.figures.dropped_samples_total) : ""],
       ),
     ),
+    memoryPart(node),
     part("Links", html("ul", { class: "plain" }, links.map((one) => html("li", {}, badge(CONDITIONS[one.condition]), " ", link(one.name), html("span", { class: "muted" }, ` to ${one.a === node.name ? one.b : one.a}`))))),
     part(
       "Streams",

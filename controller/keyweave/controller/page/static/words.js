@@ -15,6 +15,13 @@ export const PROTECTIONS = {
   none: { word: "no keys", shape: "cross", tone: "down", rank: 0 },
   unknown: { word: "not known yet", shape: "ring", tone: "stale", rank: 2 },
 };
+export const PAIR_STATES = {
+  met: { word: "met", shape: "disc", tone: "ok", rank: 3 },
+  "partly met": { word: "partly met", shape: "triangle", tone: "degraded", rank: 1 },
+  unmet: { word: "unmet", shape: "cross", tone: "down", rank: 0 },
+  ended: { word: "ended", shape: "ring", tone: "stale", rank: 2 },
+};
+export const PAIR_KINDS = { nl: "network layer", ck: "create and keep", md: "measure directly" };
 export const SEVERITIES = {
   major: { word: "major", shape: "diamond", tone: "down" },
   minor: { word: "minor", shape: "triangle", tone: "degraded" },
@@ -50,10 +57,13 @@ function scaled(value, unit) {
   return `${DIGITS.format(value)}\u00a0${steps[step]}${unit}`;
 }
 
+export const number = (value) => (value == null ? "–" : DIGITS.format(value));
 export const rate = (bps) => scaled(bps, "bit/s");
 export const bits = (count) => scaled(count, "bit");
 export const percent = (ratio) => (ratio == null ? "–" : `${DIGITS.format(ratio * 100)}\u00a0%`);
 export const decibels = (db) => (db == null ? "–" : `${DIGITS.format(db)}\u00a0dB`);
+export const pairRate = (hz) => (hz == null ? "–" : `${number(hz)}\u00a0pairs/s`);
+export const fidelity = (value) => (value == null ? "–" : value.toFixed(3));
 export const count = (number) => (number == null ? "–" : WHOLE.format(number));
 
 export function seconds(value) {
@@ -69,6 +79,6 @@ export function clock(time) {
   return new Date(time * 1000).toLocaleTimeString("en-GB");
 }
 
-export function plural(number, noun) {
-  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+export function plural(number, noun, many = `${noun}s`) {
+  return `${count(number)} ${number === 1 ? noun : many}`;
 }
