@@ -10,6 +10,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from tests.postgresql import PostgresServer, programs
+
 # How busy the machine is says nothing about the code: the timeouts of pytest find what hangs.
 # Where changes are let in or not, one tree gets one answer; everywhere else each run looks anew.
 settings.register_profile("patient", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -55,6 +57,17 @@ def skip_for_want_of(name: str, whence: str) -> NoReturn:
     if os.environ.get("KEYWEAVE_NO_SKIP"):
         pytest.fail(f"{name} is not installed and may not be skipped here; {whence}")
     pytest.skip(f"{name} is not installed; {whence}")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole session; each test takes a database of its own."""
+    binaries = programs()
+    if binaries is None:
+        skip_for_want_of("PostgreSQL", "Debian has it: postgresql")
+    server = PostgresServer(binaries)
+    yield server
+    server.remove()
 
 
 @pytest.fixture(autouse=True)

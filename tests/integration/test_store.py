@@ -1,4 +1,4 @@
-"""The store on a real database file: fencing, durability, migrations."""
+"""The store on a real database, SQLite and PostgreSQL alike: fencing, durability, migrations."""
 
 import asyncio
 import sqlite3
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from keyweave.common.errors import (
@@ -27,24 +28,34 @@ from keyweave.controller.store import Store
 from keyweave.controller.topology import Hop, PathSet, StreamPlan
 from keyweave.controller.topology import Path as RelayPath
 from keyweave.v1 import types_pb2
+from tests.postgresql import PostgresServer
 
 
-def url(directory: Path) -> str:
+def sqlite(directory: Path) -> str:
     return f"sqlite+aiosqlite:///{directory}/controller.db"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, once of each kind."""
+    if request.param == "sqlite":
+        return sqlite(tmp_path)
+    server: PostgresServer = request.getfixturevalue("postgresql")
+    return await server.new_database()
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(url(tmp_path))
+async def store(url: str) -> AsyncIterator[Store]:
+    opened = await Store.open(url)
     await opened.claim_epoch("first")
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def successor(store: Store, tmp_path: Path) -> AsyncIterator[Store]:
+async def successor(store: Store, url: str) -> AsyncIterator[Store]:
     """A second controller on the same database; `store` is there first."""
-    opened = await Store.open(url(tmp_path))
+    opened = await Store.open(url)
     yield opened
     await opened.close()
 
@@ -108,7 +119,7 @@ async def test_no_write_of_a_succeeded_controller_changes_anything(store: Store,
 
 
 async def test_a_claim_waits_for_the_write_that_checked_the_epoch_before_it(
-    store: Store, successor: Store, tmp_path: Path
+    store: Store, successor: Store
 ) -> None:
     """The check and the write are one transaction: no claim fits in between, whatever the interleaving."""
     checked, go_on = asyncio.Event(), asyncio.Event()
@@ -122,18 +133,28 @@ async def test_a_claim_waits_for_the_write_that_checked_the_epoch_before_it(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(slow_write())
         await checked.wait()
-        other = sqlite3.connect(tmp_path / "controller.db", timeout=0)
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            other.execute("UPDATE lease SET epoch = epoch + 1")
-        other.close()
+        await _cannot_claim_now(successor)
         claim = tasks.create_task(successor.claim_epoch("second"))
         go_on.set()
     assert claim.result() == 2
     assert await successor.last_event_id() == 1
 
 
-async def test_a_store_without_an_epoch_only_reads(tmp_path: Path) -> None:
-    opened = await Store.open(url(tmp_path))
+async def _cannot_claim_now(store: Store) -> None:
+    """The lease row is locked, told without waiting for it."""
+    async with store._engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            await connection.execute(sa.text("PRAGMA busy_timeout = 0"))
+        else:
+            await connection.execute(sa.text("SET lock_timeout = 1"))
+        with pytest.raises(DBAPIError, match=r"locked|lock timeout"):
+            await connection.execute(sa.text("UPDATE lease SET epoch = epoch + 1"))
+        # What was set is of this connection alone.
+        await connection.invalidate()
+
+
+async def test_a_store_without_an_epoch_only_reads(url: str) -> None:
+    opened = await Store.open(url)
     assert (await opened.load_intent()).nodes == {}
     with pytest.raises(PreconditionError, match="claim_epoch"):
         await opened.put(node())
@@ -161,7 +182,7 @@ async def test_a_database_that_is_behind_stays_so_over_restarts_until_its_epoch_
     assert await successor.behind() == 0
 
 
-async def test_what_was_acknowledged_is_there_after_reopening(store: Store, tmp_path: Path) -> None:
+async def test_what_was_acknowledged_is_there_after_reopening(store: Store, url: str) -> None:
     acknowledged = await store.put(node("a", owner="NICT", latitude_degrees=35.5))
     await store.put(types_pb2.Link(name="ab", a_node="a", b_node="b", risk_groups=["duct-7"]))
     stream = types_pb2.Stream(name="s", source_sae="alice", max_trusted_nodes=0, require_qkd=True)
@@ -169,7 +190,7 @@ async def test_what_was_acknowledged_is_there_after_reopening(store: Store, tmp_
     await store.save_rollout(rollout())
     await store.append_events([event(1), event(2)])
     # Not closed: nothing that close() does may matter for what was acknowledged.
-    again = await Store.open(url(tmp_path))
+    again = await Store.open(url)
     intent = await again.load_intent()
     assert intent.nodes[NodeName("a")] == acknowledged
     assert (acknowledged.owner, acknowledged.latitude_degrees, acknowledged.revision) == ("NICT", 35.5, 1)
@@ -212,6 +233,7 @@ async def test_only_the_newest_events_are_kept(store: Store, monkeypatch: pytest
     assert await store.last_event_id() == 6
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_sqlite_writes_are_durable_by_its_strictest_settings(store: Store) -> None:
     async with store._engine.connect() as connection:
         settings = [
@@ -221,9 +243,9 @@ async def test_sqlite_writes_are_durable_by_its_strictest_settings(store: Store)
     assert settings == ["wal", 2, 1]
 
 
-async def test_migrations_lead_from_an_empty_file_to_the_schema_that_the_store_uses(tmp_path: Path) -> None:
-    await (await Store.open(url(tmp_path))).close()
-    engine = create_async_engine(url(tmp_path))
+async def test_migrations_lead_from_an_empty_file_to_the_schema_that_the_store_uses(url: str) -> None:
+    await (await Store.open(url)).close()
+    engine = create_async_engine(url)
     async with engine.connect() as connection:
         schema = await connection.run_sync(
             lambda sync: {
@@ -236,37 +258,37 @@ async def test_migrations_lead_from_an_empty_file_to_the_schema_that_the_store_u
     assert schema == {table.name: set(table.columns.keys()) for table in stores._metadata.sorted_tables}
 
 
-async def test_opening_again_migrates_nothing_and_loses_nothing(store: Store, tmp_path: Path) -> None:
+async def test_opening_again_migrates_nothing_and_loses_nothing(store: Store, url: str) -> None:
     await store.put(node())
     for _ in range(2):
-        again = await Store.open(url(tmp_path))
+        again = await Store.open(url)
         assert set((await again.load_intent()).nodes) == {"a"}
         await again.close()
 
 
 async def test_a_migration_that_fails_halfway_leaves_the_old_schema_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_args: object, **_kwargs: object) -> None:
         raise OSError("disk gone")
 
     monkeypatch.setattr("alembic.op.bulk_insert", fail)
     with pytest.raises(UnavailableError, match="disk gone"):
-        await Store.open(url(tmp_path))
+        await Store.open(url)
     monkeypatch.undo()
-    tables = _tables(tmp_path / "controller.db")
+    tables = await _tables(url)
     assert tables <= {"alembic_version"}
-    opened = await Store.open(url(tmp_path))
+    opened = await Store.open(url)
     assert await opened.claim_epoch("after the repair") == 1
     await opened.close()
 
 
-def _tables(database: Path) -> set[str]:
-    connection = sqlite3.connect(database)
-    try:
-        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-    finally:
-        connection.close()
+async def _tables(url: str) -> set[str]:
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        tables = await connection.run_sync(lambda sync: set(sa.inspect(sync).get_table_names()))
+    await engine.dispose()
+    return tables
 
 
 @pytest.mark.parametrize("wrong", ["nonsense", "oracle+nothing://x", "sqlite+nodriver:///x"])
@@ -289,6 +311,7 @@ async def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path, obstacle
         await Store.open(f"sqlite+aiosqlite:///{database}")
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_a_database_that_is_locked_for_long_is_unavailable_and_then_works_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ KeyweaveError
 ├── NotAllowedError        this caller may not           PERMISSION_DENIED    403
 ├── FencedError            a newer controller leads      FAILED_PRECONDITION  409
 └── UnavailableError       not now; try again            UNAVAILABLE          503
+    └── NotLeaderError     ask another controller        UNAVAILABLE          503
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+# Of our error details (google.rpc.ErrorInfo).
+_DOMAIN = "keyweave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,16 @@ class UnavailableError(KeyweaveError):
     http_status = 503
 
 
+class NotLeaderError(UnavailableError):
+    """Another controller leads; `leader` is where it is reached, empty where that is not known."""
+
+    reason = "NOT_LEADER"
+
+    def __init__(self, message: str, leader: str = "") -> None:
+        super().__init__(message)
+        self.leader = leader
+
+
 def to_status(error: KeyweaveError) -> status_pb2.Status:
     """The google.rpc.Status for an error, with BadRequest details where fields are to blame."""
     status = status_pb2.Status(code=error.code, message=str(error))
@@ -119,7 +133,26 @@ def to_status(error: KeyweaveError) -> status_pb2.Status:
         detail = any_pb2.Any()
         detail.Pack(bad_request)
         status.details.append(detail)
+    if isinstance(error, NotLeaderError):
+        info = error_details_pb2.ErrorInfo(
+            reason=NotLeaderError.reason, domain=_DOMAIN, metadata={"leader": error.leader}
+        )
+        detail = any_pb2.Any()
+        detail.Pack(info)
+        status.details.append(detail)
     return status
+
+
+def leader_named_by(status: status_pb2.Status) -> str | None:
+    """Where the leader is, by the answer of a controller that is none: empty where it does not know either.
+
+    None where the status says something else.
+    """
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and (info.domain, info.reason) == (_DOMAIN, NotLeaderError.reason):
+            return str(info.metadata["leader"])
+    return None
 
 
 def describe_status(status: status_pb2.Status) -> str:

@@ -18,8 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.engine import make_url
 
@@ -31,6 +29,7 @@ from keyweave.common.errors import (
     UnavailableError,
 )
 from keyweave.common.process import sync_directory
+from keyweave.controller.store_engine import known_revisions
 
 FORMAT = 1
 DATABASE, MANIFEST, CONFIGURATION = "controller.db", "manifest.json", "controller.yaml"
@@ -219,19 +218,13 @@ def _manifest(backup: Path, tar: tarfile.TarFile) -> Manifest:
         manifest = Manifest.model_validate_json(content)
     except (ValueError, AttributeError, ValidationError):
         raise InvalidInputError.of("FILE", f"{backup}: its {MANIFEST} cannot be read") from None
-    if manifest.schema_revision not in _known_revisions():
+    if manifest.schema_revision not in known_revisions():
         raise InvalidInputError.of(
             "FILE",
             f"{backup} has schema {manifest.schema_revision}, made by Keyweave {manifest.keyweave_version}; "
             "this version knows only older ones",
         )
     return manifest
-
-
-def _known_revisions() -> frozenset[str]:
-    config = Config()
-    config.set_main_option("script_location", "keyweave.controller:migrations")
-    return frozenset(script.revision for script in ScriptDirectory.from_config(config).walk_revisions())
 
 
 def _member(backup: Path, tar: tarfile.TarFile, name: str) -> IO[bytes]:

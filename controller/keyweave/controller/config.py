@@ -56,6 +56,17 @@ class PageConfig(BaseModel):
         return self
 
 
+class LeadershipConfig(BaseModel):
+    """Several controllers on one PostgreSQL: one leads, the others stand by."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Where agents and operators reach this controller; `listen` unless said, if that names a host.
+    advertise: Address | None = None
+    # Without being renewed the leader's lease ends after this long, and another one takes over.
+    lease_seconds: Annotated[float, Field(ge=0.5, le=60)] = 2.0
+
+
 class ControllerConfig(BaseModel):
     """Everything one controller process needs to know."""
 
@@ -69,6 +80,8 @@ class ControllerConfig(BaseModel):
     state_dir: Path
     # A SQLAlchemy URL; empty takes SQLite at <state_dir>/controller.db.
     database_url: str = ""
+    # Counts with PostgreSQL only.
+    leadership: LeadershipConfig = LeadershipConfig()
     tls: TlsFiles
     # How long an agent may count on its policy without hearing again; heartbeats go out at a third of it.
     lease_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0

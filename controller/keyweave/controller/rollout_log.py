@@ -5,6 +5,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyweave.controller.rollout import Rollout, RolloutChange, StreamRollout
+from keyweave.controller.row_cache import RowCache
 from keyweave.controller.store_schema import metadata
 
 _ONLY_ROW = 1
@@ -43,13 +44,16 @@ async def save(connection: AsyncConnection, change: RolloutChange) -> None:
         await connection.execute(sa.insert(_stream_rollouts), rows)
 
 
-async def load(connection: AsyncConnection) -> Rollout | None:
+def stream_rows() -> RowCache[StreamRollout]:
+    """What `load` keeps at hand from one time to the next."""
+    return RowCache(_stream_rollouts.c.stream, _stream_rollouts.c.content, _rollout_json.validate_json)
+
+
+async def load(connection: AsyncConnection, rows: RowCache[StreamRollout]) -> Rollout | None:
     """What was saved, put together; None if nothing was."""
     head = (await connection.execute(sa.select(_rollout_head))).one_or_none()
-    query = sa.select(_stream_rollouts.c.content).order_by(_stream_rollouts.c.stream)
-    contents = (await connection.scalars(query)).all()
+    loaded = await rows.load(connection)
     if head is None:
         return None
-    streams = [_rollout_json.validate_json(content) for content in contents]
-    by_name = {one.stream: one for one in streams}
+    by_name = {one.stream: one for one in loaded.values()}
     return Rollout(head.version, head.snapshot_version, head.epoch, by_name)

@@ -11,6 +11,7 @@ SQLite runs with a write-ahead log and synchronous=FULL. There is no key materia
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import sqlalchemy as sa
 from google.protobuf import json_format
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keyweave.common.errors import (
     AlreadyExistsError,
     ConflictError,
+    KeyweaveError,
     NotFoundError,
     UnavailableError,
 )
@@ -33,12 +35,14 @@ from keyweave.controller.events import Event
 from keyweave.controller.exports.spool import Spool
 from keyweave.controller.history.archive import Archive
 from keyweave.controller.intent import Intent, Spec, SpecType, etag_of, kind_name, kind_words
-from keyweave.controller.lease import Lease
+from keyweave.controller.lease import LEASE_SECONDS, Lease
 from keyweave.controller.orders import Order
+from keyweave.controller.outages import reading
 from keyweave.controller.pairs.streams import PairRecord
 from keyweave.controller.plan_records import PlanRecord
 from keyweave.controller.plan_shelf import KeptPlan
 from keyweave.controller.rollout import Rollout, RolloutChange
+from keyweave.controller.row_cache import RowCache
 from keyweave.controller.store_engine import check_sqlite_file, create_engine, migrate
 from keyweave.controller.store_schema import metadata
 from keyweave.controller.topology import Pin, Plan
@@ -74,16 +78,20 @@ _order_json: TypeAdapter[Order] = TypeAdapter(Order)
 class Store:
     """The controller's memory. Open with `Store.open`, claim an epoch, then write."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, lease_seconds: float = LEASE_SECONDS) -> None:
         self._engine = engine
-        self._lease = Lease(engine)
-        self._fenced = self._lease.fenced
-        self.audit = self._lease.audit
+        self.lease = Lease(engine, lease_seconds)
+        self._fenced = self.lease.fenced
+        self.audit = self.lease.audit
+        self._spec_rows = {
+            kind: RowCache(table.c.name, table.c.spec, partial(_spec, kind)) for kind, table in _specs.items()
+        }
+        self._rollout_rows = rollout_log.stream_rows()
         self.history = Archive(engine, self._fenced)
         self.spool = Spool(engine, self._fenced)
 
     @classmethod
-    async def open(cls, url: str) -> "Store":
+    async def open(cls, url: str, lease_seconds: float = LEASE_SECONDS) -> "Store":
         """Open the database at a SQLAlchemy URL and bring its schema up to date."""
         engine = create_engine(url)
         try:
@@ -91,56 +99,55 @@ class Store:
                 check_sqlite_file(engine.url.database)
             async with engine.begin() as connection:
                 await connection.run_sync(migrate)
+        except KeyweaveError:
+            await engine.dispose()
+            raise
         except (DBAPIError, OSError, sqlite3.Error) as error:
             await engine.dispose()
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise UnavailableError(f"database_url: {engine.url!r} cannot be opened: {cause}") from error
-        return cls(engine)
+        return cls(engine, lease_seconds)
 
     async def close(self) -> None:
         """Close every connection; what was acknowledged is on disk already."""
-        await self._lease.close()
+        await self.lease.close()
 
     # ---- the lease ---------------------------------------------------------------------------------
 
     @property
     def epoch(self) -> int:
         """The epoch this store writes under."""
-        return self._lease.epoch
+        return self.lease.epoch
 
     async def stored_epoch(self) -> int:
         """The highest epoch that anybody has claimed."""
-        return await self._lease.stored_epoch()
+        return await self.lease.stored_epoch()
 
     async def claim_epoch(self, holder: str) -> int:
         """Take over from whoever wrote before: the next epoch is ours, older ones are refused."""
-        return await self._lease.claim(holder)
+        return await self.lease.claim(holder)
 
     async def raise_epoch(self, to: int) -> int:
         """Lead from epoch `to` on, above what agents have seen from a database that is lost."""
-        return await self._lease.raise_to(to)
+        return await self.lease.raise_to(to)
 
     async def fall_behind(self, seen: int) -> None:
         """Remember that agents know an epoch of another run: no run on this database leads any more."""
-        await self._lease.fall_behind(seen)
+        await self.lease.fall_behind(seen)
 
     async def behind(self) -> int:
         """The epoch that agents had from a run which this database knows nothing of; 0 if there is none."""
-        return await self._lease.behind()
+        return await self.lease.behind()
 
     # ---- intent ------------------------------------------------------------------------------------
 
     async def load_intent(self) -> Intent:
         """Everything that operators want, each kind in the order of its names."""
-        intent = Intent()
-        async with self._engine.connect() as connection:
-            for kind, table in _specs.items():
-                rows = await connection.execute(sa.select(table.c.spec).order_by(table.c.name))
-                for (text,) in rows:
-                    spec = json_format.Parse(text, kind())
-                    spec.etag = etag_of(spec)
-                    intent = intent.put(spec)  # type: ignore[type-var]  # of one kind at a time, which mypy cannot follow
-        return intent
+        async with reading(self._engine) as connection:
+            loaded = {
+                f"{kind_name(kind)}s": await cache.load(connection) for kind, cache in self._spec_rows.items()
+            }
+        return Intent(**loaded)  # type: ignore[arg-type]  # of one kind each, which mypy cannot follow
 
     async def put(
         self,
@@ -206,7 +213,7 @@ class Store:
 
     async def answer_to(self, caller: str, request_id: str) -> KeptAnswer | None:
         """What this request was answered, if it was made within the last day."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await kept_answer(connection, caller, request_id, time.time())
 
     # ---- orders ------------------------------------------------------------------------------------
@@ -226,7 +233,7 @@ class Store:
 
     async def load_orders(self) -> tuple[Order, ...]:
         """All orders that are not over."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             contents = (await connection.scalars(sa.select(_orders.c.content).order_by(_orders.c.id))).all()
         return tuple(_order_json.validate_json(content) for content in contents)
 
@@ -239,8 +246,8 @@ class Store:
 
     async def load_rollout(self) -> Rollout | None:
         """What was saved, put together; None if nothing was."""
-        async with self._engine.connect() as connection:
-            return await rollout_log.load(connection)
+        async with reading(self._engine) as connection:
+            return await rollout_log.load(connection, self._rollout_rows)
 
     async def put_pair_records(self, records: Mapping[StreamName, PairRecord | None]) -> None:
         """Keep how these pair streams are served; None where one is gone."""
@@ -249,7 +256,7 @@ class Store:
 
     async def pair_records(self) -> dict[StreamName, PairRecord]:
         """How all pair streams were served."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await pair_records.load(connection)
 
     # ---- plans that were in force ------------------------------------------------------------------
@@ -261,17 +268,17 @@ class Store:
 
     async def kept_plans(self) -> tuple[KeptPlan, ...]:
         """What there is of plans that were in force, oldest first."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await plan_shelf.kept_plans(connection)
 
     async def kept_plan(self, version: int) -> tuple[Plan, float] | None:
         """One of them, and when it was kept."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await plan_shelf.kept_plan(connection, version)
 
     async def plan_before(self, moment: float) -> Plan | None:
         """The newest that is kept from before this moment."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await plan_shelf.plan_before(connection, moment)
 
     async def put_pin(self, pin: Pin, answer: KeptAnswer | None = None) -> None:
@@ -282,7 +289,7 @@ class Store:
 
     async def pin(self) -> Pin:
         """Which streams are pinned."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await plan_shelf.stored_pin(connection)
 
     # ---- events ------------------------------------------------------------------------------------
@@ -295,28 +302,34 @@ class Store:
 
     async def recent_events(self, count: int, before: int | None = None) -> tuple[Event, ...]:
         """The newest `count` events (with an id below `before`), newest last."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await event_log.recent(connection, count, before)
 
     async def first_unseen_event(self, epoch: int, event_id: int) -> int:
         """The first event that a watcher has not seen whose last one was `event_id` under `epoch`."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await first_unseen(connection, epoch, event_id)
 
     async def events_from(self, event_id: int, count: int) -> tuple[Event, ...]:
         """Up to `count` events from this one on, oldest first."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await event_log.since(connection, event_id, count)
 
     async def last_event_id(self) -> int:
         """The id of the newest event, 0 if there was none."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return await event_log.last_id(connection)
 
 
 async def _keep(connection: AsyncConnection, answer: KeptAnswer | None) -> None:
     if answer is not None:
         await keep_answer(connection, answer, time.time())
+
+
+def _spec(kind: type[Spec], text: str) -> Spec:
+    spec = json_format.Parse(text, kind())
+    spec.etag = etag_of(spec)
+    return spec
 
 
 def _text(spec: Spec) -> str:

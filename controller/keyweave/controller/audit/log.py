@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyweave.controller.audit.chain import Chained, Entry, EntryKind, Head, chained, digest_of
+from keyweave.controller.outages import reading
 from keyweave.controller.store_schema import metadata
 
 # Entries that wait for a store that is out of order; later ones are counted, and the count is an entry.
@@ -138,13 +139,13 @@ class AuditLog:
     async def entries(self, after: int, limit: int) -> tuple[Chained, ...]:
         """At most `limit` entries on disk after number `after`, oldest first."""
         query = sa.select(_audit).where(_audit.c.sequence > after).order_by(_audit.c.sequence).limit(limit)
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(Chained(int(row.sequence), row.digest, row.line) for row in rows)
 
     async def range(self) -> tuple[int, int]:
         """Numbers of the oldest and the newest entry on disk; zeros where there are none."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             # One at a time: SQLite answers either from the index, both together by reading the whole table.
             first = await connection.scalar(sa.select(sa.func.min(_audit.c.sequence)))
             last = await connection.scalar(sa.select(sa.func.max(_audit.c.sequence)))

@@ -13,13 +13,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyweave.common.cancellation import to_its_end
 from keyweave.common.errors import UnavailableError
 from keyweave.controller import event_log
 from keyweave.controller.events import Event
+from keyweave.controller.outages import reading
 from keyweave.controller.store_schema import metadata
 
 PAGE_EVENTS = 100
@@ -67,7 +67,7 @@ class Spool:
 
     async def after(self, event_id: int) -> tuple[tuple[Event, ...], int]:
         """The next events, oldest first, and the number of the newest there is."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             newest = await event_log.last_id(connection)
             return await event_log.since(connection, event_id + 1, PAGE_EVENTS), newest
 
@@ -160,7 +160,7 @@ class Outbox:
         """Read on; whether there was anything."""
         try:
             events, newest = await to_its_end(self.spool.after(self._read))
-        except (DBAPIError, UnavailableError):
+        except UnavailableError:
             await asyncio.sleep(RETRY_SECONDS)
             self._stored.set()
             return False

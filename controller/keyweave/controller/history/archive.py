@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keyweave.controller.history.rows import Merge, merged
 from keyweave.controller.history.watch import Totals
 from keyweave.controller.history.wire import pack, row_message, row_of, totals_of, unpack
+from keyweave.controller.outages import reading
 from keyweave.controller.store_schema import metadata
 from keyweave.v1 import history_pb2
 
@@ -65,7 +66,7 @@ class Archive:
 
     async def forget(self, before: float) -> None:
         """Delete rows that begin before this time."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             old = await connection.scalar(sa.select(sa.func.min(_rows.c.start)))
         if old is not None and old < before:
             async with self._fenced() as connection:
@@ -74,7 +75,7 @@ class Archive:
     async def starts(self, seconds: int, before: float) -> list[int]:
         """The starts of rows of this length that begin before a time."""
         query = sa.select(_rows.c.start).where(_rows.c.seconds == seconds, _rows.c.start < math.ceil(before))
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             return list((await connection.scalars(query.order_by(_rows.c.start))).all())
 
     async def rows(self, first: float, end: float) -> AsyncGenerator[history_pb2.HistoryRow, None]:
@@ -83,7 +84,7 @@ class Archive:
         Read page by page in one transaction: what is merged meanwhile is neither missed nor told twice.
         """
         last = FAR_FUTURE if end >= FAR_FUTURE else math.ceil(end)
-        async with self._reading, self._engine.connect() as connection:
+        async with self._reading, reading(self._engine) as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             while True:
@@ -97,7 +98,7 @@ class Archive:
 
     async def totals(self) -> Totals:
         """What agents had counted when a row was last written."""
-        async with self._engine.connect() as connection:
+        async with reading(self._engine) as connection:
             content = await connection.scalar(sa.select(_totals.c.content))
         return totals_of(unpack(history_pb2.HistoryTotals, content)) if content else Totals()
 
