@@ -15,6 +15,7 @@ import yaml
 
 from keyweave.cli.connection import Network
 from keyweave.cli.main import main
+from keyweave.cli.up import ports
 from keyweave.cli.up.child import Child
 from keyweave.cli.up.layout import CONTROLLER, EMULATOR, Layout, agent_process, lay_out
 from keyweave.cli.up.wishes import create_network
@@ -290,8 +291,8 @@ async def operated(root: Path) -> AsyncIterator[Operated]:
     scenario = root / "scenario.yaml"
     scenario.write_text(SCENARIO, encoding="utf-8")
     authorities = authorities_in(root / "authorities")
-    with serving(authorities, root, burst=1000) as service:
-        layout = lay_out(load_scenario(scenario), scenario, root / "state")
+    with serving(authorities, root, burst=1000) as service, ports.Held() as held:
+        layout = lay_out(load_scenario(scenario), scenario, root / "state", held)
         network = Operated(layout, root, authorities, service)
         _configure(network)
         async with AsyncExitStack() as stack:

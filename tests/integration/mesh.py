@@ -24,7 +24,7 @@ from keyweave.agent.drivers.emulator import EMULATOR
 from keyweave.agent.guard.model import Guard
 from keyweave.agent.observer import Observer, PadUse
 from keyweave.agent.policy import Policy, PolicyStore
-from keyweave.cli.up.ports import free
+from keyweave.cli.up.ports import Held, free
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.pki import Authority, serial_of
 from keyweave.common.policy_digest import policy_digest
@@ -397,6 +397,7 @@ async def running(
     async with AsyncExitStack() as stack:
         stack.callback(structlog.reset_defaults)
         ports = _free_ports({CONTROLLER, *(node for link in links for node in link.split("-"))})
+        stack.enter_context(Held()).hold(ports.values())
         wires = {pair: await stack.enter_async_context(Wire.between(HOST, ports[pair[1]])) for pair in wired}
         signing = Authority.create(Plane.KEY, signing=True)
         recording = Recording(directory)

@@ -127,6 +127,8 @@ async def healed(tmp_path: Path) -> AsyncIterator[Running]:
         assert await draw(running, "bill", "b", "anne", 3) == 200
         drawing = asyncio.create_task(draw_on(running))
         try:
+            direct = [["ab"], ["ac", "bc"]]
+            await eventually(lambda: equal(paths(running), direct), 60, "the stream goes over one fibre")
             assert await keyweave(running.state, "fault", "cut", "ab") == 0
             await eventually(lambda: any_of(moves(running)), 60, "the stream leaves the cut fibre")
             assert await keyweave(running.state, "fault", "restore", "ab") == 0

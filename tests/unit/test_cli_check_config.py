@@ -10,6 +10,7 @@ import yaml
 
 from keyweave.cli.check_config import Kind, kind_of
 from keyweave.cli.main import main
+from keyweave.cli.up import ports
 from keyweave.cli.up.layout import lay_out
 from keyweave.common.errors import InvalidInputError
 from keyweave.emulator.scenario import load_scenario
@@ -22,7 +23,8 @@ SCENARIO = ROOT / "tests" / "chaos" / "triangle.yaml"
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `keyweave up` writes."""
     root = tmp_path_factory.mktemp("network")
-    lay_out(load_scenario(SCENARIO), SCENARIO, root)
+    with ports.Held() as held:
+        lay_out(load_scenario(SCENARIO), SCENARIO, root, held)
     return root
 
 

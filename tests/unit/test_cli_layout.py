@@ -39,7 +39,8 @@ streams:
 def laid_out(root: Path, text: str = SCENARIO) -> Layout:
     scenario = root.with_suffix(".yaml")
     scenario.write_text(text)
-    return lay_out(load_scenario(scenario), scenario, root)
+    with ports.Held() as held:
+        return lay_out(load_scenario(scenario), scenario, root, held)
 
 
 def test_every_process_accepts_its_configuration_and_listens_where_the_endpoints_say(tmp_path: Path) -> None:
@@ -138,6 +139,19 @@ def test_a_port_in_use_is_refused_where_it_is_fixed_and_replaced_where_it_is_rem
         assert again["metrics"] == chosen["metrics"]
         with pytest.raises(InvalidInputError, match=f"ports admin: {chosen['admin']} is in use"):
             ports.choose({"admin": chosen["admin"]}, remembered)
+
+
+def test_a_port_that_is_held_is_given_to_nobody_else_and_can_be_listened_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ports.choose({"x": None}, tmp_path / "ports.json")["x"]
+    with ports.Held() as held:
+        held.hold([chosen])
+        drawn = iter([chosen - 20000, chosen - 20000])
+        monkeypatch.setattr("secrets.randbelow", lambda bound: next(drawn, (chosen + 1) % bound))
+        assert ports.free(()) != chosen
+        with socket.create_server((ports.HOST, chosen)), pytest.raises(OSError, match="in use"):
+            socket.create_server((ports.HOST, chosen))
 
 
 def test_fixed_ports_are_taken_and_must_differ(tmp_path: Path) -> None:

@@ -69,9 +69,15 @@ class Layout:
 
 
 def lay_out(
-    scenario: Scenario, scenario_file: Path, root: Path, *, speed: float = 1.0, network_faults: bool = False
+    scenario: Scenario,
+    scenario_file: Path,
+    root: Path,
+    held: ports.Held,
+    *,
+    speed: float = 1.0,
+    network_faults: bool = False,
 ) -> Layout:
-    """Choose ports, issue certificates and write every configuration file."""
+    """Choose and hold ports, issue certificates and write every configuration file."""
     _check_saes(scenario)
     network_faults = network_faults or any(KINDS[entry.kind].is_of_network for entry in scenario.timeline)
     root.mkdir(parents=True, exist_ok=True)
@@ -89,6 +95,7 @@ def lay_out(
         if network_faults:
             fixed[f"{node.name} network"] = None
     layout = Layout(scenario, state, ports.choose(fixed, state.ports_file), network_faults=network_faults)
+    held.hold(layout.ports.values())
     credentials = Credentials(state)
     credentials.operator()
     credentials.saes(sae for stream in scenario.streams for sae in (stream.source_sae, stream.target_sae))

@@ -4,7 +4,9 @@ import json
 import secrets
 import socket
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 from keyweave.common.errors import InvalidInputError, PreconditionError, Violation
 from keyweave.common.process import write_atomically
@@ -14,6 +16,30 @@ HOST = "127.0.0.1"
 # moment, as during a restart, to any outgoing connection.
 _FIRST, _LAST = 20000, 32000
 _ATTEMPTS = 1000
+
+
+class Held:
+    """Ports that are given to nobody else between being chosen and being listened on, and in a restart.
+
+    A socket that is bound to a port and does not listen keeps out nobody who sets
+    SO_REUSEADDR, as servers do.
+    """
+
+    def __init__(self) -> None:
+        self._sockets = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Hold until the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go."""
+        self._sockets.close()
+
+    def hold(self, held: Collection[int]) -> None:
+        """Hold these too."""
+        for port in held:
+            self._sockets.enter_context(_socket()).bind((HOST, port))
 
 
 def choose(fixed: Mapping[str, int | None], remembered_in: Path) -> dict[str, int]:
@@ -63,17 +89,25 @@ def free(taken: Collection[int]) -> int:
     """A port that nobody listens on and that no outgoing connection is given by chance."""
     for _ in range(_ATTEMPTS):
         port = _FIRST + secrets.randbelow(_LAST - _FIRST)
-        if port not in taken and _is_free(port):
+        if port not in taken and _is_free(port, of_nobody=True):
             return port
     raise PreconditionError(f"no free port was found between {_FIRST} and {_LAST} on {HOST}")
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: connections that linger after a close do not keep a port in use.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _is_free(port: int, *, of_nobody: bool = False) -> bool:
+    """Whether a server could listen there; with `of_nobody` also whether nobody holds it or did lately."""
+    with _socket() as probe:
+        if of_nobody:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         try:
             probe.bind((HOST, port))
         except OSError:
             return False
     return True
+
+
+def _socket() -> socket.socket:
+    """One that, as those of servers, is not kept out by connections that linger after a close."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made

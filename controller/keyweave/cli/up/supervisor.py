@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keyweave.cli.connection import Network
 from keyweave.cli.state_dir import StateDir
+from keyweave.cli.up import ports
 from keyweave.cli.up.child import Child, describe
 from keyweave.cli.up.layout import CONTROLLER, EMULATOR, Layout, agent_process, lay_out
 from keyweave.cli.up.wishes import create_network
@@ -59,11 +60,12 @@ class Supervisor:
         Returns once no process is left.
         """
         scenario = load_scenario(self._scenario_file)
-        with _held(StateDir(self._root)):
+        with _held(StateDir(self._root)), ports.Held() as held:
             layout = lay_out(
                 scenario,
                 self._scenario_file,
                 self._root,
+                held,
                 speed=self._speed,
                 network_faults=self._network_faults,
             )
