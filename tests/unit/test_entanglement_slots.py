@@ -119,11 +119,16 @@ def test_shares_are_the_optimum_over_all_paths() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), nodes=st.integers(20, 50), pairs=st.integers(1, 8))
+@given(
+    seed=st.integers(0, 10_000),
+    nodes=st.integers(20, 50),
+    pairs=st.integers(1, 8),
+    success=st.sampled_from((0.1, 0.6)),
+)
 def test_a_plan_uses_no_more_than_there_is_and_serves_only_who_asked(
-    seed: int, nodes: int, pairs: int
+    seed: int, nodes: int, pairs: int, success: float
 ) -> None:
-    network = generate(seed, nodes=nodes)
+    network = generate(seed, nodes=nodes, mean_success=success)
     asked = [(2 * i, 2 * i + 1) for i in range(pairs)]
     plan = SlotPlanner(network).plan(asked)
     check(network, plan.channels)

@@ -14,7 +14,7 @@ path that is worth more than what it takes is added, round after round (column g
 in the way of two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 
 import highspy
@@ -56,6 +56,7 @@ class Sharing:
         limits: Floats,
         memories_per_load: Floats | None = None,
         *,
+        first: Sequence[Path] = (),
         least_gain: float = LEAST_GAIN,
         least_growth: float = 0.0,
     ) -> list[tuple[Path, float]]:
@@ -64,24 +65,17 @@ class Sharing:
         Args:
             limits: the most load of each edge, in the network's order.
             memories_per_load: of each edge; None where memories do not matter any more.
+            first: paths to begin with, where there is no solution before this one.
             least_gain: what a path must be worth more than it takes.
             least_growth: of the whole, as a share, in two rounds; with less it stops.
         """
-        solver = highspy.Highs()  # type: ignore[no-untyped-call]
-        solver.setOptionValue("output_flag", False)
-        solver.setOptionValue("threads", 1)
-        solver.setOptionValue("presolve", "off")
-        # Primal simplex: new columns leave the last solution feasible.
-        solver.setOptionValue("simplex_strategy", 4)
         bounds = limits if memories_per_load is None else np.append(limits, self._network.memories)
-        none, empty = np.zeros(0), np.zeros(len(bounds), dtype=np.int32)
-        solver.addRows(
-            len(bounds), np.full(len(bounds), -np.inf), bounds, 0, empty, none.astype(np.int32), none
-        )
+        program = _Program(bounds)
         paths: dict[Path, None] = {}
         prices, flow, reached = np.zeros(len(limits)), np.zeros(0), [0.0]
         open_edges = dict(zip(self._edges, limits > 0, strict=True))
-        fresh = [path for path in self._known if all(open_edges[link] for link in edges_of(path))]
+        begin = self._known or dict.fromkeys(first)
+        fresh = [path for path in begin if all(open_edges[link] for link in edges_of(path))]
         for _ in range(_MOST_ROUNDS):
             if not fresh:
                 offers = self._pricing.best(np.where(limits > 0, prices, np.inf), least_gain)
@@ -89,36 +83,19 @@ class Sharing:
             if not fresh:
                 break
             paths.update(dict.fromkeys(fresh))
-            self._add(solver, fresh, memories_per_load)
+            worth = [self._hop_ratio ** (len(path) - 2) for path in fresh]
+            program.add(worth, [self._column(path, memories_per_load) for path in fresh])
             fresh = []
-            solver.run()
-            solution = solver.getSolution()
-            flow = np.array(solution.col_value)
-            reached.append(-solver.getInfo().objective_function_value)
+            whole, flow, duals = program.solve()
+            reached.append(whole)
             if len(reached) > 2 and reached[-1] - reached[-3] < least_growth * reached[-1]:
                 break
-            duals = np.maximum(0.0, -np.array(solution.row_dual))
             prices = duals[: len(limits)]
             if memories_per_load is not None:
                 node = duals[len(limits) :]
                 prices = prices + memories_per_load * (node[self._firsts] + node[self._seconds])
         self._known = list(paths)
         return [(path, float(amount)) for path, amount in zip(paths, flow, strict=True) if amount > 1e-9]
-
-    def _add(self, solver: highspy.Highs, paths: Sequence[Path], memories_per_load: Floats | None) -> None:
-        columns = [self._column(path, memories_per_load) for path in paths]
-        worth = [self._hop_ratio ** (len(path) - 2) for path in paths]
-        lengths = [len(each) for each in columns]
-        solver.addCols(
-            len(paths),
-            -np.array(worth),
-            np.zeros(len(paths)),
-            np.full(len(paths), np.inf),
-            sum(lengths),
-            np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int32),
-            np.fromiter(chain.from_iterable(columns), dtype=np.int32),
-            np.fromiter(chain.from_iterable(each.values() for each in columns), dtype=np.float64),
-        )
 
     def _column(self, path: Path, memories_per_load: Floats | None) -> dict[int, float]:
         """What a unit of flow takes, by row."""
@@ -131,3 +108,48 @@ class Sharing:
                 row = len(self._edges) + node
                 taken[row] = taken.get(row, 0.0) + needed
         return taken
+
+
+class _Program:
+    """max worth x, A x <= bounds, x >= 0, by columns; of the rows only those that columns are in."""
+
+    def __init__(self, bounds: Floats) -> None:
+        self._bounds = bounds
+        # Where a row stands among those in use.
+        self._places: dict[int, int] = {}
+        solver = self._solver = highspy.Highs()  # type: ignore[no-untyped-call]
+        solver.setOptionValue("output_flag", False)
+        solver.setOptionValue("threads", 1)
+        solver.setOptionValue("presolve", "off")
+        # Primal simplex: new columns leave the last solution feasible.
+        solver.setOptionValue("simplex_strategy", 4)
+
+    def add(self, worth: Sequence[float], columns: Sequence[Mapping[int, float]]) -> None:
+        """Columns, each with its entries by row."""
+        before = len(self._places)
+        for row in chain.from_iterable(columns):
+            self._places.setdefault(row, len(self._places))
+        new = list(self._places)[before:]
+        none, empty = np.zeros(0), np.zeros(len(new), dtype=np.int32)
+        self._solver.addRows(
+            len(new), np.full(len(new), -np.inf), self._bounds[new], 0, empty, none.astype(np.int32), none
+        )
+        lengths = [len(each) for each in columns]
+        self._solver.addCols(
+            len(columns),
+            -np.array(worth),
+            np.zeros(len(columns)),
+            np.full(len(columns), np.inf),
+            sum(lengths),
+            np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int32),
+            np.fromiter((self._places[row] for row in chain.from_iterable(columns)), dtype=np.int32),
+            np.fromiter(chain.from_iterable(each.values() for each in columns), dtype=np.float64),
+        )
+
+    def solve(self) -> tuple[float, Floats, Floats]:
+        """What it comes to, each column's share, and what a unit more of each row would be worth."""
+        self._solver.run()
+        solution = self._solver.getSolution()
+        duals = np.zeros(len(self._bounds))
+        duals[list(self._places)] = np.maximum(0.0, -np.array(solution.row_dual))
+        return -self._solver.getInfo().objective_function_value, np.array(solution.col_value), duals
