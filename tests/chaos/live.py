@@ -192,6 +192,11 @@ class Live:
         """Cut a fibre."""
         await self.fault(link, emulator_pb2.FAULT_KIND_CUT)
 
+    async def fault_memories(self, node: str, kind: "emulator_pb2.FaultKind", magnitude: float) -> None:
+        """Break quantum memories of a node."""
+        fault = emulator_pb2.Fault(node=node, kind=kind, magnitude=magnitude)
+        await self.emulator.InjectFault(emulator_pb2.InjectFaultRequest(fault=fault), timeout=5)
+
     async def restore(self, link: str) -> None:
         """End all faults of a link."""
         await self.emulator.RestoreLink(emulator_pb2.RestoreLinkRequest(link=link), timeout=5)

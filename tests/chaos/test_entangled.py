@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from keyweave.v1 import admin_pb2
+from keyweave.v1 import admin_pb2, emulator_pb2
 from tests.chaos.live import Fetched, Live, running
 from tests.waiting import eventually
 
@@ -65,6 +65,18 @@ async def test_pairs_become_keys_that_no_node_between_has_seen(ring: Live) -> No
 async def test_a_bell_inequality_is_violated(ring: Live) -> None:
     answer = await ring.admin.RunBellTest(admin_pb2.RunBellTestRequest(name="pairs", pairs=400), timeout=120)
     assert answer.s_low > 2.0
+
+
+async def test_pairs_go_over_other_nodes_when_memories_fail_or_fade(ring: Live) -> None:
+    await delivered_over(ring, "bd")
+    await ring.fault_memories("b", emulator_pb2.FAULT_KIND_MEMORY_FAILURE, 23)
+    await delivered_over(ring, "cd")
+    assert await ring.events("memory_failed")
+    await ring.emulator.RestoreNode(emulator_pb2.RestoreNodeRequest(node="b"), timeout=5)
+    # As fast as that, a pair is worth less than the stream asks for before it is swapped.
+    await ring.fault_memories("c", emulator_pb2.FAULT_KIND_DECOHERENCE, 10_000)
+    await delivered_over(ring, "bd")
+    await ring.emulator.RestoreNode(emulator_pb2.RestoreNodeRequest(node="c"), timeout=5)
 
 
 async def test_pairs_take_the_other_way_when_a_fibre_is_cut_and_keys_go_on_without_pairs(ring: Live) -> None:
