@@ -1,10 +1,11 @@
 """Draws docs/images/entanglement/ and the tables of docs/entanglement-bench.md.
 
-They show what the last `make bench-entanglement` wrote.
+They show what the last `make bench-entanglement` wrote; what that lacks is left out and said.
 """
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +46,30 @@ def along(rows: list[Row], field: str) -> list[float]:
     return sorted(changed | {REFERENCE_AT[field]}) if changed else []
 
 
-def at(rows: list[Row], field: str, value: float, algorithm: str) -> Row:
-    """One row of the sweep."""
+def at(rows: list[Row], field: str, value: float, algorithm: str) -> Row | None:
+    """One row of the sweep; None where it was not measured."""
     name = "reference" if value == REFERENCE_AT[field] else f"{field} {value:g}"
-    return next(row for row in rows if row["at"] == name and row["algorithm"] == algorithm)
+    return next((row for row in rows if row["at"] == name and row["algorithm"] == algorithm), None)
+
+
+def measured(rows: list[Row], field: str, algorithm: str) -> dict[float, Row]:
+    """The rows of one algorithm along a parameter, by its values."""
+    found = {value: at(rows, field, value, algorithm) for value in along(rows, field)}
+    return {value: row for value, row in found.items() if row is not None}
 
 
 def panels(rows: list[Row], *, same_scale: bool = False) -> tuple[Any, dict[str, Axes]]:
     """A figure with one panel for each parameter that was varied."""
     fields = [field for field in AXES if along(rows, field)]
     figure, axes = plt.subplots(
-        1, len(fields), figsize=(3.1 * len(fields), 3.4), layout="constrained", sharey=same_scale
+        1,
+        len(fields),
+        figsize=(3.1 * len(fields), 3.4),
+        layout="constrained",
+        sharey=same_scale,
+        squeeze=False,
     )
-    return figure, dict(zip(fields, axes if len(fields) > 1 else [axes], strict=True))
+    return figure, dict(zip(fields, axes[0], strict=True))
 
 
 def throughput(rows: list[Row]) -> None:
@@ -66,8 +78,9 @@ def throughput(rows: list[Row]) -> None:
     for field, axes in by_field.items():
         values = along(rows, field)
         for name, (colour, marker) in STYLES.items():
-            means = [at(rows, field, value, name)["pairs"] for value in values]
-            axes.plot(values, means, color=colour, marker=marker, markersize=5, label=name)
+            there = measured(rows, field, name)
+            means = [row["pairs"] for row in there.values()]
+            axes.plot(list(there), means, color=colour, marker=marker, markersize=5, label=name)
         dress(axes, field, values)
     next(iter(by_field.values())).set_ylabel("pairs a slot")
     handles, names = next(iter(by_field.values())).get_legend_handles_labels()
@@ -80,12 +93,12 @@ def above(rows: list[Row]) -> None:
     figure, by_field = panels(rows, same_scale=True)
     for field, axes in by_field.items():
         values = along(rows, field)
-        ours = [at(rows, field, value, OURS) for value in values]
-        base = [at(rows, field, value, BASELINE)["pairs"] for value in values]
+        base = measured(rows, field, BASELINE)
+        ours = {value: row for value, row in measured(rows, field, OURS).items() if value in base}
         axes.errorbar(
-            values,
-            [100 * row["difference"] / there for row, there in zip(ours, base, strict=True)],
-            yerr=[100 * row["half_width"] / there for row, there in zip(ours, base, strict=True)],
+            list(ours),
+            [100 * row["difference"] / base[value]["pairs"] for value, row in ours.items()],
+            yerr=[100 * row["half_width"] / base[value]["pairs"] for value, row in ours.items()],
             color=STYLES[OURS][0],
             marker="o",
             capsize=3,
@@ -103,6 +116,8 @@ def planning(rows: list[Row], growth: list[Row]) -> None:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for name, (colour, marker) in STYLES.items():
         row = at(rows, "nodes", 100, name)
+        if row is None:
+            continue
         left.plot(row["planning_ms"], row["pairs"], marker, color=colour, markersize=8)
         # Keyweave and REPS are near each other.
         shift, side = (-7, "right") if name == OURS else (7, "left")
@@ -119,13 +134,16 @@ def planning(rows: list[Row], growth: list[Row]) -> None:
     left.set_xlabel("ms of CPU time a plan")
     left.set_ylabel("pairs a slot")
     left.set_title("reference point", fontsize=10)
-    for name in (BASELINE, "REPS", OURS):
+    for name in (BASELINE, "REPS", OURS) if growth else ():
         same = [row for row in growth if row["algorithm"] == name and row["pairs"] == 10]
         nodes = [row["nodes"] for row in same]
         colour, marker = STYLES[name]
         middle.loglog(nodes, [row["planning_ms"] for row in same], color=colour, marker=marker, label=name)
         right.loglog(nodes, [row["peak_mb"] for row in same], color=colour, marker=marker, label=name)
     for axes, label in ((middle, "ms of CPU time a plan"), (right, "MB at most")):
+        if not growth:
+            axes.set_visible(False)
+            continue
         axes.set_xticks(sorted({row["nodes"] for row in growth}), minor=False)
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.xaxis.set_minor_formatter("")
@@ -133,7 +151,8 @@ def planning(rows: list[Row], growth: list[Row]) -> None:
         axes.set_xlabel("nodes (10 pairs of them ask)")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    middle.legend(frameon=False)
+    if growth:
+        middle.legend(frameon=False)
     save(figure, "planning")
 
 
@@ -186,6 +205,9 @@ def sweep_table(rows: list[Row]) -> str:
     ]
     for point in dict.fromkeys(row["at"] for row in rows):
         by_name = {row["algorithm"]: row for row in rows if row["at"] == point}
+        if not STYLES.keys() <= by_name.keys():
+            lack(f"the row '{point}' of the sweep, as not all algorithms ran there", "throughput")
+            continue
         ours, base = by_name[OURS], by_name[BASELINE]
         cells.append(
             [
@@ -237,19 +259,36 @@ def insert(page: str, name: str, text: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page)
 
 
+def lack(what: str, part: str) -> None:
+    """Say what is left as it was."""
+    sys.stdout.write(
+        f"{PAGE.name}: not made anew: {what}; `python -m tests.bench.entanglement {part}` measures it\n"
+    )
+
+
 def main() -> None:
-    """Draw and write."""
+    """Draw and write what was measured; the rest stays as it is."""
     mpl.rcParams["svg.hashsalt"] = "keyweave"  # the same file from the same figures
     results = json.loads(RESULTS.read_text("utf-8"))
-    rows, growth = results["throughput"], results["growth"]
+    rows, growth = results.get("throughput", []), results.get("growth", [])
     IMAGES.mkdir(parents=True, exist_ok=True)
-    throughput(rows)
-    above(rows)
-    planning(rows, growth)
     page = PAGE.read_text("utf-8")
-    page = insert(page, "reference", reference_table(rows))
-    page = insert(page, "sweep", sweep_table(rows))
-    PAGE.write_text(insert(page, "growth", growth_table(growth)), "utf-8")
+    if rows:
+        planning(rows, growth)
+        page = insert(page, "reference", reference_table(rows))
+        page = insert(page, "sweep", sweep_table(rows))
+    else:
+        lack("all plots and tables of throughput", "throughput")
+    if any(along(rows, field) for field in AXES):
+        throughput(rows)
+        above(rows)
+    elif rows:
+        lack("plots along the sweep", "throughput")
+    if growth:
+        page = insert(page, "growth", growth_table(growth))
+    else:
+        lack("time and memory by size", "growth")
+    PAGE.write_text(page, "utf-8")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from keyweave.cli.board import Board
 from keyweave.cli.connection import Network
 from keyweave.cli.state_dir import StateDir
 from keyweave.cli.top import watch
-from keyweave.common.names import LinkName
+from keyweave.common.names import LinkName, NodeName
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.topology import Condition
+from keyweave.v1 import pairs_pb2
 from tests.bench.networks import down
 from tests.integration.admin_server import AdminServer, serving
 from tests.integration.command_line import keyweave, operator_state
@@ -111,3 +112,28 @@ async def test_a_shell_completes_the_networks_own_names_and_stays_silent_without
     monkeypatch.setenv("KEYWEAVE_STATE_DIR", str(tmp_path / "nowhere"))
     nothing = await keyweave()
     assert (nothing.out.strip(), nothing.errors) == ("", [])
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize(
+    ("fault", "offered"),
+    [
+        ("cut", ["ab", "bc", "ab-pairs"]),
+        ("restore", ["ab", "bc", "ab-pairs"]),
+        ("blinding", ["ab", "bc"]),
+        ("memory-failure", ["a", "b", "c"]),
+    ],
+)
+async def test_faults_are_offered_what_can_have_them(
+    server: AdminServer, monkeypatch: pytest.MonkeyPatch, fault: str, offered: list[str]
+) -> None:
+    book = server.controller.core.pairs.book
+    bank = pairs_pb2.MemoryBank(memories=4)
+    for node, peer in (("a", "b"), ("b", "a")):
+        ends = [pairs_pb2.PairLinkEnd(link="ab-pairs", peer_node=peer, attempt_rate_hz=100.0)]
+        book.hello(NodeName(node), bank, ends, 1.0)
+    monkeypatch.setenv("_KEYWEAVE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"keyweave fault {fault} ")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    monkeypatch.setenv("KEYWEAVE_COMPLETION_SECONDS", "60")
+    assert (await keyweave()).out.split() == offered
