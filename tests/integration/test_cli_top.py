@@ -120,7 +120,7 @@ async def test_a_shell_completes_the_networks_own_names_and_stays_silent_without
     [
         ("cut", ["ab", "bc", "ab-pairs"]),
         ("restore", ["ab", "bc", "ab-pairs"]),
-        ("blinding", ["ab", "bc"]),
+        ("blind", ["ab", "bc"]),
         ("memory-failure", ["a", "b", "c"]),
     ],
 )
