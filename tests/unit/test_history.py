@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from keyweave.controller.event_kinds import KindName
 from keyweave.controller.events import Event, Severity
-from keyweave.controller.history.cells import FAILOVER_BOUNDS_SECONDS, Failovers
+from keyweave.controller.history.cells import FAILOVER_BOUNDS_SECONDS, Failovers, Spread
 from keyweave.controller.history.rows import TIERS, Happening, Row, due_merges, merged
 from keyweave.controller.history.seeing import NEWCOMER_SECONDS, Newcomers, happening, network_seen
 from keyweave.controller.history.watch import (
     LONGEST_HOLD_SECONDS,
     LinkSeen,
     NodeSeen,
+    PairLinkSeen,
+    PairStreamSeen,
     Seen,
     Served,
     StreamSeen,
@@ -25,6 +27,7 @@ from keyweave.controller.history.wire import pack, row_message, row_of, totals_m
 from keyweave.controller.stimuli import AgentHello, Batch, PolicyDisconnected, StreamsReported, TelemetryLost
 from keyweave.v1 import agent_pb2, history_pb2, types_pb2
 from tests.unit.core_run import RATES, A, B, Run, reported
+from tests.unit.pair_run import PairRun, wanted
 
 START = 1_800_000_000.0  # the first second of a minute, an hour and a day of UTC
 CONDITIONS = ["ok", "degraded", "suspect", "down", "stale", "maintenance"]
@@ -43,11 +46,33 @@ stream_states = st.builds(
     protection=st.sampled_from(["qkd", "hybrid", "pqc", "none", "unknown"]),
     planned_bps=st.floats(0, 1e6),
 )
+pair_link_states = st.builds(
+    PairLinkSeen,
+    condition=st.sampled_from(["ok", "down", "stale", "maintenance"]),
+    pair_rate_hz=st.none() | st.floats(0.01, 1e4),
+    fidelity=st.none() | st.floats(0.25, 1),
+)
+pair_stream_states = st.builds(
+    PairStreamSeen,
+    standing=st.sampled_from(["met", "partly_met", "unmet"]),
+    planned_rate_hz=st.floats(0, 1e4),
+    delivered_rate_hz=st.floats(0, 1e4),
+    fidelity=st.none() | st.floats(0.25, 1),
+)
 networks = st.builds(
-    lambda link, stream, presence: Seen({"ab": link}, {"s": stream}, {"a": NodeSeen(presence)}),
+    lambda link, stream, presence, making, getting: Seen(
+        {"ab": link},
+        {"s": stream},
+        {"a": NodeSeen(presence)},
+        # Pairs may be called as keys are.
+        pair_links={"ab": making},
+        pair_streams={"s": getting},
+    ),
     link_states,
     stream_states,
     st.sampled_from(["connected", "away", "maintenance"]),
+    pair_link_states,
+    pair_stream_states,
 )
 # How each state lasts, in pieces after each of which one looks again and sees the same.
 lives = st.lists(
@@ -71,10 +96,16 @@ def figures(rows: list[Row]) -> dict[str, float]:
         found |= {f"condition {word}": seconds for word, seconds in link.condition.items()}
         found |= {f"status {word}": seconds for word, seconds in link.status.items()}
         for name, spread in (("qber", link.qber_ratio), ("skr", link.skr_bps), ("loss", link.loss_db)):
-            if spread.seconds:
-                found |= {f"{name} seconds": spread.seconds, f"{name} mean": spread.mean}
-                found |= {f"{name} least": spread.least, f"{name} most": spread.most}
-                found |= {f"{name} deviation": round(spread.deviation, 6)}
+            found |= spread_figures(name, spread)
+    for making in whole.pair_links.values():
+        found |= {f"pair condition {word}": seconds for word, seconds in making.condition.items()}
+        found |= spread_figures("pair rate", making.pair_rate_hz)
+        found |= spread_figures("pair fidelity", making.fidelity)
+    for getting in whole.pair_streams.values():
+        found |= {f"standing {word}": seconds for word, seconds in getting.standing.items()}
+        found |= {"planned pairs": getting.planned_pairs}
+        found |= spread_figures("delivered", getting.delivered_rate_hz)
+        found |= spread_figures("delivered fidelity", getting.fidelity)
     for stream in whole.streams.values():
         found |= {f"service {word}": seconds for word, seconds in stream.service.items()}
         found |= {f"protection {word}": seconds for word, seconds in stream.protection.items()}
@@ -82,6 +113,19 @@ def figures(rows: list[Row]) -> dict[str, float]:
     for node in whole.nodes.values():
         found |= {f"presence {word}": seconds for word, seconds in node.presence.items()}
     return found
+
+
+def spread_figures(name: str, spread: Spread) -> dict[str, float]:
+    """Of a quantity; nothing where it was never measured."""
+    if not spread.seconds:
+        return {}
+    return {
+        f"{name} seconds": spread.seconds,
+        f"{name} mean": spread.mean,
+        f"{name} least": spread.least,
+        f"{name} most": spread.most,
+        f"{name} deviation": round(spread.deviation, 6),
+    }
 
 
 @given(lives, st.sampled_from([7, 60, 3600]))
@@ -385,3 +429,24 @@ def test_what_is_kept_of_an_event_is_short_and_names_no_key() -> None:
     kept = happening(long)
     assert kept is not None
     assert (len(kept.message), kept.fields) == (300, {"count": "2"})
+
+
+def test_pairs_are_counted_while_they_are_made_and_asked_for() -> None:
+    run = PairRun()
+    run.hello()
+    run.run(5)
+    run.want(wanted())
+    run.run(2)
+    seen = network_seen(run.core)
+    assert (seen.pair_links["ab"].condition, seen.pair_streams["s"].standing) == ("ok", "met")
+    assert seen.pair_links["ab"].pair_rate_hz == pytest.approx(100, rel=0.1)
+    assert seen.pair_links["ab"].fidelity == pytest.approx(0.96, abs=0.02)
+    assert seen.pair_streams["s"].planned_rate_hz == pytest.approx(5.0)
+    run.links["bc"].status, run.links["bc"].rate_hz = types_pb2.LINK_STATUS_OFF, 0.0
+    run.run(2)
+    cut = network_seen(run.core)
+    assert cut.pair_links["bc"] == PairLinkSeen("down")
+    assert cut.pair_streams["s"].standing == "unmet"
+    run.want(wanted(deadline=run.now))
+    run.run(1)
+    assert network_seen(run.core).pair_streams == {}

@@ -131,6 +131,42 @@ class Failovers(_message.Message):
     planned: int
     def __init__(self, counts: _Optional[_Iterable[int]] = ..., sum_seconds: _Optional[float] = ..., longest_seconds: _Optional[float] = ..., planned: _Optional[int] = ...) -> None: ...
 
+class PairLinkHistory(_message.Message):
+    __slots__ = ("pair_link", "condition", "pair_rate_hz", "fidelity")
+    PAIR_LINK_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    PAIR_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    pair_link: str
+    condition: ConditionSeconds
+    pair_rate_hz: Spread
+    fidelity: Spread
+    def __init__(self, pair_link: _Optional[str] = ..., condition: _Optional[_Union[ConditionSeconds, _Mapping]] = ..., pair_rate_hz: _Optional[_Union[Spread, _Mapping]] = ..., fidelity: _Optional[_Union[Spread, _Mapping]] = ...) -> None: ...
+
+class PairStreamHistory(_message.Message):
+    __slots__ = ("pair_stream", "standing", "planned_pairs", "delivered_rate_hz", "fidelity")
+    PAIR_STREAM_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    pair_stream: str
+    standing: PairStandingSeconds
+    planned_pairs: float
+    delivered_rate_hz: Spread
+    fidelity: Spread
+    def __init__(self, pair_stream: _Optional[str] = ..., standing: _Optional[_Union[PairStandingSeconds, _Mapping]] = ..., planned_pairs: _Optional[float] = ..., delivered_rate_hz: _Optional[_Union[Spread, _Mapping]] = ..., fidelity: _Optional[_Union[Spread, _Mapping]] = ...) -> None: ...
+
+class PairStandingSeconds(_message.Message):
+    __slots__ = ("met", "partly_met", "unmet")
+    MET_FIELD_NUMBER: _ClassVar[int]
+    PARTLY_MET_FIELD_NUMBER: _ClassVar[int]
+    UNMET_FIELD_NUMBER: _ClassVar[int]
+    met: float
+    partly_met: float
+    unmet: float
+    def __init__(self, met: _Optional[float] = ..., partly_met: _Optional[float] = ..., unmet: _Optional[float] = ...) -> None: ...
+
 class NodeHistory(_message.Message):
     __slots__ = ("node", "connected_seconds", "away_seconds", "maintenance_seconds", "dropped_samples")
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -173,7 +209,7 @@ class Happening(_message.Message):
     def __init__(self, time_unix_nanos: _Optional[int] = ..., kind: _Optional[str] = ..., severity: _Optional[str] = ..., node: _Optional[str] = ..., link: _Optional[str] = ..., stream: _Optional[str] = ..., message: _Optional[str] = ..., fields: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class HistoryRow(_message.Message):
-    __slots__ = ("start_unix_seconds", "seconds", "watched_seconds", "links", "streams", "nodes", "happenings", "lost_happenings")
+    __slots__ = ("start_unix_seconds", "seconds", "watched_seconds", "links", "streams", "nodes", "happenings", "lost_happenings", "pair_links", "pair_streams")
     START_UNIX_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     WATCHED_SECONDS_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +218,8 @@ class HistoryRow(_message.Message):
     NODES_FIELD_NUMBER: _ClassVar[int]
     HAPPENINGS_FIELD_NUMBER: _ClassVar[int]
     LOST_HAPPENINGS_FIELD_NUMBER: _ClassVar[int]
+    PAIR_LINKS_FIELD_NUMBER: _ClassVar[int]
+    PAIR_STREAMS_FIELD_NUMBER: _ClassVar[int]
     start_unix_seconds: int
     seconds: int
     watched_seconds: float
@@ -190,7 +228,9 @@ class HistoryRow(_message.Message):
     nodes: _containers.RepeatedCompositeFieldContainer[NodeHistory]
     happenings: _containers.RepeatedCompositeFieldContainer[Happening]
     lost_happenings: int
-    def __init__(self, start_unix_seconds: _Optional[int] = ..., seconds: _Optional[int] = ..., watched_seconds: _Optional[float] = ..., links: _Optional[_Iterable[_Union[LinkHistory, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamHistory, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[NodeHistory, _Mapping]]] = ..., happenings: _Optional[_Iterable[_Union[Happening, _Mapping]]] = ..., lost_happenings: _Optional[int] = ...) -> None: ...
+    pair_links: _containers.RepeatedCompositeFieldContainer[PairLinkHistory]
+    pair_streams: _containers.RepeatedCompositeFieldContainer[PairStreamHistory]
+    def __init__(self, start_unix_seconds: _Optional[int] = ..., seconds: _Optional[int] = ..., watched_seconds: _Optional[float] = ..., links: _Optional[_Iterable[_Union[LinkHistory, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamHistory, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[NodeHistory, _Mapping]]] = ..., happenings: _Optional[_Iterable[_Union[Happening, _Mapping]]] = ..., lost_happenings: _Optional[int] = ..., pair_links: _Optional[_Iterable[_Union[PairLinkHistory, _Mapping]]] = ..., pair_streams: _Optional[_Iterable[_Union[PairStreamHistory, _Mapping]]] = ...) -> None: ...
 
 class HistoryTotals(_message.Message):
     __slots__ = ("served", "dropped_samples")
@@ -220,18 +260,22 @@ class ServedTotal(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., node: _Optional[str] = ..., confirmed_bits: _Optional[int] = ..., keys: _Optional[_Union[KeyCounts, _Mapping]] = ...) -> None: ...
 
 class GetHistoryRequest(_message.Message):
-    __slots__ = ("from_unix_nanos", "to_unix_nanos", "links", "streams", "nodes")
+    __slots__ = ("from_unix_nanos", "to_unix_nanos", "links", "streams", "nodes", "pair_links", "pair_streams")
     FROM_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     TO_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    PAIR_LINKS_FIELD_NUMBER: _ClassVar[int]
+    PAIR_STREAMS_FIELD_NUMBER: _ClassVar[int]
     from_unix_nanos: int
     to_unix_nanos: int
     links: _containers.RepeatedScalarFieldContainer[str]
     streams: _containers.RepeatedScalarFieldContainer[str]
     nodes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, from_unix_nanos: _Optional[int] = ..., to_unix_nanos: _Optional[int] = ..., links: _Optional[_Iterable[str]] = ..., streams: _Optional[_Iterable[str]] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+    pair_links: _containers.RepeatedScalarFieldContainer[str]
+    pair_streams: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, from_unix_nanos: _Optional[int] = ..., to_unix_nanos: _Optional[int] = ..., links: _Optional[_Iterable[str]] = ..., streams: _Optional[_Iterable[str]] = ..., nodes: _Optional[_Iterable[str]] = ..., pair_links: _Optional[_Iterable[str]] = ..., pair_streams: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetHistoryResponse(_message.Message):
     __slots__ = ("row",)

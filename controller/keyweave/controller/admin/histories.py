@@ -43,9 +43,10 @@ async def history(
 
 def _asked(row: history_pb2.HistoryRow, request: history_pb2.GetHistoryRequest) -> history_pb2.HistoryRow:
     """The row with only those objects that the request names; whole if it names none."""
-    if not (request.links or request.streams or request.nodes):
-        return row
     links, streams, nodes = set(request.links), set(request.streams), set(request.nodes)
+    pair_links, pair_streams = set(request.pair_links), set(request.pair_streams)
+    if not (links or streams or nodes or pair_links or pair_streams):
+        return row
     return history_pb2.HistoryRow(
         start_unix_seconds=row.start_unix_seconds,
         seconds=row.seconds,
@@ -53,10 +54,15 @@ def _asked(row: history_pb2.HistoryRow, request: history_pb2.GetHistoryRequest) 
         links=[each for each in row.links if each.link in links],
         streams=[each for each in row.streams if each.stream in streams],
         nodes=[each for each in row.nodes if each.node in nodes],
+        pair_links=[each for each in row.pair_links if each.pair_link in pair_links],
+        pair_streams=[each for each in row.pair_streams if each.pair_stream in pair_streams],
         happenings=[
             each
             for each in row.happenings
-            if each.link in links or each.stream in streams or each.node in nodes
+            if each.node in nodes
+            # Names of links and streams may be those of pairs, or of keys; kinds tell which.
+            or each.link in (pair_links if each.kind.startswith("pair_") else links)
+            or each.stream in (pair_streams if each.kind.startswith("pair_") else streams)
         ],
         lost_happenings=row.lost_happenings,
     )

@@ -133,6 +133,38 @@ class StreamCell:
 
 
 @dataclass(slots=True)
+class PairLinkCell:
+    """One link that makes pairs, over some time."""
+
+    condition: Shares = field(default_factory=dict)
+    pair_rate_hz: Spread = field(default_factory=Spread)
+    fidelity: Spread = field(default_factory=Spread)
+
+    def merge(self, other: "PairLinkCell") -> None:
+        """Both times together."""
+        add_up(self.condition, other.condition)
+        self.pair_rate_hz.merge(other.pair_rate_hz)
+        self.fidelity.merge(other.fidelity)
+
+
+@dataclass(slots=True)
+class PairStreamCell:
+    """One stream of pairs over some time."""
+
+    standing: Shares = field(default_factory=dict)
+    planned_pairs: float = 0.0
+    delivered_rate_hz: Spread = field(default_factory=Spread)
+    fidelity: Spread = field(default_factory=Spread)
+
+    def merge(self, other: "PairStreamCell") -> None:
+        """Both times together."""
+        add_up(self.standing, other.standing)
+        self.planned_pairs += other.planned_pairs
+        self.delivered_rate_hz.merge(other.delivered_rate_hz)
+        self.fidelity.merge(other.fidelity)
+
+
+@dataclass(slots=True)
 class NodeCell:
     """One node over some time: `connected`, `away` or in `maintenance`."""
 

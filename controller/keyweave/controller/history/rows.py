@@ -7,7 +7,7 @@ are known by the minute and last year's by the day, at a bounded size.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from keyweave.controller.history.cells import LinkCell, NodeCell, StreamCell
+from keyweave.controller.history.cells import LinkCell, NodeCell, PairLinkCell, PairStreamCell, StreamCell
 
 DAY_SECONDS = 86_400
 # Of a row; what there is no room for is counted.
@@ -59,6 +59,8 @@ class Row:
     nodes: dict[str, NodeCell] = field(default_factory=dict)
     happenings: list[Happening] = field(default_factory=list)
     lost_happenings: int = 0
+    pair_links: dict[str, PairLinkCell] = field(default_factory=dict)
+    pair_streams: dict[str, PairStreamCell] = field(default_factory=dict)
 
     @property
     def end(self) -> int:
@@ -81,6 +83,10 @@ class Row:
             self.streams.setdefault(stream, StreamCell()).merge(served)
         for node, seen in other.nodes.items():
             self.nodes.setdefault(node, NodeCell()).merge(seen)
+        for pair_link, made in other.pair_links.items():
+            self.pair_links.setdefault(pair_link, PairLinkCell()).merge(made)
+        for pair_stream, got in other.pair_streams.items():
+            self.pair_streams.setdefault(pair_stream, PairStreamCell()).merge(got)
         for happening in other.happenings:
             self.keep(happening, _MOST_MERGED_HAPPENINGS)
         self.lost_happenings += other.lost_happenings

@@ -10,7 +10,17 @@ from keyweave.controller.agent_events import protection_word
 from keyweave.controller.estimate.estimate import LinkEstimate
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.history.rows import Happening
-from keyweave.controller.history.watch import LinkSeen, NodeSeen, Seen, Served, StreamSeen
+from keyweave.controller.history.watch import (
+    LinkSeen,
+    NodeSeen,
+    PairLinkSeen,
+    PairStreamSeen,
+    Seen,
+    Served,
+    StreamSeen,
+)
+from keyweave.controller.pairs.book import LinkState
+from keyweave.controller.pairs.served import PairStreamView, State
 from keyweave.controller.reconcile.core import Core
 from keyweave.controller.reconcile.reports import StreamReport
 from keyweave.controller.topology import Condition, Link, Status, Stream, StreamPlan
@@ -22,6 +32,7 @@ _KEPT_FIELDS = (
     *("old", "new", "diagnosis", "evidence", "duration_seconds"),
     *("protection_before", "protection_after", "count", "occurrences"),
 )
+_STANDINGS = {State.MET: "met", State.PARTLY_MET: "partly_met", State.UNMET: "unmet"}
 _LONGEST_TEXT = 300
 # How long agents may take to be heard after a start, or after a node, link or stream was created.
 NEWCOMER_SECONDS = 20.0
@@ -52,12 +63,39 @@ def service(stream: Stream, plan: StreamPlan | None, report: StreamReport, *, he
     return "degraded" if weak or (plan is not None and plan.unmet) else "serving"
 
 
+def pair_link_seen(link: LinkState) -> PairLinkSeen:
+    """A link that makes pairs, as it is now."""
+    if link.condition is not Condition.OK:
+        return PairLinkSeen(link.condition.value)
+    return PairLinkSeen(
+        link.condition.value,
+        link.pair_rate_hz or None,
+        link.fidelity.fidelity if link.fidelity is not None else None,
+    )
+
+
+def pair_stream_seen(view: PairStreamView) -> PairStreamSeen:
+    """A stream of pairs that has not ended, as it is now."""
+    return PairStreamSeen(
+        _STANDINGS[view.state],
+        view.predicted_rate_hz,
+        view.delivered_rate_hz,
+        view.measured.fidelity if view.measured is not None and view.ways else None,
+    )
+
+
 def network_seen(core: Core) -> Seen:
     """The whole network as it is now."""
     return Seen(
         links={name: link_seen(core.links[name].link, core.links[name].estimate) for name in core.links},
         streams={name: _stream(core, name) for name in core.streams},
         nodes={name: _node(core, name) for name in core.nodes},
+        pair_links={link.name: pair_link_seen(link) for link, _ in core.pairs.links()},
+        pair_streams={
+            view.stream.name: pair_stream_seen(view)
+            for view in core.pairs.views()
+            if view.state is not State.ENDED
+        },
         existing=frozenset((*core.streams, *core.nodes)),
         served={
             (name, node): Served(
@@ -107,6 +145,8 @@ class Newcomers:
             links=known("link", seen.links, lambda link: link.condition == Condition.STALE),
             streams=known("stream", seen.streams, lambda stream: stream.service == "silent"),
             nodes=known("node", seen.nodes, lambda node: node.presence == "away"),
+            pair_links=known("pair link", seen.pair_links, lambda link: link.condition == Condition.STALE),
+            pair_streams=known("pair stream", seen.pair_streams, lambda one: one.standing == "unmet"),
         )
 
 

@@ -8,7 +8,15 @@ from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from keyweave.controller.history.cells import LinkCell, NodeCell, Shares, StreamCell
+from keyweave.controller.history.cells import (
+    LinkCell,
+    NodeCell,
+    PairLinkCell,
+    PairStreamCell,
+    Shares,
+    Spread,
+    StreamCell,
+)
 from keyweave.controller.history.rows import ROW_SECONDS, Happening, Row
 
 # What was seen is taken to last no longer than this unless it is seen again.
@@ -29,13 +37,9 @@ class LinkSeen:
         """It was so for so long."""
         _hold(cell.condition, self.condition, seconds)
         _hold(cell.status, self.status, seconds)
-        for spread, value in (
-            (cell.qber_ratio, self.qber_ratio),
-            (cell.skr_bps, self.skr_bps),
-            (cell.loss_db, self.loss_db),
-        ):
-            if value is not None:
-                spread.add(value, seconds)
+        _spread(cell.qber_ratio, self.qber_ratio, seconds)
+        _spread(cell.skr_bps, self.skr_bps, seconds)
+        _spread(cell.loss_db, self.loss_db, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,38 @@ class StreamSeen:
         _hold(cell.service, self.service, seconds)
         _hold(cell.protection, self.protection, seconds)
         cell.planned_bits += self.planned_bps * seconds
+
+
+@dataclass(frozen=True, slots=True)
+class PairLinkSeen:
+    """A link that makes pairs at one moment. None: not measured, or no figure of a link in service."""
+
+    condition: str
+    pair_rate_hz: float | None = None
+    fidelity: float | None = None
+
+    def hold(self, cell: PairLinkCell, seconds: float) -> None:
+        """It was so for so long."""
+        _hold(cell.condition, self.condition, seconds)
+        _spread(cell.pair_rate_hz, self.pair_rate_hz, seconds)
+        _spread(cell.fidelity, self.fidelity, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class PairStreamSeen:
+    """A stream of pairs at one moment."""
+
+    standing: str
+    planned_rate_hz: float = 0.0
+    delivered_rate_hz: float = 0.0
+    fidelity: float | None = None
+
+    def hold(self, cell: PairStreamCell, seconds: float) -> None:
+        """It was so for so long."""
+        _hold(cell.standing, self.standing, seconds)
+        cell.planned_pairs += self.planned_rate_hz * seconds
+        _spread(cell.delivered_rate_hz, self.delivered_rate_hz, seconds)
+        _spread(cell.fidelity, self.fidelity, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +107,8 @@ class Seen:
     links: Mapping[str, LinkSeen] = field(default_factory=dict)
     streams: Mapping[str, StreamSeen] = field(default_factory=dict)
     nodes: Mapping[str, NodeSeen] = field(default_factory=dict)
+    pair_links: Mapping[str, PairLinkSeen] = field(default_factory=dict)
+    pair_streams: Mapping[str, PairStreamSeen] = field(default_factory=dict)
     served: Mapping[tuple[str, str], "Served"] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     # All streams and nodes that there are, whether anything is known of them or not.
@@ -113,6 +151,8 @@ class Watch:
         self._links: dict[str, tuple[LinkSeen, float]] = {}
         self._streams: dict[str, tuple[StreamSeen, float]] = {}
         self._nodes: dict[str, tuple[NodeSeen, float]] = {}
+        self._pair_links: dict[str, tuple[PairLinkSeen, float]] = {}
+        self._pair_streams: dict[str, tuple[PairStreamSeen, float]] = {}
         self._looked_at: float | None = None
 
     def look(self, seen: Seen, now: float) -> list[Row]:
@@ -121,6 +161,8 @@ class Watch:
         self._links = {name: (each, now) for name, each in seen.links.items()}
         self._streams = {name: (each, now) for name, each in seen.streams.items()}
         self._nodes = {name: (each, now) for name, each in seen.nodes.items()}
+        self._pair_links = {name: (each, now) for name, each in seen.pair_links.items()}
+        self._pair_streams = {name: (each, now) for name, each in seen.pair_streams.items()}
         self._count(seen, self._current(now))
         return done
 
@@ -158,6 +200,7 @@ class Watch:
         done: list[Row] = []
         if self._is_too_long_ago(now):
             self._links, self._streams, self._nodes = {}, {}, {}
+            self._pair_links, self._pair_streams = {}, {}
             self._looked_at = None
         while self._row is not None and now >= self._row.end:
             looking = self._looked_at is not None
@@ -194,6 +237,12 @@ class Watch:
         for name, (node, since) in self._nodes.items():
             node.hold(row.nodes.setdefault(name, NodeCell()), now - since)
             self._nodes[name] = (node, now)
+        for name, (making, since) in self._pair_links.items():
+            making.hold(row.pair_links.setdefault(name, PairLinkCell()), now - since)
+            self._pair_links[name] = (making, now)
+        for name, (getting, since) in self._pair_streams.items():
+            getting.hold(row.pair_streams.setdefault(name, PairStreamCell()), now - since)
+            self._pair_streams[name] = (getting, now)
 
     def _settle_link(self, name: str, now: float) -> None:
         link, since = self._links[name]
@@ -226,6 +275,11 @@ class Watch:
 def _hold(shares: Shares, word: str, seconds: float) -> None:
     if seconds > 0:
         shares[word] = shares.get(word, 0.0) + seconds
+
+
+def _spread(spread: Spread, value: float | None, seconds: float) -> None:
+    if value is not None:
+        spread.add(value, seconds)
 
 
 def _worth_keeping(row: Row | None) -> Iterator[Row]:

@@ -12,6 +12,8 @@ from keyweave.controller.history.cells import (
     Failovers,
     LinkCell,
     NodeCell,
+    PairLinkCell,
+    PairStreamCell,
     Shares,
     Spread,
     StreamCell,
@@ -45,6 +47,8 @@ def row_message(row: Row) -> pb.HistoryRow:
         links=[_link(name, row.links[name]) for name in sorted(row.links)],
         streams=[_stream(name, row.streams[name]) for name in sorted(row.streams)],
         nodes=[_node(name, row.nodes[name]) for name in sorted(row.nodes)],
+        pair_links=[_pair_link(name, row.pair_links[name]) for name in sorted(row.pair_links)],
+        pair_streams=[_pair_stream(name, row.pair_streams[name]) for name in sorted(row.pair_streams)],
         happenings=[_happening(each) for each in row.happenings],
         lost_happenings=row.lost_happenings,
     )
@@ -59,6 +63,8 @@ def row_of(message: pb.HistoryRow) -> Row:
         links={link.link: _link_cell(link) for link in message.links},
         streams={stream.stream: _stream_cell(stream) for stream in message.streams},
         nodes={node.node: _node_cell(node) for node in message.nodes},
+        pair_links={link.pair_link: _pair_link_cell(link) for link in message.pair_links},
+        pair_streams={stream.pair_stream: _pair_stream_cell(stream) for stream in message.pair_streams},
         happenings=[_happening_of(each) for each in message.happenings],
         lost_happenings=message.lost_happenings,
     )
@@ -152,6 +158,42 @@ def _stream_cell(message: pb.StreamHistory) -> StreamCell:
             message.failovers.longest_seconds,
             message.failovers.planned,
         ),
+    )
+
+
+def _pair_link(name: str, cell: PairLinkCell) -> pb.PairLinkHistory:
+    return pb.PairLinkHistory(
+        pair_link=name,
+        condition=pb.ConditionSeconds(**cell.condition),
+        pair_rate_hz=_spread(cell.pair_rate_hz),
+        fidelity=_spread(cell.fidelity),
+    )
+
+
+def _pair_link_cell(message: pb.PairLinkHistory) -> PairLinkCell:
+    return PairLinkCell(
+        condition=_shares(message.condition),
+        pair_rate_hz=_spread_of(message.pair_rate_hz),
+        fidelity=_spread_of(message.fidelity),
+    )
+
+
+def _pair_stream(name: str, cell: PairStreamCell) -> pb.PairStreamHistory:
+    return pb.PairStreamHistory(
+        pair_stream=name,
+        standing=pb.PairStandingSeconds(**cell.standing),
+        planned_pairs=cell.planned_pairs,
+        delivered_rate_hz=_spread(cell.delivered_rate_hz),
+        fidelity=_spread(cell.fidelity),
+    )
+
+
+def _pair_stream_cell(message: pb.PairStreamHistory) -> PairStreamCell:
+    return PairStreamCell(
+        standing=_shares(message.standing),
+        planned_pairs=message.planned_pairs,
+        delivered_rate_hz=_spread_of(message.delivered_rate_hz),
+        fidelity=_spread_of(message.fidelity),
     )
 
 
