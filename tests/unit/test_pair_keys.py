@@ -174,21 +174,36 @@ def test_sifted_bits_are_overwritten_where_they_lay() -> None:
 class Between:
     """Two ends, pairs of a fidelity, and a connection that may lose what is said."""
 
-    def __init__(self, fidelity: float, *, loses: float = 0.0, seed: int = 1, terms: Terms = TERMS) -> None:
+    def __init__(
+        self,
+        fidelity: float,
+        *,
+        loses: float = 0.0,
+        seed: int = 1,
+        terms: Terms = TERMS,
+        paths: tuple[str, ...] = ("p",),
+    ) -> None:
         self.leader, self.follower = Leader(terms, 1), Follower(terms, 1)
         self.said: list[bytes] = []
         self.key: tuple[dict[int, bytes], dict[int, bytes]] = {}, {}
         self._state = werner(fidelity)
         self._random = np.random.default_rng(seed)
         self._loses = loses
-        self._number = 0
+        self.numbers = dict.fromkeys(paths, 0)
         self.now = 0.0
+        for path in paths:
+            self.leader.new_run(path)
+        # Rules reach the two ends in no particular order.
+        for path in reversed(paths):
+            self.follower.new_run(path)
 
     def measure(self, count: int) -> None:
-        """Both ends measure; each misses one in a hundred."""
-        for _ in range(count):
+        """Both ends measure, path by path; each misses one in a hundred."""
+        for turn in range(count):
             self.now += 0.005
-            self._number += 1
+            path = list(self.numbers)[turn % len(self.numbers)]
+            self.numbers[path] += 1
+            number = self.numbers[path]
             mine, theirs = (Basis(int(self._random.random() > KEY_BASIS_RATIO)) for _ in range(2))
             bit = int(self._random.integers(2))
             error = self._state.qber_z if mine is Basis.Z else self._state.qber_x
@@ -196,10 +211,10 @@ class Between:
                 bit ^ int(self._random.random() < error) if mine is theirs else int(self._random.integers(2))
             )
             if self._random.random() < 0.99:
-                self.leader.measured(self._number, mine, bit, self.now)
+                self.leader.measured(path, number, mine, bit, self.now)
             if self._random.random() < 0.99:
-                self.follower.measured(self._number, theirs, other, self.now)
-            if self._number % 100 == 0:
+                self.follower.measured(path, number, theirs, other, self.now)
+            if (turn + 1) % 100 == 0:
                 self.talk()
 
     def talk(self) -> None:
@@ -274,16 +289,56 @@ def test_whatever_is_lost_on_the_way_no_number_ever_names_two_keys(seed: int, lo
 def test_a_run_that_began_at_one_end_alone_gives_no_key() -> None:
     between = Between(0.99)
     between.measure(500)
-    between.leader.new_run()
+    between.leader.new_run("p")
     # The leader's numbers begin anew; the follower measures on by the old ones.
-    between._number = 0
     for number in range(1, 5_000):
         between.now += 0.005
-        between.leader.measured(number, Basis(number % 2), number % 3 % 2, between.now)
-        between.follower.measured(number, Basis(number % 2), number % 5 % 2, between.now)
+        between.leader.measured("p", number, Basis(number % 2), number % 3 % 2, between.now)
+        between.follower.measured("p", number, Basis(number % 2), number % 5 % 2, between.now)
         if number % 100 == 0:
             between.talk()
     assert between.key == ({}, {})
+
+
+def test_pairs_that_come_over_several_paths_at_once_all_make_key() -> None:
+    between = Between(0.99, paths=("over-one", "over-another", "over-a-third"))
+    between.measure(6_000)
+    one = Between(0.99)
+    one.measure(6_000)
+    assert between.key[0] == between.key[1]
+    assert between.leader.tally.key_bits_total == pytest.approx(one.leader.tally.key_bits_total, rel=0.1)
+    assert between.leader.tally.blocks_total == one.leader.tally.blocks_total > 0
+
+
+def test_a_path_that_comes_or_goes_costs_nothing_of_what_was_compared() -> None:
+    between = Between(0.99, terms=Terms(block_bits=4096))
+    between.measure(4_000)
+    compared = between.leader.sifted.key_bits
+    assert compared > 1_000
+    for end in (between.leader, between.follower):
+        end.new_run("another")
+    between.numbers = {"another": 0}
+    for end in (between.follower, between.leader):
+        end.end_run("p")
+    between.measure(400)
+    assert between.leader.sifted.key_bits == between.follower.sifted.key_bits > compared
+    assert between.leader.tally.disagreements == 0
+
+
+def test_a_path_that_ends_while_the_other_end_compares_it_disturbs_nothing() -> None:
+    between = Between(0.99)
+    between.measure(100)
+    between.leader.measured("p", 101, Basis.Z, 1, between.now)
+    between.follower.measured("p", 101, Basis.Z, 1, between.now)
+    between.now += TERMS.lag_seconds
+    asked = between.leader.poll(between.now)
+    assert asked is not None
+    answer = between.follower.receive(asked, between.now)
+    between.leader.end_run("p")
+    assert answer is not None
+    assert between.leader.receive(answer, between.now) is not None
+    assert between.leader.sifted.key_bits == between.follower.sifted.key_bits
+    assert between.leader.tally.disagreements == 0
 
 
 def test_an_end_that_has_used_higher_numbers_is_never_given_lower_ones() -> None:
@@ -310,6 +365,8 @@ def test_a_message_that_cannot_be_ends_the_discussion_and_nothing_else(data: st.
             getattr(body, field.name).extend(data.draw(st.lists(st.integers(0, 2**32 - 1), max_size=3)))
         elif field.type == field.TYPE_BYTES:
             setattr(body, field.name, data.draw(st.binary(max_size=40)))
+        elif field.type == field.TYPE_STRING:
+            setattr(body, field.name, data.draw(st.sampled_from(["p", "another", ""])))
         elif field.type == field.TYPE_DOUBLE:
             setattr(body, field.name, data.draw(st.floats()))
         elif field.type == field.TYPE_BOOL:

@@ -3,6 +3,7 @@
 import asyncio
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,6 +114,17 @@ async def test_a_run_that_is_over_takes_no_more_outcomes() -> None:
     second.end()
     second.outcome(2, Basis.Z, 1)
     assert leader.tally.measured_total == 1
+
+
+async def test_pairs_that_come_over_another_path_besides_count_as_well() -> None:
+    leader, _ = both_ends(lambda: 0.0)
+    first, second = leader.begin(RUN), leader.begin(replace(RUN, path_id="p2"))
+    first.outcome(1, Basis.Z, 1)
+    second.outcome(1, Basis.Z, 0)
+    assert leader.tally.measured_total == 2
+    second.end()
+    first.outcome(2, Basis.Z, 1)
+    assert leader.tally.measured_total == 3
 
 
 class Taker:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akeyweave/v1/pairkeys.proto\x12\x0bkeyweave.v1\"\x8b\x05\n\x0ePairKeyMessage\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12*\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32\x19.keyweave.v1.PairKeyBeginH\x00\x12*\n\x05\x62\x65gun\x18\x03 \x01(\x0b\x32\x19.keyweave.v1.PairKeyBegunH\x00\x12*\n\x05\x62\x61ses\x18\x04 \x01(\x0b\x32\x19.keyweave.v1.PairKeyBasesH\x00\x12,\n\x06sifted\x18\x05 \x01(\x0b\x32\x1a.keyweave.v1.PairKeySiftedH\x00\x12,\n\x06\x63hecks\x18\x06 \x01(\x0b\x32\x1a.keyweave.v1.PairKeyChecksH\x00\x12.\n\x07\x63orrect\x18\x07 \x01(\x0b\x32\x1b.keyweave.v1.PairKeyCorrectH\x00\x12&\n\x03\x61sk\x18\x08 \x01(\x0b\x32\x17.keyweave.v1.PairKeyAskH\x00\x12\x30\n\x08parities\x18\t \x01(\x0b\x32\x1c.keyweave.v1.PairKeyParitiesH\x00\x12\x32\n\tcorrected\x18\n \x01(\x0b\x32\x1d.keyweave.v1.PairKeyCorrectedH\x00\x12,\n\x06verify\x18\x0b \x01(\x0b\x32\x1a.keyweave.v1.PairKeyVerifyH\x00\x12\x30\n\x08verified\x18\x0c \x01(\x0b\x32\x1c.keyweave.v1.PairKeyVerifiedH\x00\x12.\n\x07\x61mplify\x18\r \x01(\x0b\x32\x1b.keyweave.v1.PairKeyAmplifyH\x00\x12\x32\n\tamplified\x18\x0e \x01(\x0b\x32\x1d.keyweave.v1.PairKeyAmplifiedH\x00\x42\x06\n\x04\x62ody\"7\n\x0cPairKeyBegin\x12\x12\n\nnext_block\x18\x01 \x01(\x04\x12\x13\n\x0b\x62lock_bytes\x18\x02 \x01(\r\"\"\n\x0cPairKeyBegun\x12\x12\n\nnext_block\x18\x01 \x01(\x04\"S\n\x0cPairKeyBases\x12\x14\n\x0c\x66irst_number\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08measured\x18\x03 \x01(\x0c\x12\x0c\n\x04in_x\x18\x04 \x01(\x0c\"C\n\rPairKeySifted\x12\x14\n\x0c\x66irst_number\x18\x01 \x01(\x04\x12\x0c\n\x04kept\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63hecks\x18\x03 \x01(\x0c\"5\n\rPairKeyChecks\x12\x14\n\x0c\x66irst_number\x18\x01 \x01(\x04\x12\x0e\n\x06\x63hecks\x18\x02 \x01(\x0c\"T\n\x0ePairKeyCorrect\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x10\n\x08key_bits\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x0c\x12\x13\n\x0b\x65rror_ratio\x18\x04 \x01(\x01\"I\n\nPairKeyAsk\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x0e\n\x06passes\x18\x02 \x03(\r\x12\x0e\n\x06starts\x18\x03 \x03(\r\x12\x0c\n\x04\x65nds\x18\x04 \x03(\r\"2\n\x0fPairKeyParities\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x10\n\x08parities\x18\x02 \x01(\x0c\"N\n\x10PairKeyCorrected\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x16\n\x0e\x63orrected_bits\x18\x02 \x01(\r\x12\x13\n\x0bleaked_bits\x18\x03 \x01(\r\":\n\rPairKeyVerify\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x0c\n\x04seed\x18\x02 \x01(\x0c\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\"/\n\x0fPairKeyVerified\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\r\n\x05\x65qual\x18\x02 \x01(\x08\"B\n\x0ePairKeyAmplify\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x13\n\x0bsecret_bits\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x0c\"!\n\x10PairKeyAmplified\x12\r\n\x05\x62lock\x18\x01 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akeyweave/v1/pairkeys.proto\x12\x0bkeyweave.v1\"\x8b\x05\n\x0ePairKeyMessage\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12*\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32\x19.keyweave.v1.PairKeyBeginH\x00\x12*\n\x05\x62\x65gun\x18\x03 \x01(\x0b\x32\x19.keyweave.v1.PairKeyBegunH\x00\x12*\n\x05\x62\x61ses\x18\x04 \x01(\x0b\x32\x19.keyweave.v1.PairKeyBasesH\x00\x12,\n\x06sifted\x18\x05 \x01(\x0b\x32\x1a.keyweave.v1.PairKeySiftedH\x00\x12,\n\x06\x63hecks\x18\x06 \x01(\x0b\x32\x1a.keyweave.v1.PairKeyChecksH\x00\x12.\n\x07\x63orrect\x18\x07 \x01(\x0b\x32\x1b.keyweave.v1.PairKeyCorrectH\x00\x12&\n\x03\x61sk\x18\x08 \x01(\x0b\x32\x17.keyweave.v1.PairKeyAskH\x00\x12\x30\n\x08parities\x18\t \x01(\x0b\x32\x1c.keyweave.v1.PairKeyParitiesH\x00\x12\x32\n\tcorrected\x18\n \x01(\x0b\x32\x1d.keyweave.v1.PairKeyCorrectedH\x00\x12,\n\x06verify\x18\x0b \x01(\x0b\x32\x1a.keyweave.v1.PairKeyVerifyH\x00\x12\x30\n\x08verified\x18\x0c \x01(\x0b\x32\x1c.keyweave.v1.PairKeyVerifiedH\x00\x12.\n\x07\x61mplify\x18\r \x01(\x0b\x32\x1b.keyweave.v1.PairKeyAmplifyH\x00\x12\x32\n\tamplified\x18\x0e \x01(\x0b\x32\x1d.keyweave.v1.PairKeyAmplifiedH\x00\x42\x06\n\x04\x62ody\"7\n\x0cPairKeyBegin\x12\x12\n\nnext_block\x18\x01 \x01(\x04\x12\x13\n\x0b\x62lock_bytes\x18\x02 \x01(\r\"\"\n\x0cPairKeyBegun\x12\x12\n\nnext_block\x18\x01 \x01(\x04\"d\n\x0cPairKeyBases\x12\x14\n\x0c\x66irst_number\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08measured\x18\x03 \x01(\x0c\x12\x0c\n\x04in_x\x18\x04 \x01(\x0c\x12\x0f\n\x07path_id\x18\x05 \x01(\t\"C\n\rPairKeySifted\x12\x14\n\x0c\x66irst_number\x18\x01 \x01(\x04\x12\x0c\n\x04kept\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63hecks\x18\x03 \x01(\x0c\"5\n\rPairKeyChecks\x12\x14\n\x0c\x66irst_number\x18\x01 \x01(\x04\x12\x0e\n\x06\x63hecks\x18\x02 \x01(\x0c\"T\n\x0ePairKeyCorrect\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x10\n\x08key_bits\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x0c\x12\x13\n\x0b\x65rror_ratio\x18\x04 \x01(\x01\"I\n\nPairKeyAsk\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x0e\n\x06passes\x18\x02 \x03(\r\x12\x0e\n\x06starts\x18\x03 \x03(\r\x12\x0c\n\x04\x65nds\x18\x04 \x03(\r\"2\n\x0fPairKeyParities\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x10\n\x08parities\x18\x02 \x01(\x0c\"N\n\x10PairKeyCorrected\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x16\n\x0e\x63orrected_bits\x18\x02 \x01(\r\x12\x13\n\x0bleaked_bits\x18\x03 \x01(\r\":\n\rPairKeyVerify\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x0c\n\x04seed\x18\x02 \x01(\x0c\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\"/\n\x0fPairKeyVerified\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\r\n\x05\x65qual\x18\x02 \x01(\x08\"B\n\x0ePairKeyAmplify\x12\r\n\x05\x62lock\x18\x01 \x01(\r\x12\x13\n\x0bsecret_bits\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x0c\"!\n\x10PairKeyAmplified\x12\r\n\x05\x62lock\x18\x01 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,25 +38,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAIRKEYBEGUN']._serialized_start=754
   _globals['_PAIRKEYBEGUN']._serialized_end=788
   _globals['_PAIRKEYBASES']._serialized_start=790
-  _globals['_PAIRKEYBASES']._serialized_end=873
-  _globals['_PAIRKEYSIFTED']._serialized_start=875
-  _globals['_PAIRKEYSIFTED']._serialized_end=942
-  _globals['_PAIRKEYCHECKS']._serialized_start=944
-  _globals['_PAIRKEYCHECKS']._serialized_end=997
-  _globals['_PAIRKEYCORRECT']._serialized_start=999
-  _globals['_PAIRKEYCORRECT']._serialized_end=1083
-  _globals['_PAIRKEYASK']._serialized_start=1085
-  _globals['_PAIRKEYASK']._serialized_end=1158
-  _globals['_PAIRKEYPARITIES']._serialized_start=1160
-  _globals['_PAIRKEYPARITIES']._serialized_end=1210
-  _globals['_PAIRKEYCORRECTED']._serialized_start=1212
-  _globals['_PAIRKEYCORRECTED']._serialized_end=1290
-  _globals['_PAIRKEYVERIFY']._serialized_start=1292
-  _globals['_PAIRKEYVERIFY']._serialized_end=1350
-  _globals['_PAIRKEYVERIFIED']._serialized_start=1352
-  _globals['_PAIRKEYVERIFIED']._serialized_end=1399
-  _globals['_PAIRKEYAMPLIFY']._serialized_start=1401
-  _globals['_PAIRKEYAMPLIFY']._serialized_end=1467
-  _globals['_PAIRKEYAMPLIFIED']._serialized_start=1469
-  _globals['_PAIRKEYAMPLIFIED']._serialized_end=1502
+  _globals['_PAIRKEYBASES']._serialized_end=890
+  _globals['_PAIRKEYSIFTED']._serialized_start=892
+  _globals['_PAIRKEYSIFTED']._serialized_end=959
+  _globals['_PAIRKEYCHECKS']._serialized_start=961
+  _globals['_PAIRKEYCHECKS']._serialized_end=1014
+  _globals['_PAIRKEYCORRECT']._serialized_start=1016
+  _globals['_PAIRKEYCORRECT']._serialized_end=1100
+  _globals['_PAIRKEYASK']._serialized_start=1102
+  _globals['_PAIRKEYASK']._serialized_end=1175
+  _globals['_PAIRKEYPARITIES']._serialized_start=1177
+  _globals['_PAIRKEYPARITIES']._serialized_end=1227
+  _globals['_PAIRKEYCORRECTED']._serialized_start=1229
+  _globals['_PAIRKEYCORRECTED']._serialized_end=1307
+  _globals['_PAIRKEYVERIFY']._serialized_start=1309
+  _globals['_PAIRKEYVERIFY']._serialized_end=1367
+  _globals['_PAIRKEYVERIFIED']._serialized_start=1369
+  _globals['_PAIRKEYVERIFIED']._serialized_end=1416
+  _globals['_PAIRKEYAMPLIFY']._serialized_start=1418
+  _globals['_PAIRKEYAMPLIFY']._serialized_end=1484
+  _globals['_PAIRKEYAMPLIFIED']._serialized_start=1486
+  _globals['_PAIRKEYAMPLIFIED']._serialized_end=1519
 # @@protoc_insertion_point(module_scope)

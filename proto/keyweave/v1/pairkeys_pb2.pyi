@@ -53,16 +53,18 @@ class PairKeyBegun(_message.Message):
     def __init__(self, next_block: _Optional[int] = ...) -> None: ...
 
 class PairKeyBases(_message.Message):
-    __slots__ = ("first_number", "count", "measured", "in_x")
+    __slots__ = ("first_number", "count", "measured", "in_x", "path_id")
     FIRST_NUMBER_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     MEASURED_FIELD_NUMBER: _ClassVar[int]
     IN_X_FIELD_NUMBER: _ClassVar[int]
+    PATH_ID_FIELD_NUMBER: _ClassVar[int]
     first_number: int
     count: int
     measured: bytes
     in_x: bytes
-    def __init__(self, first_number: _Optional[int] = ..., count: _Optional[int] = ..., measured: _Optional[bytes] = ..., in_x: _Optional[bytes] = ...) -> None: ...
+    path_id: str
+    def __init__(self, first_number: _Optional[int] = ..., count: _Optional[int] = ..., measured: _Optional[bytes] = ..., in_x: _Optional[bytes] = ..., path_id: _Optional[str] = ...) -> None: ...
 
 class PairKeySifted(_message.Message):
     __slots__ = ("first_number", "kept", "checks")

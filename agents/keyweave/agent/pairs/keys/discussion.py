@@ -50,7 +50,8 @@ class End(ABC):
     def __init__(self, terms: Terms, next_block: int) -> None:
         self.terms = terms
         self.next_block = next_block
-        self.outcomes = Outcomes()
+        # Of each path that pairs come over now.
+        self.outcomes: dict[str, Outcomes] = {}
         self.sifted = Sifted()
         self.tally = Tally()
         self._session = b""
@@ -68,14 +69,19 @@ class End(ABC):
     def receive(self, message: pb.PairKeyMessage, now: float) -> pb.PairKeyMessage | None:
         """What the other end says; what to say to it, if anything."""
 
-    def measured(self, number: int, basis: Basis, bit: int, now: float) -> None:
-        """An outcome of the run that is on."""
-        self.outcomes.add(number, basis, bit)
+    def measured(self, path: str, number: int, basis: Basis, bit: int, now: float) -> None:
+        """An outcome of a path's run that is on."""
+        self.outcomes[path].add(number, basis, bit)
         self.tally.measured(now)
 
-    def new_run(self) -> None:
-        """Numbers begin anew: what was measured before has no counterpart."""
-        self.outcomes.clear()
+    def new_run(self, path: str) -> None:
+        """Pairs come over a path. Numbers begin anew: what was measured before has no counterpart."""
+        self.end_run(path)
+        self.outcomes[path] = Outcomes()
+
+    def end_run(self, path: str) -> None:
+        """No more pairs come over it. What was compared already is as good as ever."""
+        self.outcomes.pop(path, None)
 
     @property
     def has_blocks(self) -> bool:
@@ -109,7 +115,8 @@ class End(ABC):
         self._ready.clear()
 
     def _reset(self) -> None:
-        self.outcomes.clear()
+        for outcomes in self.outcomes.values():
+            outcomes.clear()
         self.sifted.clear()
         self._drop_block()
         self._key[:] = bytes(len(self._key))

@@ -3,7 +3,7 @@
 from keyweave.agent.pairs.keys.bits import Bits, packed, unpacked
 from keyweave.agent.pairs.keys.cascade import Corrector, Stretch
 from keyweave.agent.pairs.keys.discussion import DisagreementError, End, Terms
-from keyweave.agent.pairs.keys.sifting import MAX_SPAN
+from keyweave.agent.pairs.keys.sifting import MAX_SPAN, Outcomes
 from keyweave.v1 import pairkeys_pb2 as pb
 
 # A block of more bits is refused: correcting it would hold this process up.
@@ -79,8 +79,10 @@ class Follower(End):
         if self._my_checks is not None or bases.count > MAX_SPAN:
             raise DisagreementError("the comparison before is open, or this one too long")
         measured, in_x = unpacked(bases.measured, bases.count), unpacked(bases.in_x, bases.count)
-        kept = self.outcomes.alike(bases.first_number, measured, in_x)
-        key, self._my_checks = self.outcomes.take(bases.first_number, kept)
+        # A path that has not begun here, or is over, has none.
+        outcomes = self.outcomes.get(bases.path_id) or Outcomes()
+        kept = outcomes.alike(bases.first_number, measured, in_x)
+        key, self._my_checks = outcomes.take(bases.first_number, kept)
         self.sifted.add(key)
         self.tally.compared(len(key), 0, 0, now)
         answer = self._message()

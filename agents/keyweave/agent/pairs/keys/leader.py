@@ -9,6 +9,7 @@ from keyweave.agent.pairs.keys.cascade import Reference, Stretch
 from keyweave.agent.pairs.keys.discussion import DisagreementError, End, Terms
 from keyweave.agent.pairs.keys.hashing import seed_bits
 from keyweave.agent.pairs.keys.secrecy import expected_bits
+from keyweave.agent.pairs.keys.sifting import Outcomes
 from keyweave.v1 import pairkeys_pb2 as pb
 
 # As long as no errors have been counted, what the first stretches are chosen by.
@@ -25,10 +26,12 @@ class Leader(End):
         # What the answer must be, and since when it is waited for.
         self._awaited = ""
         self._since = 0.0
-        self._compared_at = 0.0
+        # Paths whose pairs have been in this session: one that begins again numbers anew.
+        self._seen: set[str] = set()
         # When the first bits came that wait to become a block.
         self._block_since = 0.0
-        self._span = 0, 0
+        # What the follower is asked to compare: outcomes of a path, their first number, and how many.
+        self._span = Outcomes(), 0, 0
         self._reference: Reference | None = None
         self._secret = 0
         self._seed = b""
@@ -43,14 +46,22 @@ class Leader(End):
             return None
         if self._block_is_due(now):
             return self._correct(now)
-        if len(self.outcomes) and now - self._compared_at >= self.terms.lag_seconds:
-            return self._compare(now)
+        path = self._longest_waiting()
+        if path and now - self.outcomes[path].compared_at >= self.terms.lag_seconds:
+            return self._compare(path, now)
         return None
 
-    def new_run(self) -> None:
-        """See End. The follower is told to begin anew too."""
-        super().new_run()
-        self._forget()
+    def new_run(self, path: str) -> None:
+        """See End. Where this path's pairs were in the session already, the follower is to begin anew too."""
+        super().new_run(path)
+        if path in self._seen:
+            self._forget()
+        self._seen.add(path)
+
+    def _longest_waiting(self) -> str:
+        """The path whose outcomes have waited longest to be compared; empty where none has any."""
+        waiting = [path for path, outcomes in self.outcomes.items() if len(outcomes)]
+        return min(waiting, key=lambda path: self.outcomes[path].compared_at, default="")
 
     def receive(self, message: pb.PairKeyMessage, now: float) -> pb.PairKeyMessage | None:
         """The follower's answer; what to say to it, if anything."""
@@ -91,6 +102,7 @@ class Leader(End):
     def _forget(self) -> None:
         super()._forget()
         self._awaited = ""
+        self._seen = set(self.outcomes)
         if self._reference is not None:
             self._reference.forget()
             self._reference = None
@@ -117,20 +129,23 @@ class Leader(End):
             >= _WORTHWHILE_BITS
         )
 
-    def _compare(self, now: float) -> pb.PairKeyMessage:
-        self._compared_at = now
-        first, measured, in_x = self.outcomes.span()
-        self._span = first, len(measured)
+    def _compare(self, path: str, now: float) -> pb.PairKeyMessage:
+        outcomes = self.outcomes[path]
+        outcomes.compared_at = now
+        first, measured, in_x = outcomes.span()
+        self._span = outcomes, first, len(measured)
         message = self._await("sifted", now)
+        message.bases.path_id = path
         message.bases.first_number, message.bases.count = first, len(measured)
         message.bases.measured, message.bases.in_x = packed(measured), packed(in_x)
         return message
 
     def _sift(self, told: pb.PairKeySifted, now: float) -> pb.PairKeyMessage:
-        first, count = self._span
+        # The path may be over by now; what both ends measured is as good as ever.
+        outcomes, first, count = self._span
         if told.first_number != first:
             raise DisagreementError("another span")
-        key, checks = self.outcomes.take(first, unpacked(told.kept, count))
+        key, checks = outcomes.take(first, unpacked(told.kept, count))
         if not self.sifted.key_bits:
             self._block_since = now
         self.sifted.add(key)

@@ -61,7 +61,8 @@ class PairKeyLink:
         self._end: End = (Leader if leads else Follower)(settings.terms, 1)
         self._random = secrets.SystemRandom()
         self._twin: Twin | None = None
-        self._current: _Run | None = None
+        # Of each path that pairs come over now.
+        self._runs: dict[str, _Run] = {}
         # Before anybody takes blocks it is not known which number is the next.
         self._taken = False
         self._blocks_ready = asyncio.Event()
@@ -74,11 +75,11 @@ class PairKeyLink:
     # ---- measured pairs -----------------------------------------------------------------------
 
     def begin(self, run: KeyRun) -> "_Run":
-        """Pairs of another run come; those of the one before have no counterpart any more."""
-        self._end.new_run()
-        self._current = _Run(self)
+        """Pairs of another run come; those of the one before over this path have no counterpart any more."""
+        self._end.new_run(run.path_id)
+        begun = self._runs[run.path_id] = _Run(self, run.path_id)
         log.get().info("pair_key_run_began", link=self.link, stream=run.stream, path=run.path_id)
-        return self._current
+        return begun
 
     def draw_basis(self) -> Basis:
         """At random, biased to the basis that makes key."""
@@ -86,14 +87,14 @@ class PairKeyLink:
 
     def measured(self, run: "_Run", number: int, basis: Basis, bit: int) -> None:
         """An outcome."""
-        if run is self._current:
-            self._end.measured(number, basis, bit, self._clock())
+        if self._runs.get(run.path) is run:
+            self._end.measured(run.path, number, basis, bit, self._clock())
 
     def ended(self, run: "_Run") -> None:
         """No more of this run."""
-        if run is self._current:
-            self._current = None
-            self._end.new_run()
+        if self._runs.get(run.path) is run:
+            del self._runs[run.path]
+            self._end.end_run(run.path)
 
     # ---- discussion ---------------------------------------------------------------------------
 
@@ -205,8 +206,9 @@ class PairKeyLink:
 class _Run:
     """See PairOutcomes: one end of a run of a link."""
 
-    def __init__(self, link: PairKeyLink) -> None:
+    def __init__(self, link: PairKeyLink, path: str) -> None:
         self._link = link
+        self.path = path
 
     def basis(self, number: int) -> Basis:  # noqa: ARG002  # every pair's is drawn alone
         """How to measure a pair."""

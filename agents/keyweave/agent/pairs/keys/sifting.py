@@ -1,5 +1,7 @@
 """Outcomes that both ends have in the same basis: those in Z make key, those in X are told and compared."""
 
+import math
+
 import numpy as np
 
 from keyweave.agent.pairs.deliver import Basis
@@ -12,11 +14,13 @@ MAX_SPAN = 30_000
 
 
 class Outcomes:
-    """What this end has measured and not compared yet, by the number of the pair."""
+    """What this end has measured of one path's pairs and not compared yet, by the number of the pair."""
 
     def __init__(self) -> None:
         self._outcomes: dict[int, tuple[Basis, int]] = {}
         self.dropped_total = 0
+        # When some of them were last compared.
+        self.compared_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._outcomes)
