@@ -118,21 +118,32 @@ class LinkPools:
         KeyPlaneError where the pools have too few and the peer grants none in time.
         """
         deadline = time.monotonic() + GRANT_WAIT_SECONDS
-        while True:
-            found = next(((pool, offsets) for pool in self if (offsets := pool.next_offsets(size))), None)
+        while (taken := self.take(size)) is None:
+            found = self._next(size)
             if found is None:
                 await self._wait_for_grant(size, deadline)
-                continue
-            pool, offsets = found
-            if self._journal.covers(pool.pool_id, offsets):
-                taken = pool.allocate(size)
-                assert taken is not None
-                self._journal.reserve_ahead(pool.pool_id, offsets)
-                self._note_use(pool, taken.first_lane, taken.offset, size, PadUse.SEND)
-                if pool.send_bytes() < GRANT_BYTES // 4:
-                    self._ask_for_grant(pool, GRANT_BYTES)
-                return taken
-            await self._journal.reserve(pool.pool_id, offsets)
+            else:
+                pool, offsets = found
+                await self._journal.reserve(pool.pool_id, offsets)
+        return taken
+
+    def take(self, size: int) -> Range | None:
+        """The same where nothing has to be waited for; None where it has."""
+        found = self._next(size)
+        if found is None or not self._journal.covers(found[0].pool_id, found[1]):
+            return None
+        pool, offsets = found
+        taken = pool.allocate(size)
+        assert taken is not None
+        self._journal.reserve_ahead(pool.pool_id, offsets)
+        self._note_use(pool, taken.first_lane, taken.offset, size, PadUse.SEND)
+        if pool.send_bytes() < GRANT_BYTES // 4:
+            self._ask_for_grant(pool, GRANT_BYTES)
+        return taken
+
+    def _next(self, size: int) -> tuple[Pool, dict[bool, int]] | None:
+        """The first pool with so many bytes to send with, and its lanes' offsets after that."""
+        return next(((pool, offsets) for pool in self if (offsets := pool.next_offsets(size))), None)
 
     async def _wait_for_grant(self, size: int, deadline: float) -> None:
         for pool in self:

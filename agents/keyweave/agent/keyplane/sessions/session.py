@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import grpc
@@ -19,6 +20,7 @@ from keyweave.agent.keyplane.failure import KeyPlaneError, RevokedError, Signatu
 from keyweave.agent.keyplane.sessions import handshake
 from keyweave.agent.keyplane.sessions.enrolment import Enrolment
 from keyweave.agent.keyplane.sessions.handshake import Channel, Proven, Write
+from keyweave.agent.keyplane.sessions.pending import Pending, Then
 from keyweave.common import log
 from keyweave.common.names import NodeName
 from keyweave.v1 import keyplane_pb2 as pb
@@ -40,7 +42,11 @@ class FrameHandler(Protocol):
     """What sessions need of the key plane."""
 
     def on_frame(self, peer: "Peer", frame: pb.Frame) -> pb.Frame | Awaitable[pb.Frame] | None:
-        """Handle a request or notification; state changes happen before this returns, in frame order."""
+        """Handle a request or notification; state changes happen before this returns, in frame order.
+
+        An answer that comes later is a future that does not fail, or anything else to await, which takes
+        a task.
+        """
         ...
 
     def on_connected(self, peer: "Peer", *, restarted: bool) -> None:
@@ -90,7 +96,7 @@ class Peer:
         self._handler = handler
         self._connection: _Connection | None = None
         self._ids = itertools.count(1)
-        self._pending: dict[int, asyncio.Future[pb.Frame]] = {}
+        self._pending = Pending(self._overdue)
         self._in_hand = 0
         self._ungreeted = 0
         self._closed = False
@@ -140,23 +146,29 @@ class Peer:
             return False
         return True
 
+    def ask(self, frame: pb.Frame, timeout_seconds: float, then: Then) -> int:
+        """Send, and have `then` called once, with the reply or a failure; the number to forget it by.
+
+        KeyPlaneError, and nothing sent, without a connection. Frames go out in the order of the calls.
+        """
+        number = frame.id = next(self._ids)
+        if not self.post(frame):
+            raise self._unreachable(f"no session with {self.node}")
+        self._pending.add(number, timeout_seconds, then)
+        return number
+
     async def request(self, frame: pb.Frame, timeout_seconds: float) -> pb.Frame:
         """Send and await the reply; KeyPlaneError if it is a failure or does not come.
 
         The frame is queued before this first suspends, so frames go out in the order of the calls.
         """
-        frame.id = next(self._ids)
         future: asyncio.Future[pb.Frame] = asyncio.get_running_loop().create_future()
-        self._pending[frame.id] = future
+        number = self.ask(frame, timeout_seconds, partial(_settle, future))
         try:
-            if not self.post(frame):
-                raise self._unreachable(f"no session with {self.node}")
-            async with asyncio.timeout(timeout_seconds):
-                reply = await future
-        except TimeoutError:
-            raise self._unreachable(f"{self.node} did not answer in {timeout_seconds:g} s") from None
-        finally:
-            self._pending.pop(frame.id, None)
+            reply = await future
+        except asyncio.CancelledError:
+            self._pending.forget(number)
+            raise
         if reply.WhichOneof("body") == "failure":
             raise KeyPlaneError.from_message(reply.failure)
         return reply
@@ -221,9 +233,7 @@ class Peer:
 
     def _receive(self, frame: pb.Frame, connection: _Connection, group: asyncio.TaskGroup) -> None:
         if frame.is_reply:
-            future = self._pending.get(frame.id)
-            if future is not None and not future.done():
-                future.set_result(frame)
+            self._pending.answer(frame)
             return
         if frame.WhichOneof("body") == "heartbeat":
             return
@@ -241,27 +251,25 @@ class Peer:
             return
         if isinstance(answer, pb.Frame):
             self._reply(frame.id, answer, connection)
-        else:
-            self._in_hand += 1
-            task = group.create_task(
-                self._reply_later(frame, answer, connection), name=f"session-answer-{self.node}"
-            )
-            # Not in the task itself: one that is cancelled before its first step runs nothing.
-            task.add_done_callback(self._out_of_hand)
+            return
+        self._in_hand += 1
+        if not isinstance(answer, asyncio.Future):
+            answer = group.create_task(self._answered(frame, answer), name=f"session-answer-{self.node}")
+        # Not in the task itself: one that is cancelled before its first step runs nothing.
+        answer.add_done_callback(partial(self._reply_later, frame.id, connection))
 
-    def _out_of_hand(self, _task: asyncio.Task[None]) -> None:
-        self._in_hand -= 1
-
-    async def _reply_later(
-        self, request: pb.Frame, answer: Awaitable[pb.Frame], connection: _Connection
-    ) -> None:
+    async def _answered(self, request: pb.Frame, answer: Awaitable[pb.Frame]) -> pb.Frame:
         try:
-            reply = await answer
+            return await answer
         except KeyPlaneError as error:
-            reply = pb.Frame(failure=error.to_message())
+            return pb.Frame(failure=error.to_message())
         except Exception as error:  # noqa: BLE001  # see _receive
-            reply = self._unforeseen(request, error)
-        self._reply(request.id, reply, connection)
+            return self._unforeseen(request, error)
+
+    def _reply_later(self, number: int, connection: _Connection, answer: asyncio.Future[pb.Frame]) -> None:
+        self._in_hand -= 1
+        if not answer.cancelled():
+            self._reply(number, answer.result(), connection)
 
     def _unforeseen(self, frame: pb.Frame, error: Exception) -> pb.Frame:
         """A mistake of our own: its type and place are logged, not its text, which may hold key."""
@@ -293,11 +301,18 @@ class Peer:
     def _unreachable(self, reason: str) -> KeyPlaneError:
         return KeyPlaneError(pb.FAILURE_CODE_UNREACHABLE, reason, node=self._local)
 
+    def _overdue(self, timeout_seconds: float) -> pb.Frame:
+        error = self._unreachable(f"{self.node} did not answer in {timeout_seconds:g} s")
+        return pb.Frame(failure=error.to_message())
+
     def _fail_pending(self) -> None:
         gone = self._unreachable(f"the session with {self.node} broke")
-        for future in self._pending.values():
-            if not future.done():
-                future.set_result(pb.Frame(failure=gone.to_message()))
+        self._pending.fail_all(pb.Frame(failure=gone.to_message()))
+
+
+def _settle(future: asyncio.Future[pb.Frame], reply: pb.Frame) -> None:
+    if not future.done():
+        future.set_result(reply)
 
 
 async def _write_all(outbox: asyncio.Queue[pb.Frame], write: Write) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Coroutine, Sequence
 
 from keyweave.agent import crypto, memory
 from keyweave.agent.keyplane.failure import KeyPlaneError, SignatureError
@@ -116,37 +117,32 @@ class BatchMaker:
         size = count * combine.secret_bytes_per_key(self.terms.key_size_bits)
         shares = [bytearray(os.urandom(size)) for _ in path_set.paths]
         sending = [
-            asyncio.create_task(
-                self._relays.send(
-                    Share(
-                        self.terms.stream,
-                        path.path_id,
-                        path.digest,
-                        not self.terms.is_source,
-                        batch_id,
-                        index,
-                        len(shares),
-                    ),
-                    path.first_link,
-                    path.first_node,
-                    shares[index],
+            self._relays.send(
+                Share(
+                    self.terms.stream,
+                    path.path_id,
+                    path.digest,
+                    not self.terms.is_source,
+                    batch_id,
+                    index,
+                    len(shares),
                 ),
-                name=f"share-{self.terms.stream}-{index}",
+                path.first_link,
+                path.first_node,
+                shares[index],
             )
             for index, path in enumerate(path_set.paths)
         ]
-        # Not a task group: one that fails while it is cancelled loses the cancellation (Python 3.11).
-        accepted = await asyncio.gather(*sending, return_exceptions=True)
-        failures = [outcome for outcome in accepted if isinstance(outcome, BaseException)]
-        if failures:
+        try:
+            told = await _all_of(sending)
+        except BaseException:
             for share in shares:
                 memory.wipe(share)
-            raise next((f for f in failures if not isinstance(f, KeyPlaneError)), failures[0])
+            raise
         secret = bytearray(size)
         for share in shares:
             secret = memory.xor(secret, share)
             memory.wipe(share)
-        told = [task.result() for task in sending]
         return secret, pb.RelayAccepted(
             emulated=any(each.emulated for each in told),
             vendor_domains=vendor_domains(name for each in told for name in each.vendor_domains),
@@ -202,6 +198,18 @@ class BatchMaker:
             raise KeyPlaneError(
                 pb.FAILURE_CODE_CONFIRMATION_MISMATCH, "the far end's tag is wrong", node=self._node
             )
+
+
+async def _all_of(sending: Sequence[Coroutine[object, object, pb.RelayAccepted]]) -> list[pb.RelayAccepted]:
+    """The outcome of all, once each has one; the first failure where any has failed."""
+    if len(sending) == 1:
+        return [await sending[0]]
+    # Not a task group: one that fails while it is cancelled loses the cancellation (Python 3.11).
+    outcomes = await asyncio.gather(*sending, return_exceptions=True)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if failures:
+        raise next((f for f in failures if not isinstance(f, KeyPlaneError)), failures[0])
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 def _new_key_ids(count: int) -> list[bytes]:

@@ -6,8 +6,9 @@ neighbours, and sends it on under the next link's pad. The reply travels back th
 holds the share.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from keyweave.agent import memory
 from keyweave.agent.guard.model import TransitGuard
 from keyweave.agent.keyplane.failure import KeyPlaneError
 from keyweave.agent.keyplane.links.linkend import LinkEnd
+from keyweave.agent.keyplane.links.pool import Range
 from keyweave.agent.keyplane.sessions.session import Peer
 from keyweave.agent.keyplane.streams import wire
 from keyweave.agent.keyplane.streams.budget import TokenBucket
@@ -95,6 +97,13 @@ class Relays:
         self, share: Share, link: LinkName, to: NodeName, secret: bytes | bytearray
     ) -> pb.RelayAccepted:
         """Send a share over one hop and wait until the far end holds it; KeyPlaneError otherwise."""
+        link_end, peer = self._hop(link, to)
+        taken = await link_end.pools.acquire(len(secret) + wire.overhead())
+        sealed = _sealed(share, link, secret, taken)
+        reply = await peer.request(pb.Frame(relay=sealed), RELAY_TIMEOUT_SECONDS)
+        return _passed_back(reply.relay_accepted, link_end)
+
+    def _hop(self, link: LinkName, to: NodeName) -> tuple[LinkEnd, Peer]:
         link_end, peer = self._links.get(link), self._peers.get(to)
         if link_end is None or peer is None or link_end.peer_node != to:
             raise KeyPlaneError(
@@ -104,28 +113,7 @@ class Relays:
             raise KeyPlaneError(
                 pb.FAILURE_CODE_UNREACHABLE, f"no session with {to}", node=self._node, link=link
             )
-        taken = await link_end.pools.acquire(len(secret) + wire.overhead())
-        relay = pb.Relay(
-            stream=share.stream,
-            path_id=share.path_id,
-            path_digest=share.path_digest,
-            reverse=share.reverse,
-            batch_id=share.batch_id,
-            share=share.index,
-            shares=share.count,
-            link=link,
-            pool_id=taken.pool_id,
-            first_lane=taken.first_lane,
-            offset=taken.offset,
-        )
-        wire.seal(relay, secret, taken.data)
-        reply = await peer.request(pb.Frame(relay=relay), RELAY_TIMEOUT_SECONDS)
-        accepted = reply.relay_accepted
-        return pb.RelayAccepted(
-            links=[link, *(name[:63] for name in accepted.links[:MAX_LINKS])],
-            emulated=accepted.emulated or link_end.info.emulated,
-            vendor_domains=vendor_domains([*accepted.vendor_domains, link_end.info.vendor_domain]),
-        )
+        return link_end, peer
 
     def open(self, peer: Peer, relay: pb.Relay) -> bytearray:
         """Take the pad off a share that `peer` sent, for whoever policy says may see it here."""
@@ -184,8 +172,12 @@ class Relays:
             return
         raise KeyPlaneError(pb.FAILURE_CODE_OVER_BUDGET, reason, node=self._node, link=relay.link)
 
-    async def forward(self, relay: pb.Relay, secret: bytearray, onward: Side) -> pb.Frame:
-        """Send a share in transit on; the reply goes back with the link it came over."""
+    def forward(self, relay: pb.Relay, secret: bytearray, onward: Side) -> Awaitable[pb.Frame]:
+        """Send a share in transit on; the reply goes back with the link it came over.
+
+        Where key to send with is at hand the share leaves before this returns, and no task waits for the
+        reply: half of all frames on a path are such shares.
+        """
         share = Share(
             StreamName(relay.stream),
             PathId(relay.path_id),
@@ -196,12 +188,68 @@ class Relays:
             relay.shares,
         )
         try:
+            link_end, peer = self._hop(onward.link, onward.node)
+            taken = link_end.pools.take(len(secret) + wire.overhead())
+            if taken is None:
+                return self._forward_later(share, bytearray(secret), onward)
+            sealed = _sealed(share, onward.link, secret, taken)
+        finally:
+            memory.wipe(secret)
+        answer: asyncio.Future[pb.Frame] = asyncio.get_running_loop().create_future()
+
+        def pass_back(reply: pb.Frame) -> None:
+            if not answer.done():
+                answer.set_result(_passed_back_frame(reply, link_end))
+
+        peer.ask(pb.Frame(relay=sealed), RELAY_TIMEOUT_SECONDS, pass_back)
+        return answer
+
+    async def _forward_later(self, share: Share, secret: bytearray, onward: Side) -> pb.Frame:
+        try:
             return pb.Frame(relay_accepted=await self.send(share, onward.link, onward.node, secret))
         finally:
             memory.wipe(secret)
 
     def _not_allowed(self, reason: str) -> KeyPlaneError:
         return KeyPlaneError(pb.FAILURE_CODE_NOT_ALLOWED, reason, node=self._node)
+
+
+def _sealed(share: Share, link: LinkName, secret: bytes | bytearray, taken: Range) -> pb.Relay:
+    """A share under the next hop's pad, which is overwritten."""
+    relay = pb.Relay(
+        stream=share.stream,
+        path_id=share.path_id,
+        path_digest=share.path_digest,
+        reverse=share.reverse,
+        batch_id=share.batch_id,
+        share=share.index,
+        shares=share.count,
+        link=link,
+        pool_id=taken.pool_id,
+        first_lane=taken.first_lane,
+        offset=taken.offset,
+    )
+    wire.seal(relay, secret, taken.data)
+    return relay
+
+
+def _passed_back(accepted: pb.RelayAccepted, link_end: LinkEnd) -> pb.RelayAccepted:
+    """What the way beyond told of itself, and with it the link that leads there."""
+    return pb.RelayAccepted(
+        links=[link_end.name, *(name[:63] for name in accepted.links[:MAX_LINKS])],
+        emulated=accepted.emulated or link_end.info.emulated,
+        vendor_domains=vendor_domains([*accepted.vendor_domains, link_end.info.vendor_domain]),
+    )
+
+
+def _passed_back_frame(reply: pb.Frame, link_end: LinkEnd) -> pb.Frame:
+    """The same as a reply; a failure beyond, or word of too much, as a failure."""
+    try:
+        if reply.WhichOneof("body") == "failure":
+            raise KeyPlaneError.from_message(reply.failure)
+        return pb.Frame(relay_accepted=_passed_back(reply.relay_accepted, link_end))
+    except KeyPlaneError as error:
+        return pb.Frame(failure=error.to_message())
 
 
 def vendor_domains(told: Iterable[str]) -> list[str]:
