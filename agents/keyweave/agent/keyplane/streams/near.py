@@ -27,9 +27,12 @@ from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 MAX_BATCH_KEYS = 32
-# Batches of one stream on their way at once: a single one would wait for every hop in turn. The far end
-# keeps a few more open (far.MAX_OPEN_BATCHES).
-BATCHES_AT_ONCE = 6
+# Batches of one stream on their way at once: a single one would wait for every hop in turn. They go in rounds:
+# batches that begin together stay together, so their frames share messages on every hop. The far end keeps a
+# few more open (far.MAX_OPEN_BATCHES).
+ROUNDS_AT_ONCE = 2
+BATCHES_A_ROUND = 3
+BATCHES_AT_ONCE = ROUNDS_AT_ONCE * BATCHES_A_ROUND
 # Nothing worked: look again after this, unless something changes before.
 IDLE_RETRY_SECONDS = 0.2
 # Keys made by ML-KEM alone wait in a full buffer: how often a quantum path is tried, to replace them.
@@ -186,7 +189,7 @@ class NearEnd:
     async def run(self) -> None:
         """Keep the buffer full until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for number in range(1, BATCHES_AT_ONCE):
+            for number in range(1, ROUNDS_AT_ONCE):
                 group.create_task(self._follow(), name=f"stream-{self.terms.stream}-{number}")
             await self._lead()
 
@@ -206,6 +209,8 @@ class NearEnd:
                     await self._pause(UPGRADE_RETRY_SECONDS if weak else None)
             elif affordable < min(missing, self._batch_keys, 4):
                 await self._pause(min(missing, 4) * key_bits / self._budget.rate)
+            elif self._flowing.is_set():
+                await self._make_round()
             elif await self._make_batch(min(missing, affordable)):
                 if self._whole_batch_missing():
                     self._flowing.set()
@@ -215,13 +220,21 @@ class NearEnd:
                 await self._pause(IDLE_RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        """Make whole batches beside the one that `_lead` makes, for as long as the way in use works."""
+        """Make rounds beside those that `_lead` makes, for as long as the way in use works."""
         while True:
             await self._flowing.wait()
-            if not self._whole_batch_missing() or not (await self._make_quantum_batch(MAX_BATCH_KEYS)).made:
-                self._flowing.clear()
-            else:
-                await asyncio.sleep(0)
+            await self._make_round()
+
+    async def _make_round(self) -> None:
+        """Make whole batches that begin together; where not all come about, no more of them."""
+        made = await asyncio.gather(*(self._make_whole_batch() for _ in range(BATCHES_A_ROUND)))
+        if not all(made):
+            self._flowing.clear()
+        # Others must get their turn even where a batch never really waits.
+        await asyncio.sleep(0)
+
+    async def _make_whole_batch(self) -> bool:
+        return self._whole_batch_missing() and bool((await self._make_quantum_batch(MAX_BATCH_KEYS)).made)
 
     def _must_refuse(self) -> bool:
         """Whether policy knows no way, and buffered keys are not to outlive the last one."""
