@@ -27,9 +27,9 @@ from keyweave.v1 import agent_pb2, types_pb2
 from keyweave.v1 import keyplane_pb2 as pb
 
 MAX_BATCH_KEYS = 32
-# Batches of one stream on their way at once: a single one would wait for every hop in turn. They go in rounds:
-# batches that begin together stay together, so their frames share messages on every hop. The far end keeps a
-# few more open (far.MAX_OPEN_BATCHES).
+# Batches of one stream on their way at once: a single one would wait for every hop in turn. They go in
+# rounds: batches that begin together stay together, so their frames share messages on every hop. The far end
+# keeps a few more open (far.MAX_OPEN_BATCHES).
 ROUNDS_AT_ONCE = 2
 BATCHES_A_ROUND = 3
 BATCHES_AT_ONCE = ROUNDS_AT_ONCE * BATCHES_A_ROUND
