@@ -162,6 +162,7 @@ async def sent_and_answered(told: pb.RelayAccepted, vendor_domain: str = "") -> 
     answer = mock.AsyncMock(return_value=pb.Frame(relay_accepted=told))
     taken = mock.Mock(pool_id=POOL, first_lane=True, offset=0, data=bytearray(33))
     link_end = mock.Mock(peer_node=PEER)
+    link_end.name = LinkName("a-b")
     link_end.pools.acquire = mock.AsyncMock(return_value=taken)
     link_end.info.emulated, link_end.info.vendor_domain = True, vendor_domain
     peers = {PEER: mock.Mock(connected=True, request=answer)}
