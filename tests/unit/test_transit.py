@@ -71,7 +71,7 @@ async def test_where_there_is_key_the_share_leaves_before_anything_else_happens(
     answer = hop.forward(secret)
     (frame,) = hop.sent
     opened = wire.open_sealed(frame.relay, bytearray(len(SECRET) + wire.overhead()))
-    assert opened == SECRET
+    assert opened == bytearray(SECRET)
     assert not any(secret)
     assert not answer.done()
     hop.then[0](pb.Frame(relay_accepted=pb.RelayAccepted(links=["beyond"], vendor_domains=["abc"])))
