@@ -3,7 +3,7 @@
 Four processes stand in a row, each with a session to its neighbours and the ends with one to each other: one
 bidirectional stream of bytes, with the product's own TLS and channel options. A batch is what the product
 sends for one: a share from hop to hop, the answers back, an offer straight to the far end, its confirmation.
-Frames have the product's sizes and share messages by the product's rule (`session._joined`); both ends make
+Frames have the product's sizes and share messages by the product's rule (`outbox.Outbox`); both ends make
 as many batches at once. There is no protobuf, no cryptography but TLS, no key and no emulator.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import grpc
 
-from keyweave.agent.keyplane.sessions.session import JOIN_TURNS, MESSAGE_BYTES, MESSAGE_FRAMES
+from keyweave.agent.keyplane.sessions.outbox import JOIN_TURNS, MESSAGE_BYTES, MESSAGE_FRAMES
 from keyweave.agent.keyplane.streams.near import BATCHES_AT_ONCE, MAX_BATCH_KEYS
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.process import announce_ready, write_atomically

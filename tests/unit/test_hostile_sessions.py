@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import pytest
 
 from keyweave.agent.keyplane.failure import KeyPlaneError
-from keyweave.agent.keyplane.sessions import handshake, session, transport
+from keyweave.agent.keyplane.sessions import handshake, outbox, session, transport
 from keyweave.agent.keyplane.sessions.handshake import Channel
 from keyweave.agent.keyplane.sessions.session import Peer
 from keyweave.v1 import keyplane_pb2 as pb
@@ -161,6 +161,6 @@ async def test_a_peer_cannot_put_off_everybody_elses_turn_by_messages_of_many_fr
     async def messages(frames: int) -> AsyncIterator[pb.SessionRequest]:
         yield pb.SessionRequest(frames=[pb.Frame(heartbeat=pb.SessionHeartbeat())] * frames)
 
-    assert len([frame async for frame in transport._frames(messages(session.MESSAGE_FRAMES))]) == 64
+    assert len([frame async for frame in transport._frames(messages(outbox.MESSAGE_FRAMES))]) == 64
     with pytest.raises(KeyPlaneError, match="65 frames"):
-        await anext(transport._frames(messages(session.MESSAGE_FRAMES + 1)))
+        await anext(transport._frames(messages(outbox.MESSAGE_FRAMES + 1)))

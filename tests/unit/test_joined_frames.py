@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from keyweave.agent.keyplane.sessions import session
-from keyweave.agent.keyplane.sessions.session import JOIN_TURNS, MESSAGE_FRAMES
+from keyweave.agent.keyplane.sessions.outbox import (
+    JOIN_TURNS,
+    MESSAGE_BYTES,
+    MESSAGE_FRAMES,
+    OUTBOX_FRAMES,
+    Outbox,
+)
 from keyweave.v1 import keyplane_pb2 as pb
 
 
@@ -12,7 +18,7 @@ class Written:
     """What went out, message by message; the writing task ends with the last frame."""
 
     def __init__(self) -> None:
-        self.outbox: asyncio.Queue[pb.Frame] = asyncio.Queue()
+        self.outbox = Outbox()
         self.messages: list[list[int]] = []
         self._more = asyncio.Event()
         self._task = asyncio.create_task(session._write_all(self.outbox, self._write))
@@ -22,7 +28,7 @@ class Written:
         self._more.set()
 
     def put(self, number: int) -> None:
-        self.outbox.put_nowait(pb.Frame(id=number))
+        assert self.outbox.put(pb.Frame(id=number))
 
     async def until(self, frames: int) -> list[list[int]]:
         async with asyncio.timeout(10):
@@ -85,3 +91,13 @@ async def test_a_message_has_no_more_frames_than_the_peer_takes() -> None:
     for number in range(MESSAGE_FRAMES + 1):
         written.put(number)
     assert [len(message) for message in await written.until(MESSAGE_FRAMES + 1)] == [MESSAGE_FRAMES, 1]
+
+
+async def test_large_frames_go_by_few_and_a_full_outbox_takes_no_more() -> None:
+    outbox = Outbox()
+    large = pb.Frame(relay=pb.Relay(ciphertext=bytes(MESSAGE_BYTES // 2)))
+    for _ in range(OUTBOX_FRAMES):
+        assert outbox.put(large)
+    assert not outbox.put(large)
+    assert len(await outbox.message()) == 2
+    assert outbox.put(large)

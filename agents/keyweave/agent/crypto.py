@@ -73,8 +73,18 @@ class TwoStepKdf:
         self._extraction = HMAC(salt or bytes(HASH_BYTES), _SHA256)
 
     def derive(self, z: bytes, t: bytes, fixed_info: bytes, length: int) -> bytes:
-        """`length` bytes from the hybrid secret Z || T."""
-        return hkdf_expand(self.extract(z + t), fixed_info, length)
+        """`length` bytes from the hybrid secret Z || T.
+
+        Both steps in one place: each of tens of thousands of keys a second goes through here at both ends.
+        """
+        extraction = self._extraction.copy()
+        extraction.update(z + t)
+        prk = extraction.finalize()
+        if length > HASH_BYTES:
+            return hkdf_expand(prk, fixed_info, length)
+        block = HMAC(prk, _SHA256)
+        block.update(fixed_info + b"\x01")
+        return block.finalize()[:length]
 
     def extract(self, secret: bytes) -> bytes:
         """The first step alone: HKDF-Extract, as `hkdf_extract` under this salt."""

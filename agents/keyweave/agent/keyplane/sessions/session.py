@@ -20,6 +20,7 @@ from keyweave.agent.keyplane.failure import KeyPlaneError, RevokedError, Signatu
 from keyweave.agent.keyplane.sessions import handshake
 from keyweave.agent.keyplane.sessions.enrolment import Enrolment
 from keyweave.agent.keyplane.sessions.handshake import Channel, Proven, Write
+from keyweave.agent.keyplane.sessions.outbox import Outbox
 from keyweave.agent.keyplane.sessions.pending import Pending, Then
 from keyweave.common import log
 from keyweave.common.names import NodeName
@@ -27,12 +28,6 @@ from keyweave.v1 import keyplane_pb2 as pb
 
 HEARTBEAT_SECONDS = 0.5
 SILENT_SECONDS = 2.0
-OUTBOX_FRAMES = 1024
-# What one message carries at most: a transport message costs as much as several frames in it.
-MESSAGE_FRAMES = 64
-MESSAGE_BYTES = 256 * 1024
-# A message waits this many turns of the event loop at most, and only while each adds a frame to it.
-JOIN_TURNS = 8
 CONCURRENT_REQUESTS = 256
 # Calls of one peer that have not proved who they are yet; more are refused, or they could pile up unseen.
 UNGREETED_CALLS = 8
@@ -68,7 +63,7 @@ class _SessionEndedError(Exception):
 
 @dataclass(slots=True)
 class _Connection:
-    outbox: asyncio.Queue[pb.Frame]
+    outbox: Outbox
     proven: Proven
     last_heard: float
     # Set when a newer connection takes its place, or policy no longer names the peer.
@@ -120,7 +115,7 @@ class Peer:
     @property
     def queued(self) -> int:
         """Frames that wait to be written."""
-        return self._connection.outbox.qsize() if self._connection else 0
+        return len(self._connection.outbox) if self._connection else 0
 
     def close(self) -> None:
         """Policy no longer names the peer: end its connection and take no other."""
@@ -138,13 +133,7 @@ class Peer:
 
     def post(self, frame: pb.Frame) -> bool:
         """Send without reply; False (and nothing sent) without a connection or when its queue is full."""
-        if self._connection is None:
-            return False
-        try:
-            self._connection.outbox.put_nowait(frame)
-        except asyncio.QueueFull:
-            return False
-        return True
+        return self._connection is not None and self._connection.outbox.put(frame)
 
     def ask(self, frame: pb.Frame, timeout_seconds: float, then: Then) -> int:
         """Send, and have `then` called once, with the reply or a failure; the number to forget it by.
@@ -180,7 +169,7 @@ class Peer:
             return
         restarted = bool(self.incarnation) and proven.peer_incarnation != self.incarnation
         self.incarnation, self.last_proven = proven.peer_incarnation, proven
-        connection = _Connection(asyncio.Queue(OUTBOX_FRAMES), proven, time.monotonic(), asyncio.Event())
+        connection = _Connection(Outbox(), proven, time.monotonic(), asyncio.Event())
         if self._connection is not None:
             self._connection.over.set()
         self._connection = connection
@@ -287,16 +276,14 @@ class Peer:
 
     def _reply(self, number: int, reply: pb.Frame, connection: _Connection) -> None:
         reply.id, reply.is_reply = number, True
-        try:
-            connection.outbox.put_nowait(reply)
-        except asyncio.QueueFull:
+        if not connection.outbox.put(reply):
             log.get().warning("session_reply_dropped", peer=self.node, reason="the peer reads too slowly")
 
     async def _beat(self, connection: _Connection) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            if connection.outbox.empty():
-                connection.outbox.put_nowait(pb.Frame(heartbeat=pb.SessionHeartbeat()))
+            if not len(connection.outbox):
+                connection.outbox.put(pb.Frame(heartbeat=pb.SessionHeartbeat()))
 
     def _unreachable(self, reason: str) -> KeyPlaneError:
         return KeyPlaneError(pb.FAILURE_CODE_UNREACHABLE, reason, node=self._local)
@@ -315,32 +302,13 @@ def _settle(future: asyncio.Future[pb.Frame], reply: pb.Frame) -> None:
         future.set_result(reply)
 
 
-async def _write_all(outbox: asyncio.Queue[pb.Frame], write: Write) -> None:
+async def _write_all(outbox: Outbox, write: Write) -> None:
     while True:
-        frames = await _joined(outbox)
+        frames = await outbox.message()
         try:
             await write(frames)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             raise _SessionEndedError from None
-
-
-async def _joined(outbox: asyncio.Queue[pb.Frame]) -> list[pb.Frame]:
-    """The frames of the next message: what waits, and what others who have their turn now add to it.
-
-    Batches that arrived in one message are answered, or sent on, by tasks of their own within a turn or two
-    of the event loop: waiting for those costs far less than a message for each.
-    """
-    frames = [await outbox.get()]
-    size = frames[0].ByteSize()
-    for _turn in range(JOIN_TURNS):
-        before = len(frames)
-        await asyncio.sleep(0)
-        while not outbox.empty() and len(frames) < MESSAGE_FRAMES and size < MESSAGE_BYTES:
-            frames.append(outbox.get_nowait())
-            size += frames[-1].ByteSize()
-        if len(frames) == before:
-            break
-    return frames
 
 
 async def _until_over(connection: _Connection) -> None:

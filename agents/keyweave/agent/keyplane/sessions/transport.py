@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from keyweave.agent.keyplane.failure import KeyPlaneError, RevokedError
 from keyweave.agent.keyplane.sessions.enrolment import Enrolment, agent_identity
 from keyweave.agent.keyplane.sessions.handshake import Channel
-from keyweave.agent.keyplane.sessions.session import MESSAGE_FRAMES, Peer
+from keyweave.agent.keyplane.sessions.outbox import MESSAGE_FRAMES
+from keyweave.agent.keyplane.sessions.session import Peer
 from keyweave.common import log
 from keyweave.common.cancellation import raise_if_cancelled
 from keyweave.common.errors import InvalidInputError

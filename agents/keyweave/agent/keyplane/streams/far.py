@@ -128,7 +128,7 @@ class FarEnd:
         known = self._confirmed.get(offer.batch_id)
         if known is not None:
             return pb.Frame(confirm=pb.Confirm(batch_id=offer.batch_id, far_tag=known))
-        self._check(offer)
+        provenance = self._check(offer)
         qkd_secret = self._gather(offer)
         kem_secret = self._kem_secret(offer)
         context = context_of(offer, kem_secret.transcript if kem_secret else b"")
@@ -142,7 +142,6 @@ class FarEnd:
                 pb.FAILURE_CODE_CONFIRMATION_MISMATCH,
                 "the ends derived different keys: destroyed",
             )
-        provenance = provenance_of(offer, self.terms)
         created = time.time()
         expires = created + self.terms.key_ttl_seconds + SLAVE_GRACE_SECONDS
         origin = Origin(
@@ -234,7 +233,8 @@ class FarEnd:
         self._confirmed.clear()
         self._assembled.clear()
 
-    def _check(self, offer: pb.Offer) -> None:
+    def _check(self, offer: pb.Offer) -> Provenance:
+        """What protects the offered keys; KeyPlaneError unless they are what the stream asks for."""
         terms = self.terms
         if (offer.master_sae, offer.slave_sae) != (terms.peer_sae, terms.local_sae):
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "the offer names other SAEs than the stream")
@@ -256,8 +256,10 @@ class FarEnd:
         if any(PathId(path_id) not in terms.accepted for path_id in offer.path_ids):
             # Policy may have changed since the shares came: what it no longer names counts for nothing.
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "a path of the offer is not the stream's")
-        if not terms.allows(provenance_of(offer, terms)):
+        provenance = provenance_of(offer, terms)
+        if not terms.allows(provenance):
             raise self._failure(pb.FAILURE_CODE_NOT_ALLOWED, "the offer lacks what the stream requires")
+        return provenance
 
     def _gather(self, offer: pb.Offer) -> bytearray:
         """The XOR of all shares of a batch; exactly those, over exactly those paths, that are offered."""

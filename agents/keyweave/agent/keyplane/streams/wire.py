@@ -1,6 +1,7 @@
 """What one hop of a relay looks like: canonical header bytes, one-time pad, one-time tag."""
 
 import struct
+from functools import lru_cache
 
 from keyweave.agent import crypto, memory
 from keyweave.v1 import keyplane_pb2 as pb
@@ -16,10 +17,6 @@ def overhead() -> int:
 
 def header(relay: pb.Relay, size: int) -> bytes:
     """Every field but ciphertext and tag, unambiguously: variable ones carry their length."""
-    names = b"".join(
-        struct.pack(">H", len(text)) + text
-        for text in (relay.stream.encode(), relay.path_id.encode(), relay.path_digest, relay.link.encode())
-    )
     fixed = _FIXED.pack(
         relay.reverse,
         relay.batch_id,
@@ -30,7 +27,14 @@ def header(relay: pb.Relay, size: int) -> bytes:
         relay.offset,
         size,
     )
-    return b"keyweave relay 1" + names + fixed
+    return _names(relay.stream, relay.path_id, relay.path_digest, relay.link) + fixed
+
+
+@lru_cache(maxsize=1024)
+def _names(stream: str, path_id: str, path_digest: bytes, link: str) -> bytes:
+    """What the headers of all shares over one hop of a path begin with."""
+    fields = (stream.encode(), path_id.encode(), path_digest, link.encode())
+    return b"keyweave relay 1" + b"".join(struct.pack(">H", len(text)) + text for text in fields)
 
 
 def seal(relay: pb.Relay, secret: bytes | bytearray, one_time: bytearray) -> None:
