@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,8 +17,10 @@ from keyweave.cli.report import criteria, html, pdf
 from keyweave.cli.report.document import Report
 from keyweave.cli.report.faults import faults
 from keyweave.cli.report.figures import report as report_of
+from keyweave.cli.report.recorded import PairLinkAbout, PairStreamAbout
 from keyweave.cli.report.stability import Average, allan_deviation, drift_per_day
 from keyweave.common.errors import InvalidInputError
+from keyweave.controller.history.cells import PairLinkCell, PairStreamCell, Spread
 from keyweave.controller.history.rows import Happening
 from tests.unit import recorded_pilot
 from tests.unit.recorded_pilot import AWAY, CUT, HOUR, START, pilot
@@ -340,3 +343,37 @@ def test_the_docs_name_every_figure_that_may_be_required_and_no_other() -> None:
     told = (recorded_pilot.SCHEMA.parent / "report.md").read_text()
     named = set(re.findall(r"`((?:network|link|stream|node)\.\w+)`", told))
     assert named == {f"{kind}.{name}" for kind, known in criteria.FIGURES.items() for name in known}
+
+
+def test_pairs_are_told_with_what_was_asked_and_what_came() -> None:
+    rate, fidelity = Spread(), Spread()
+    for seconds, pairs, value in ((30.0, 4.0, 0.90), (30.0, 6.0, 0.94)):
+        rate.add(pairs, seconds)
+        fidelity.add(value, seconds)
+    without = pilot(3)
+    row = deepcopy(without.rows[0])
+    row.pair_streams["ends"] = PairStreamCell({"met": 45.0, "unmet": 15.0}, 300.0, rate, fidelity)
+    row.pair_links["ab"] = PairLinkCell({"ok": 40.0, "down": 10.0, "maintenance": 10.0}, rate, fidelity)
+    recorded = replace(
+        without,
+        rows=(row, *without.rows[1:]),
+        pair_links={"ab": PairLinkAbout("a", "b", 15.0)},
+        pair_streams={
+            "ends": PairStreamAbout("a", "c", 5.0, 0.85),
+            "new": PairStreamAbout("a", "b", 1.0, 0.9),
+        },
+    )
+    made = report_of(recorded, title="", made_at=0.0, software="")
+    ends, new = made.pair_streams
+    assert (ends.met_ratio, ends.planned_rate_hz) == (0.75, 5.0)
+    assert ends.delivered_rate_hz is not None
+    assert ends.delivered_rate_hz.mean == pytest.approx(5.0)
+    assert ends.fidelity is not None
+    assert (ends.fidelity.least, ends.fidelity.most) == (0.90, 0.94)
+    assert (new.met_ratio, new.delivered_rate_hz) == (None, None)
+    (link,) = made.pair_links
+    assert link.uptime_ratio == pytest.approx(0.8)
+    told = html.page(made)
+    assert "Entangled pairs" in told
+    assert "0.920" in told
+    assert "Entangled pairs" not in html.page(report_of(without, title="", made_at=0.0, software=""))

@@ -17,7 +17,7 @@ import yaml
 from keyweave.v1 import admin_pb2, pairs_pb2
 from tests.bench.network import Running, up
 
-SCENARIOS = tuple(Path("scenarios") / f"{name}.yaml" for name in ("repeaters", "chain5"))
+SCENARIOS = tuple(Path("scenarios") / f"{name}.yaml" for name in ("repeaters", "chain5", "tokyo-pairs"))
 SECONDS = 180.0
 MEMORIES = 4
 # More than any of the scenarios can give.

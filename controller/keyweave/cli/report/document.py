@@ -130,6 +130,41 @@ class Node(Part):
     ]
 
 
+class PairLink(Part):
+    """One link that makes entangled pairs, over the period."""
+
+    name: str
+    a_node: str
+    b_node: str
+    length_km: float
+    condition_seconds: Seconds
+    known_seconds: float
+    uptime_ratio: Annotated[
+        float | None, Field(description="Share of OK in the known time outside maintenance")
+    ]
+    pair_rate_hz: Annotated[
+        Spread | None, Field(description="Pairs a second of one memory at each end, while OK")
+    ]
+    fidelity: Annotated[Spread | None, Field(description="Of pairs as they are made, from tests, while OK")]
+
+
+class PairStream(Part):
+    """One stream of entangled pairs over the period."""
+
+    name: str
+    source_node: str
+    target_node: str
+    asked_rate_hz: float
+    min_fidelity: float
+    standing_seconds: Annotated[Seconds, Field(description="`met`, `partly_met`, `unmet`")]
+    met_ratio: Annotated[float | None, Field(description="Share of the known time in which it was met")]
+    planned_rate_hz: Annotated[
+        float | None, Field(description="Predicted, no more than asked, over the known time")
+    ]
+    delivered_rate_hz: Annotated[Spread | None, Field(description="Tests left out")]
+    fidelity: Annotated[Spread | None, Field(description="Of what was delivered, from tests")]
+
+
 class Fault(Part):
     """A time in which something was not as it should be, or a single thing that must be known."""
 
@@ -213,6 +248,8 @@ class Report(Part):
     links: tuple[Link, ...]
     streams: tuple[Stream, ...]
     nodes: tuple[Node, ...]
+    pair_links: tuple[PairLink, ...]
+    pair_streams: tuple[PairStream, ...]
     comparisons: tuple[Comparison, ...]
     faults: tuple[Fault, ...]
     lost_faults: Annotated[int, Field(description="Events that there was no room to keep")]

@@ -5,11 +5,25 @@ from itertools import pairwise
 
 from keyweave.cli.report import document as doc
 from keyweave.cli.report.faults import faults
-from keyweave.cli.report.recorded import LinkAbout, NodeAbout, Recorded, StreamAbout
+from keyweave.cli.report.recorded import (
+    LinkAbout,
+    NodeAbout,
+    PairLinkAbout,
+    PairStreamAbout,
+    Recorded,
+    StreamAbout,
+)
 from keyweave.cli.report.series import series
 from keyweave.cli.report.stability import TAUS_SECONDS, Average, allan_deviation, drift_per_day
 from keyweave.controller.history import cells
-from keyweave.controller.history.cells import FAILOVER_BOUNDS_SECONDS, LinkCell, NodeCell, StreamCell
+from keyweave.controller.history.cells import (
+    FAILOVER_BOUNDS_SECONDS,
+    LinkCell,
+    NodeCell,
+    PairLinkCell,
+    PairStreamCell,
+    StreamCell,
+)
 from keyweave.controller.history.rows import Row, merged
 
 # A pause in watching that is shorter is a restart, not a gap worth a line; it counts as unknown all the same.
@@ -19,17 +33,19 @@ _LEAST_GAP_SECONDS = 5.0
 def report(known: Recorded, *, title: str, made_at: float, software: str) -> doc.Report:
     """The report of what was recorded, without anything agreed."""
     whole = merged(0, 0, known.rows)
-    links, streams, nodes = (
-        {**dict.fromkeys(about), **dict.fromkeys(found)}
+    links, streams, nodes, pair_links, pair_streams = (
+        sorted({*about, *found})
         for about, found in (
             (known.links, whole.links),
             (known.streams, whole.streams),
             (known.nodes, whole.nodes),
+            (known.pair_links, whole.pair_links),
+            (known.pair_streams, whole.pair_streams),
         )
     )
     stream_figures = tuple(
         _stream(name, known.streams.get(name, StreamAbout()), whole.streams.get(name, StreamCell()))
-        for name in sorted(streams)
+        for name in streams
     )
     happenings = [each for row in known.rows for each in row.happenings]
     period = _period(known)
@@ -43,12 +59,28 @@ def report(known: Recorded, *, title: str, made_at: float, software: str) -> doc
         acceptance=None,
         links=tuple(
             _link(name, known.links.get(name, LinkAbout()), whole.links.get(name, LinkCell()), known.rows)
-            for name in sorted(links)
+            for name in links
         ),
         streams=stream_figures,
         nodes=tuple(
             _node(name, known.nodes.get(name, NodeAbout()), whole.nodes.get(name, NodeCell()))
-            for name in sorted(nodes)
+            for name in nodes
+        ),
+        pair_links=tuple(
+            _pair_link(
+                name,
+                known.pair_links.get(name, PairLinkAbout()),
+                whole.pair_links.get(name, PairLinkCell()),
+            )
+            for name in pair_links
+        ),
+        pair_streams=tuple(
+            _pair_stream(
+                name,
+                known.pair_streams.get(name, PairStreamAbout()),
+                whole.pair_streams.get(name, PairStreamCell()),
+            )
+            for name in pair_streams
         ),
         comparisons=_comparisons(stream_figures),
         faults=faults(happenings, known.end),
@@ -179,6 +211,41 @@ def _node(name: str, about: NodeAbout, cell: NodeCell) -> doc.Node:
         location=about.location,
         presence_seconds=_sorted(cell.presence),
         uptime_ratio=_ratio(connected, connected + away),
+    )
+
+
+# ---- entangled pairs ---------------------------------------------------------------------------------
+
+
+def _pair_link(name: str, about: PairLinkAbout, cell: PairLinkCell) -> doc.PairLink:
+    known = sum(cell.condition.values())
+    maintenance = cell.condition.get("maintenance", 0.0)
+    return doc.PairLink(
+        name=name,
+        a_node=about.a_node,
+        b_node=about.b_node,
+        length_km=about.length_km,
+        condition_seconds=_sorted(cell.condition),
+        known_seconds=known,
+        uptime_ratio=_ratio(cell.condition.get("ok", 0.0), known - maintenance),
+        pair_rate_hz=_spread(cell.pair_rate_hz),
+        fidelity=_spread(cell.fidelity),
+    )
+
+
+def _pair_stream(name: str, about: PairStreamAbout, cell: PairStreamCell) -> doc.PairStream:
+    known = sum(cell.standing.values())
+    return doc.PairStream(
+        name=name,
+        source_node=about.source_node,
+        target_node=about.target_node,
+        asked_rate_hz=about.rate_hz,
+        min_fidelity=about.min_fidelity,
+        standing_seconds=_sorted(cell.standing),
+        met_ratio=_ratio(cell.standing.get("met", 0.0), known),
+        planned_rate_hz=_ratio(cell.planned_pairs, known),
+        delivered_rate_hz=_spread(cell.delivered_rate_hz),
+        fidelity=_spread(cell.fidelity),
     )
 
 

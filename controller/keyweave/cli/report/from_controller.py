@@ -2,7 +2,14 @@
 
 from keyweave.cli.connection import CALL_TIMEOUT_SECONDS, Network
 from keyweave.cli.fields import enum_word
-from keyweave.cli.report.recorded import LinkAbout, NodeAbout, Recorded, StreamAbout
+from keyweave.cli.report.recorded import (
+    LinkAbout,
+    NodeAbout,
+    PairLinkAbout,
+    PairStreamAbout,
+    Recorded,
+    StreamAbout,
+)
 from keyweave.controller.history.wire import row_of
 from keyweave.controller.intent import link_of
 from keyweave.v1 import admin_pb2, history_pb2, types_pb2
@@ -16,6 +23,7 @@ async def recorded(network: Network, start_nanos: int, end_nanos: int) -> Record
     """What the controller has recorded of a period."""
     async with network.admin() as admin:
         status = await admin.GetStatus(admin_pb2.GetStatusRequest(), timeout=CALL_TIMEOUT_SECONDS)
+        making = await admin.ListPairLinks(admin_pb2.ListPairLinksRequest(), timeout=CALL_TIMEOUT_SECONDS)
         request = history_pb2.GetHistoryRequest(from_unix_nanos=start_nanos, to_unix_nanos=end_nanos)
         answers = admin.GetHistory(request, timeout=_READING_SECONDS)
         rows = tuple([row_of(answer.row) async for answer in answers])
@@ -29,6 +37,13 @@ async def recorded(network: Network, start_nanos: int, end_nanos: int) -> Record
         nodes={
             each.node.name: NodeAbout(owner=each.node.owner, location=each.node.location)
             for each in status.nodes
+        },
+        pair_links={
+            link.name: PairLinkAbout(link.a_node, link.b_node, link.length_km) for link in making.pair_links
+        },
+        pair_streams={
+            spec.name: PairStreamAbout(spec.source_node, spec.target_node, spec.rate_hz, spec.min_fidelity)
+            for spec in (each.pair_stream for each in status.pair_streams)
         },
     )
 

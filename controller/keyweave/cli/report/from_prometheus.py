@@ -17,7 +17,8 @@ _DEFAULT_SECONDS = 15 * DAY_SECONDS
 _FINEST_SECONDS = 15
 _LIMITS = (
     "From Prometheus: whether devices are emulated is not known; faults are told to within one step, those "
-    "of links and agents only; a stream that can make no key counts as unserved even while keys are left."
+    "of links and agents only; entangled pairs are left out; a "
+    "stream that can make no key counts as unserved even while keys are left."
 )
 _IN_SERVICE = 'on(link) (keyweave_link_condition{condition=~"ok|degraded|suspect"} == 1)'
 _QUANTITIES = {

@@ -39,6 +39,25 @@ class NodeAbout:
 
 
 @dataclass(frozen=True, slots=True)
+class PairLinkAbout:
+    """What a link of pairs is like."""
+
+    a_node: str = ""
+    b_node: str = ""
+    length_km: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PairStreamAbout:
+    """What a pair stream asks for."""
+
+    source_node: str = ""
+    target_node: str = ""
+    rate_hz: float = 0.0
+    min_fidelity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """All that a source knows of a period: Unix seconds, the end excluded."""
 
@@ -50,5 +69,7 @@ class Recorded:
     links: Mapping[str, LinkAbout] = field(default_factory=dict)
     streams: Mapping[str, StreamAbout] = field(default_factory=dict)
     nodes: Mapping[str, NodeAbout] = field(default_factory=dict)
+    pair_links: Mapping[str, PairLinkAbout] = field(default_factory=dict)
+    pair_streams: Mapping[str, PairStreamAbout] = field(default_factory=dict)
     # What this source cannot tell, in words.
     limits: tuple[str, ...] = ()
