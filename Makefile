@@ -77,6 +77,7 @@ docs: $(VENV)/.installed ## The reference of commands; the README's picture, fro
 	$(BIN)/python -m keyweave.cli.manual docs/cli.md
 	$(BIN)/python docs/picture.py
 	$(BIN)/python -m docs.page_pictures
+	$(BIN)/python -m docs.pair_pictures
 	$(BIN)/keyweave scenario plot scenarios/tokyo.yaml -o docs/images/tokyo-map.svg
 	$(BIN)/keyweave scenario plot scenarios/surfnet.yaml -o docs/images/surfnet-map.svg
 	test ! -f bench-heal.json || $(BIN)/python docs/plots.py

@@ -49,7 +49,7 @@ async def picture(tab: Tab, name: str, size: tuple[int, int], chosen: str, ready
     """One picture, in light unless it is called dark."""
     await tab.size(*size, phone=size == PHONE)
     await tab.prefer(
-        prefers_color_scheme="dark" if name == "dark" else "light", prefers_reduced_motion="reduce"
+        prefers_color_scheme="dark" if "dark" in name else "light", prefers_reduced_motion="reduce"
     )
     await tab.run(f"location.hash = '#{chosen}'")
     await tab.until(ready)

@@ -197,7 +197,8 @@ async def test_the_page_on_metrics_names_all_that_is_exported_and_nothing_else(w
     assert exported == set(told)
 
 
-@pytest.mark.parametrize("name", BOARDS)
+# What nothing happens on here is drawn of another network (docs/pair_pictures.py).
+@pytest.mark.parametrize("name", [name for name in BOARDS if name != "entanglement"])
 async def test_a_dashboard_can_be_drawn_without_grafana(watched: Watched, name: str, tmp_path: Path) -> None:
     picture = await asyncio.to_thread(draw, BOARDS[name], watched.shown)
     folder = Path(os.environ.get("KEYWEAVE_PICTURES") or tmp_path)

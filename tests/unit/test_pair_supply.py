@@ -6,6 +6,7 @@ from keyweave.common.entanglement.bell import werner
 from keyweave.common.names import NodeName
 from keyweave.controller.instructions import PersistPairs, PlanPairs, Push
 from keyweave.controller.pairs.served import State
+from keyweave.controller.pairs.words import explain
 from keyweave.controller.topology import Condition
 from keyweave.v1 import types_pb2
 from tests.unit.pair_run import PairRun, told, wanted
@@ -74,6 +75,32 @@ def test_no_half_waits_for_ever_where_the_plan_has_no_cut_off() -> None:
     assert cutoffs
     assert min(cutoffs) >= 12 / way.path.predicted_rate_hz
     assert max(cutoffs) < run.t2_seconds
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.95, ""), (0.5, "2.48 pairs/s are to be expected")])
+def test_what_came_of_the_prediction_is_learnt_and_told(share: float, told: str) -> None:
+    run = measured()
+    run.want(wanted())
+    run.run(1)
+    delivered = 0.0
+    for _ in range(60):
+        delivered += 5.0 * share
+        run.report("a", stream="s", path_id=run.view().ways[0].path_id, delivered_total=round(delivered))
+        run.run(1)
+    came = run.view().came
+    assert came is not None
+    assert came.ratio == pytest.approx(share, abs=0.03)
+    links = {link.name: link for link, _ in run.core.pairs.links()}
+    (line,) = [one for one in explain(run.view(), links, run.core.pairs.book.network()) if " came (" in one]
+    assert told in line
+    assert ("expected" in line) is bool(told)
+
+
+def test_nothing_is_held_against_a_prediction_before_enough_has_come() -> None:
+    run = measured()
+    run.want(wanted())
+    run.run(15)
+    assert run.view().came is None
 
 
 def test_what_estimates_that_breathe_change_is_pushed_to_nobody() -> None:

@@ -15,6 +15,10 @@ DELIVERED_TAU_SECONDS = 10.0
 # Pairs to be measured are used as they come: where so much less than planned is delivered so long after the
 # plan, something that nobody reports is in the way (agents that are too busy, a slow network).
 SHORT_RATIO, SHORT_SECONDS = 0.7, 60.0
+# How long paths run before what they give is held against what was predicted: the first pairs take a while.
+SETTLING_SECONDS = 10.0
+# What is told of that rests on so much time and so many pairs at least; by chance it is off by a tenth then.
+LEAST_KEPT_SECONDS, LEAST_KEPT_PAIRS = 30.0, 100.0
 # Tests along each axis before a fidelity is shown, with an interval that says how little that is.
 LEAST_SHOWN_TESTS = 10.0
 
@@ -26,6 +30,20 @@ class State(StrEnum):
     PARTLY_MET = "partly met"
     MET = "met"
     ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What has come of a prediction since the paths of a stream are in force: processing time counted."""
+
+    pairs: int
+    predicted: float
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """Of what was predicted."""
+        return self.pairs / self.predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,8 @@ class PairStreamView:
     kept: int
     mean_wait_seconds: float
     answer: Served | Refused | None
+    # Only where pairs are used as they come, and enough have.
+    came: Came | None = None
 
 
 @dataclass(slots=True)
@@ -81,6 +101,8 @@ class ServedStream:
     waited_pairs: int = 0
     delivered_rate_hz: float = 0.0
     _counts: dict[NodeName, _Counts] = field(default_factory=dict)
+    _ways_since: float | None = None
+    _came: Came = field(default_factory=lambda: Came(0, 0.0, 0.0))
     _rate_at: float = 0.0
     _fresh: int = 0
 
@@ -96,6 +118,7 @@ class ServedStream:
         ids = {way.path_id for way in ways}
         if not ids <= self.by_path.keys():
             self.tally = FidelityTally()
+            self._ways_since, self._came = None, Came(0, 0.0, 0.0)
         self.by_path = {path: self.by_path.get(path, FidelityTally()) for path in ids}
 
     def counted(self, node: NodeName, counts: pairs_pb2.PairStreamCounts, now: float) -> None:
@@ -133,7 +156,25 @@ class ServedStream:
         if self._rate_at and elapsed > 0:
             weight = 1 - math.exp(-elapsed / DELIVERED_TAU_SECONDS)
             self.delivered_rate_hz += weight * (self._fresh / elapsed - self.delivered_rate_hz)
+            self._hold_to_plan(elapsed, now)
         self._rate_at, self._fresh = now, 0
+
+    def _hold_to_plan(self, elapsed: float, now: float) -> None:
+        """Add up what came beside what was predicted."""
+        if not self.ways:
+            self._ways_since = None
+            return
+        if self._ways_since is None:
+            self._ways_since = now
+        if now - self._ways_since >= SETTLING_SECONDS:
+            came = self._came
+            predicted = came.predicted + self._planned_hz() * elapsed
+            self._came = Came(came.pairs + self._fresh, predicted, came.seconds + elapsed)
+
+    def _planned_hz(self) -> float:
+        """As predicted, tests left out, and no more than what is asked for."""
+        served = self.answer if isinstance(self.answer, Served) and self.ways else None
+        return min(served.rate_hz * (1 - self.spec.test_ratio), self.spec.rate_hz) if served else 0.0
 
     def _standing(self, planned_hz: float) -> tuple[State, str]:
         """As planned, unless what is delivered says otherwise."""
@@ -148,16 +189,17 @@ class ServedStream:
     def view(self, readout: float) -> PairStreamView:
         """As those who ask see it."""
         served = self.answer if isinstance(self.answer, Served) and self.ways else None
-        made = served.rate_hz * (1 - self.spec.test_ratio) if served else 0.0
+        planned_hz, came = self._planned_hz(), self._came
+        enough = came.seconds >= LEAST_KEPT_SECONDS and came.predicted >= LEAST_KEPT_PAIRS
         source = self._counts.get(self.spec.source)
-        state, reason = self._standing(min(made, self.spec.rate_hz))
+        state, reason = self._standing(planned_hz)
         return PairStreamView(
             stream=self.spec,
             state=state,
             reason=reason,
             since=self.since,
             ways=self.ways,
-            predicted_rate_hz=min(made, self.spec.rate_hz),
+            predicted_rate_hz=planned_hz,
             predicted_fidelity=served.fidelity if served else 0.0,
             delivered_rate_hz=self.delivered_rate_hz if self.ways else 0.0,
             measured=self.tally.estimate(readout, LEAST_SHOWN_TESTS),
@@ -167,4 +209,5 @@ class ServedStream:
             kept=source.kept if source is not None else 0,
             mean_wait_seconds=self.waiting_seconds / self.waited_pairs if self.waited_pairs else 0.0,
             answer=self.answer,
+            came=came if enough and self.spec.kind == "md" else None,
         )

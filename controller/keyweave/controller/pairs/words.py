@@ -15,6 +15,8 @@ from keyweave.controller.topology import Condition
 _SHOWN = 3
 # How much better a link is supposed to be where it is asked what that would bring.
 _BETTER_STATE = 0.5
+# Below this share of what was predicted it is said why that may be.
+_AS_PREDICTED = 0.85
 _NAMES = {"nl": "network layer", "ck": "create and keep", "md": "measure directly"}
 
 
@@ -92,6 +94,19 @@ def _measured(view: PairStreamView) -> Iterator[str]:
             f"{view.predicted_fidelity:.3f} predicted"
         )
     yield said
+    if view.came is not None:
+        came = view.came
+        told = (
+            f"of {came.predicted:.0f} pairs predicted in {came.seconds:.0f} s, {came.pairs} came "
+            f"({came.ratio:.0%})"
+        )
+        if came.ratio < _AS_PREDICTED:
+            expected = came.ratio * view.predicted_rate_hz
+            told += (
+                f": agents or the network between them take time that prediction leaves out; {expected:.3g} "
+                "pairs/s are to be expected"
+            )
+        yield told
 
 
 def _out_of_use(links: Mapping[LinkName, LinkState]) -> Iterator[str]:
