@@ -24,7 +24,8 @@ MEMORIES = 4
 ALL_HZ = 100.0
 SETTLED_SECONDS = 120.0
 TESTED_SECONDS = 600.0
-# Tests of each link before a plan is held to its word: half of the interval of a fidelity is 0.01 then.
+# Tests of each link that is wanted before a plan is held to its word: half of the interval of a fidelity
+# is 0.01 then.
 LINK_TESTS = 1500
 STATE = admin_pb2.PairStreamState
 
@@ -81,12 +82,12 @@ def _write_with_few_memories(scenario: Path, to: Path) -> None:
 async def _asked_for_all(network: Running) -> list[str]:
     """Have every pair stream of the scenario want all that there is, half of it for tests."""
     names = []
-    statuses = (await network.admin.ListPairStreams(admin_pb2.ListPairStreamsRequest())).pair_streams
+    statuses = await _planned(network)
     for status in statuses:
         request = admin_pb2.DeletePairStreamRequest(name=status.pair_stream.name)
         await network.admin.DeletePairStream(request)
     # Links are tested while their memories have nothing else to do.
-    await _tested(network)
+    await _tested(network, {link for status in statuses for path in status.paths for link in path.links})
     for status in statuses:
         name = status.pair_stream.name
         await network.admin.CreatePairStream(
@@ -107,11 +108,23 @@ async def _asked_for_all(network: Running) -> list[str]:
     return names
 
 
-async def _tested(network: Running) -> None:
+async def _planned(network: Running) -> list[admin_pb2.PairStreamStatus]:
+    """The scenario's own pair streams, once each has a path."""
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while True:
+        streams = list((await _statuses(network)).values())
+        if streams and all(status.paths for status in streams):
+            return streams
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"no paths within {SETTLED_SECONDS:g} s: {streams}")
+        await asyncio.sleep(0.5)
+
+
+async def _tested(network: Running, wanted: set[str]) -> None:
     deadline = time.monotonic() + TESTED_SECONDS
     while True:
         links = (await network.admin.ListPairLinks(admin_pb2.ListPairLinksRequest())).pair_links
-        if all(link.tests_total >= LINK_TESTS for link in links):
+        if all(link.tests_total >= LINK_TESTS for link in links if link.name in wanted):
             return
         if time.monotonic() > deadline:
             raise RuntimeError(f"fewer than {LINK_TESTS} tests within {TESTED_SECONDS:g} s: {links}")
