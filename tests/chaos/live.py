@@ -255,7 +255,13 @@ class Live:
 
 @asynccontextmanager
 async def running(
-    scenario: Path, root: Path, *, breakage: str = "", restart: bool = True
+    scenario: Path,
+    root: Path,
+    *,
+    breakage: str = "",
+    restart: bool = True,
+    controllers: int = 1,
+    database: str = "",
 ) -> AsyncIterator[Live]:
     """Bring a scenario up as real processes; everything is gone afterwards."""
     history_dir = root / "history"
@@ -270,7 +276,15 @@ async def running(
         up.set_result(layout)
         await stop.wait()
 
-    supervisor = Supervisor(scenario, root / "state", program=PROGRAM, restart=restart, tell=lambda _: None)
+    supervisor = Supervisor(
+        scenario,
+        root / "state",
+        program=PROGRAM,
+        controllers=controllers,
+        database=database,
+        restart=restart,
+        tell=lambda _: None,
+    )
     work = asyncio.create_task(supervisor.run(stop, when_up), name="network")
     try:
         both: set[asyncio.Future[Any]] = {work, up}

@@ -13,6 +13,7 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from keyweave.agent import uplink
+from keyweave.agent.endpoints import Endpoints
 from keyweave.agent.guard.model import Guard
 from keyweave.agent.keyplane.plane import KeyPlane
 from keyweave.agent.ledger.ledger import Ledger
@@ -140,7 +141,7 @@ def uplink_of(
     nowhere = TlsFiles(certificate=directory, private_key=directory, trust_anchor=directory)
     return Uplink(
         node,
-        "nowhere:1",
+        Endpoints(["nowhere:1"]),
         nowhere,
         agent_pb2.TelemetryHello(node=node, incarnation=bytes(16)),
         policies,

@@ -49,6 +49,7 @@ class RememberingController:
     network: Snapshot = field(default_factory=live_network)
     read_only: bool = False
     warming_up: bool = False
+    database_problem: str = ""
     epoch: int = 1
     planned_at: float = 12.5
     events: EventHub = field(default_factory=EventHub)

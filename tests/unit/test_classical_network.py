@@ -72,7 +72,7 @@ async def carried() -> AsyncIterator[Carried]:
         config = NetworkConfig(
             proxies=proxies,
             key_planes={"a": at_a, "b": at_b},
-            controller=controller,
+            controllers=(controller,),
             emulator="127.0.0.1:1",
         )
         books, ticked = {A: FaultBook(), B: FaultBook()}, Signal()
@@ -119,10 +119,10 @@ async def test_nothing_passes_a_partition_and_all_of_it_after(carried: Carried) 
     reader, writer, _ = await carried.dial("a", carried.config.key_planes["b"])
     carried.fault(B, PARTED)
     writer.write(b"held")
-    dialling = asyncio.create_task(carried.dial("b", carried.config.controller))
+    dialling = asyncio.create_task(carried.dial("b", carried.config.controllers[0]))
     answer = asyncio.create_task(reader.readexactly(4))
     # The controller and `a` are not parted, which shows that time has passed for those that are.
-    _, other, said = await carried.dial("a", carried.config.controller)
+    _, other, said = await carried.dial("a", carried.config.controllers[0])
     assert said.startswith(b"HTTP/1.1 200")
     assert not answer.done()
     assert not dialling.done()

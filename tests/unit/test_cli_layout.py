@@ -36,11 +36,15 @@ streams:
 """
 
 
-def laid_out(root: Path, text: str = SCENARIO) -> Layout:
+POSTGRESQL = "postgresql+asyncpg://keyweave@127.0.0.1/keyweave"
+
+
+def laid_out(root: Path, text: str = SCENARIO, *, controllers: int = 1, database: str = "") -> Layout:
     scenario = root.with_suffix(".yaml")
     scenario.write_text(text)
+    network = load_scenario(scenario)
     with ports.Held() as held:
-        return lay_out(load_scenario(scenario), scenario, root, held)
+        return lay_out(network, scenario, root, held, controllers=controllers, database=database)
 
 
 def test_every_process_accepts_its_configuration_and_listens_where_the_endpoints_say(tmp_path: Path) -> None:
@@ -165,6 +169,29 @@ def test_a_damaged_memory_of_ports_only_costs_their_sameness(tmp_path: Path) -> 
     for damage in ("", "[1]", '{"admin": "x"}'):
         (tmp_path / "ports.json").write_text(damage)
         assert set(ports.choose({"admin": None}, tmp_path / "ports.json")) == {"admin"}
+
+
+def test_each_of_several_controllers_has_its_own_addresses_and_all_agents_know_them(tmp_path: Path) -> None:
+    layout = laid_out(tmp_path / "state", controllers=3, database=POSTGRESQL)
+    configs = [settings.load(layout.state.config(each), ControllerConfig) for each in layout.controllers]
+    assert layout.controllers == ("controller", "controller-2", "controller-3")
+    assert tuple(config.listen for config in configs) == layout.endpoints.controllers
+    assert len({config.metrics_listen for config in configs} | set(layout.endpoints.controllers)) == 6
+    assert {config.database_url for config in configs} == {POSTGRESQL}
+    for name in layout.agents:
+        agent = settings.load(layout.state.config(name), AgentConfig)
+        assert agent.controller.all == layout.endpoints.controllers
+
+
+@pytest.mark.parametrize(
+    ("controllers", "database", "field"),
+    [(2, "", "--controllers"), (2, "sqlite+aiosqlite:///x", "--database"), (1, "mysql://x", "--database")],
+)
+def test_several_controllers_need_a_postgresql(
+    tmp_path: Path, controllers: int, database: str, field: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=f"{field}: .*PostgreSQL"):
+        laid_out(tmp_path / "state", controllers=controllers, database=database)
 
 
 def test_endpoints_are_read_as_they_were_written_and_are_missed_with_advice(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.rpc import code_pb2
 
+from keyweave.agent.endpoints import Endpoints
 from keyweave.agent.policy import MAX_EPOCH_JUMP, Policy, PolicyStore, next_policy
 from keyweave.agent.uplink import Uplink
 from keyweave.common.file_watch import FileWatch
@@ -69,7 +70,7 @@ def uplink(path: Path) -> tuple[Uplink, PolicyStore]:
     files = TlsFiles(certificate=path / "c", private_key=path / "k", trust_anchor=path / "a")
     made = Uplink(
         NodeName("a"),
-        "127.0.0.1:1",
+        Endpoints(["127.0.0.1:1"]),
         files,
         agent_pb2.TelemetryHello(incarnation=bytes(16)),
         policies,

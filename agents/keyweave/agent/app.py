@@ -14,6 +14,7 @@ from keyweave.agent.config import AgentConfig
 from keyweave.agent.drivers import base
 from keyweave.agent.drivers.joined import JoinedDrivers, Part
 from keyweave.agent.drivers.memories import MemoryBankInfo
+from keyweave.agent.endpoints import Endpoints
 from keyweave.agent.etsi014 import face
 from keyweave.agent.etsi014.callers import SaeIdFrom
 from keyweave.agent.guard.guardian import Guardian
@@ -76,7 +77,7 @@ class Agent:
         )
         self.uplink = Uplink(
             self.node,
-            config.controller.address,
+            Endpoints(config.controller.all),
             config.control_tls,
             self.hello,
             self.policies,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keyweave.agent.drivers.joined import Only
 from keyweave.agent.pairs.keys.settings import PairKeySettings
@@ -20,9 +20,23 @@ class _Section(BaseModel):
 
 
 class ControllerSection(_Section):
-    """Where the controller is."""
+    """Where the controller is: one address, or those of several controllers of which one leads."""
 
-    address: HostPort
+    address: HostPort | None = None
+    addresses: Annotated[tuple[HostPort, ...], Field(max_length=16)] = ()
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "ControllerSection":
+        if (self.address is None) == (not self.addresses):
+            raise ValueError("give either address (host:port) or addresses (a list of them)")
+        if len(set(self.addresses)) != len(self.addresses):
+            raise ValueError("addresses: each may be named once")
+        return self
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every address to dial."""
+        return self.addresses or (self.address or "",)
 
 
 class KeyPlaneSection(_Section):

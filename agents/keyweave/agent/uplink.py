@@ -8,14 +8,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING
 
 import grpc
+from grpc_status import rpc_status
 
 from keyweave.agent.drivers.base import DeviceReport
+from keyweave.agent.endpoints import Endpoints
 from keyweave.agent.guard.model import Guard
 from keyweave.agent.policy import PolicyRefusedError, PolicyStore, next_policy
 from keyweave.agent.ring import Ring
 from keyweave.common import log
 from keyweave.common.cancellation import raise_if_cancelled
-from keyweave.common.errors import InvalidInputError
+from keyweave.common.errors import InvalidInputError, leader_named_by
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.identity import Identity, Plane, Role
 from keyweave.common.names import NodeName
@@ -53,7 +55,7 @@ class Uplink:
     def __init__(
         self,
         node: NodeName,
-        address: str,
+        endpoints: Endpoints,
         tls: TlsFiles,
         hello: agent_pb2.TelemetryHello,
         policies: PolicyStore,
@@ -70,7 +72,7 @@ class Uplink:
         self.lease_ends = 0.0
         self.policies_refused_total = 0
         self._node = node
-        self._address = address
+        self._endpoints = endpoints
         self._tls = tls
         self._hello = hello
         self._policies = policies
@@ -107,22 +109,22 @@ class Uplink:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._batch(), name="telemetry-batches")
             group.create_task(self._watch_lease(), name="policy-lease")
-            failures = 0
             while True:
                 started = time.monotonic()
                 reason = await self._connection()
                 raise_if_cancelled()
                 self.connected = False
-                failures = 0 if time.monotonic() - started > RECONNECT_CAP_SECONDS else failures + 1
-                log.get().info("controller_lost", reason=reason)
+                lasted = time.monotonic() - started > RECONNECT_CAP_SECONDS
+                rounds = self._endpoints.failed(lasted=lasted)
+                log.get().info("controller_lost", reason=reason, next=self._endpoints.current)
                 # Full jitter: after a controller's restart its agents must not come back all at once.
-                await asyncio.sleep(random.uniform(0, min(RECONNECT_CAP_SECONDS, 0.1 * 2**failures)))  # noqa: S311
+                await asyncio.sleep(random.uniform(0, min(RECONNECT_CAP_SECONDS, 0.1 * 2**rounds)))  # noqa: S311
 
     async def _connection(self) -> str:
         """One connection, until it breaks; returns why."""
         reason = "the streams ended"
         try:
-            async with secure_channel(self._address, self._tls, CONTROLLER) as channel:
+            async with secure_channel(self._endpoints.current, self._tls, CONTROLLER) as channel:
                 stub: agent_pb2_grpc.AgentServiceAsyncStub = agent_pb2_grpc.AgentServiceStub(channel)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._telemetry(stub), name="telemetry-stream")
@@ -134,6 +136,8 @@ class Uplink:
             reason = "the controller ended a stream"
         except* grpc.aio.AioRpcError as errors:
             reason = "; ".join(_describe(error) for error in errors.exceptions)
+            for error in errors.exceptions:
+                self._endpoints.told(_leader_of(error))
         except* _RenewedError:
             reason = "the certificate was replaced"
         except* (OSError, InvalidInputError) as errors:
@@ -263,6 +267,19 @@ def _refuse_garbage(message: object) -> None:
     # For bytes that do not parse gRPC logs an error and hands on None, whatever its types say.
     if message is None:
         raise _GarbageError
+
+
+def _leader_of(error: BaseException) -> str | None:
+    """Where a controller that stands by says that the leader is."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return None
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # has all that a call has
+    except ValueError:
+        return None  # details that do not say what the status says
+    return leader_named_by(status) if status is not None else None
 
 
 def _describe(error: BaseException) -> str:

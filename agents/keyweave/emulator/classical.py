@@ -42,7 +42,7 @@ class NetworkConfig(BaseModel):
     proxies: dict[str, HostPort]
     # Node to the address of its agent's key plane.
     key_planes: dict[str, HostPort]
-    controller: HostPort
+    controllers: Annotated[tuple[HostPort, ...], Field(min_length=1)]
     # Reached by agents through the proxy like all else, but part of no network: it is their devices.
     emulator: HostPort
 
@@ -82,7 +82,7 @@ class ClassicalNetwork:
         self._ticked = ticked
         self._chance = random.Random(seed)  # noqa: S311  # packet loss, no secret
         self._targets = {address: node for node, address in config.key_planes.items()}
-        self._targets |= {config.controller: CONTROLLER, config.emulator: ""}
+        self._targets |= dict.fromkeys(config.controllers, CONTROLLER) | {config.emulator: ""}
         self.listening = asyncio.Event()
 
     async def run(self) -> None:

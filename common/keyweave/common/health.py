@@ -16,6 +16,8 @@ from keyweave.common.errors import InvalidInputError
 
 # The service to ask for readiness. The empty name, the server as a whole, is alive as long as it answers.
 READY = "ready"
+# Whether the database answers that controllers share; of other processes this is not known.
+DATABASE = "database"
 # Calls at once; a prober needs one. Nobody is known here, so nobody may hold more.
 CALLS_AT_ONCE = 16
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 4096))
@@ -31,6 +33,11 @@ class Health:
         """From now on the process does, or does not do, its work."""
         status = health_pb2.HealthCheckResponse
         await self._servicer.set(READY, status.SERVING if value else status.NOT_SERVING)
+
+    async def database(self, value: bool) -> None:
+        """From now on the database does, or does not, answer."""
+        status = health_pb2.HealthCheckResponse
+        await self._servicer.set(DATABASE, status.SERVING if value else status.NOT_SERVING)
 
     @classmethod
     @asynccontextmanager

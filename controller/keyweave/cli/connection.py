@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ import grpc
 import typer
 
 from keyweave.cli.exits import UnreachableError
+from keyweave.cli.leader import leading
 from keyweave.cli.state_dir import StateDir, default_root
 from keyweave.cli.unreachable import is_refused, why, wrong_certificate
 from keyweave.common.errors import InvalidInputError
@@ -38,7 +39,11 @@ StateDirOption = Annotated[
 _OPTIONS: dict[str, Any] = {
     "state_dir": StateDirOption,
     "address": Annotated[
-        str | None, typer.Option(help="host:port to call instead of what the state directory says.")
+        str | None,
+        typer.Option(
+            help="host:port to call instead of what the state directory says; of several controllers any, "
+            "or all, comma-separated."
+        ),
     ],
     "certificate": Annotated[Path | None, typer.Option(help="Certificate to show (PEM).")],
     "key": Annotated[Path | None, typer.Option(help="Its private key (PEM).")],
@@ -84,8 +89,17 @@ class Network:
     @asynccontextmanager
     async def admin(self) -> AsyncIterator["admin_pb2_grpc.AdminServiceAsyncStub"]:
         """The controller's admin API."""
-        address = self.address or self.state.read_endpoints().admin
-        async with self._channel(address, CONTROLLER) as channel:
+        addresses = self.address.split(",") if self.address else self.state.read_endpoints().controllers
+        async with AsyncExitStack() as stack:
+
+            async def connect(address: str) -> grpc.aio.Channel:
+                refused = "" if list(addresses) == [address] else await is_refused(address)
+                if refused:
+                    # The others are not kept waiting by one that has just died.
+                    raise UnreachableError(f"{address}: {refused}")
+                return await stack.enter_async_context(self._channel(address, CONTROLLER))
+
+            channel = await leading(addresses, connect, self.connect_seconds)
             yield admin_pb2_grpc.AdminServiceStub(channel)
 
     @asynccontextmanager

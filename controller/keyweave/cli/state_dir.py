@@ -31,6 +31,14 @@ class Endpoints:
     emulator: str = ""
     kme: Mapping[str, str] = field(default_factory=dict)
     page: str = ""
+    # Of all controllers, where there are several: `admin` and `metrics` are the first one's.
+    further_admin: tuple[str, ...] = ()
+    further_metrics: tuple[str, ...] = ()
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The admin API of every controller."""
+        return (self.admin, *self.further_admin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,11 @@ class StateDir:
     def read_endpoints(self) -> Endpoints:
         """Where the network is, or UnreachableError if it is not up."""
         try:
-            return Endpoints(**json.loads(self.endpoints_file.read_text(encoding="utf-8")))
+            read = json.loads(self.endpoints_file.read_text(encoding="utf-8"))
+            fields: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in read.items()
+            }
+            return Endpoints(**fields)
         except FileNotFoundError:
             raise UnreachableError(
                 f"no network is up in {self.root} ({self.endpoints_file.name} is missing); start one with "
@@ -122,14 +134,15 @@ class StateDir:
 
 def scrape_targets(endpoints: Endpoints) -> list[dict[str, Any]]:
     """Prometheus's file_sd: where each page is, and the job and node that its series are labelled with."""
-    pages = {"keyweave-controller": {"": endpoints.metrics}, "keyweave-agent": endpoints.agent_metrics}
+    controllers = [("", url) for url in (endpoints.metrics, *endpoints.further_metrics)]
+    pages = {"keyweave-controller": controllers, "keyweave-agent": sorted(endpoints.agent_metrics.items())}
     return [
         {
             "targets": [urlsplit(url).netloc],
             "labels": {"job": job} | ({"node": node} if node else {}),
         }
         for job, urls in pages.items()
-        for node, url in sorted(urls.items())
+        for node, url in urls
     ]
 
 

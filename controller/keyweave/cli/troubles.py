@@ -119,6 +119,8 @@ def _controller(status: admin_pb2.GetStatusResponse) -> Iterator[Trouble]:
     if status.read_only:
         what = "read-only, agents have seen a higher epoch than its database"
         yield Trouble(Weight.BROKEN, "controller", "", what)
+    if status.database_problem:
+        yield Trouble(Weight.BROKEN, "controller", "", f"changes nothing: {status.database_problem}")
     if not status.nodes:
         yield Trouble(Weight.BROKEN, "controller", "", "knows no nodes yet")
     if status.warming_up:

@@ -1,5 +1,6 @@
 """Where events go once the core has told of them: the log, metrics, history, watchers, the store."""
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ class Chronicle:
         self._exports = exports
         self._store = store
         self._unstored: deque[Event] = deque(maxlen=UNSTORED_EVENTS)
+        # Those of the core, and of what keeps the lease.
+        self._storing = asyncio.Lock()
 
     @property
     def unstored(self) -> int:
@@ -45,14 +48,22 @@ class Chronicle:
             self._unstored.append(numbered)
         if not events:
             return
+        async with self._storing:
+            await self._store_all()
+
+    async def _store_all(self) -> None:
+        storing = tuple(self._unstored)
+        if not storing:
+            return  # whoever had its turn before us stored ours as well
         try:
-            await self._store.append_events(tuple(self._unstored))
+            await self._store.append_events(storing)
         except UnavailableError as error:
             self._metrics.store_failures_total.inc()
             log.get().error("events_not_stored", count=len(self._unstored), reason=str(error))
         else:
-            self._unstored.clear()
-            self._exports.wake(self._hub.last_id)
+            while self._unstored and self._unstored[0].id <= storing[-1].id:
+                self._unstored.popleft()
+            self._exports.wake(storing[-1].id)
 
 
 def _log_fields(event: Event) -> dict[str, str]:

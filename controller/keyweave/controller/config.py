@@ -64,7 +64,7 @@ class LeadershipConfig(BaseModel):
     # Where agents and operators reach this controller; `listen` unless said, if that names a host.
     advertise: Address | None = None
     # Without being renewed the leader's lease ends after this long, and another one takes over.
-    lease_seconds: Annotated[float, Field(ge=0.5, le=60)] = 2.0
+    lease_seconds: Annotated[float, Field(ge=0.5, le=60)] = 1.5
 
 
 class ControllerConfig(BaseModel):
@@ -103,6 +103,13 @@ class ControllerConfig(BaseModel):
         return self.database_url or f"sqlite+aiosqlite:///{self.state_dir / 'controller.db'}"
 
     @property
+    def advertised(self) -> str:
+        """Where others are sent to reach this controller; empty where that is not known."""
+        if self.leadership.advertise is not None:
+            return self.leadership.advertise
+        return "" if is_wildcard(self.listen.rpartition(":")[0]) else self.listen
+
+    @property
     def audit_archive(self) -> Path:
         """Where old entries of the audit log go."""
         return self.audit.archive or self.state_dir / "audit"
@@ -114,5 +121,13 @@ def is_loopback(name: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether this means all addresses of a machine, and so nobody can be sent there."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
     except ValueError:
         return False

@@ -44,6 +44,7 @@ from keyweave.controller.instructions import (
     WakeAt,
 )
 from keyweave.controller.intent import Intent, link_of, node_of, stream_of
+from keyweave.controller.leadership import Keeper
 from keyweave.controller.metrics import ControllerMetrics
 from keyweave.controller.optimiser import Optimiser
 from keyweave.controller.orders import Order
@@ -87,12 +88,19 @@ class Controller:
     """The core with everything around it; what the admin API sees of the controller."""
 
     def __init__(
-        self, config: ControllerConfig, store: Store, stored: Rollout, last_event_id: int, behind: int = 0
+        self,
+        config: ControllerConfig,
+        store: Store,
+        stored: Rollout,
+        last_event_id: int,
+        behind: int = 0,
+        keeper: Keeper | None = None,
     ) -> None:
         self.metrics = ControllerMetrics()
         self.events = EventHub(last_event_id)
         self._now: Callable[[], float] = _Clock()
         self._store = store
+        self._keeper = keeper or Keeper(store)
         self._records = Records(store.epoch)
         limits = LinkLimits(
             stale_after_seconds=config.links.stale_after_seconds,
@@ -147,6 +155,11 @@ class Controller:
     def read_only(self) -> bool:
         """Agents have seen a higher epoch than the store's: nothing may change."""
         return self._core.read_only
+
+    @property
+    def database_problem(self) -> str:
+        """Why the database that controllers share cannot be used; empty while it can."""
+        return self._keeper.problem
 
     @property
     def warming_up(self) -> bool:
@@ -268,6 +281,10 @@ class Controller:
         if self._alarm is not None:
             self._alarm.cancel()
         await self._queue.put(None)
+
+    async def tell_of_database(self) -> None:
+        """The database has gone or come back: recorded at once, whatever the core waits for."""
+        await self._chronicle.record([self._keeper.event(self._now())])
 
     async def _note(self, event: Event) -> None:
         """Have an event recorded that happened around the core."""

@@ -27,6 +27,7 @@ KindName = Literal[
     "calibration_asked",
     "confirmation_failed",
     "controller_started",
+    "database_outage",
     "ends_disagree",
     "epoch_behind",
     "events_lost",
@@ -346,6 +347,13 @@ KINDS: Mapping[KindName, EventKind] = {
     "order_expired": _order("An order was given up: not all acknowledged in time.", _MAJOR),
     # ---- the controller
     "controller_started": EventKind("A controller began to lead.", _INFO, (), {"epoch": "its epoch"}),
+    "database_outage": EventKind(
+        "Controllers' shared database cannot be used (major: nothing is changed), or can be again (info).",
+        (Severity.INFO, Severity.MAJOR),
+        (),
+        {"reason": "why not"},
+        alarm="database",
+    ),
     "epoch_behind": EventKind(
         "Agents know an epoch of another run: the store is an old copy, and nothing is changed.",
         _MAJOR,

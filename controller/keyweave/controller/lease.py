@@ -10,7 +10,7 @@ clock; its holder counts from before it asked, so it stops writing before anybod
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ from keyweave.controller.store_schema import metadata
 
 # Told to whoever listens in the database, with each write.
 CHANGES_CHANNEL = "keyweave_changes"
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 1.5
 # How long it is tried to find out whether a transaction was made whose end was not answered.
 SETTLE_SECONDS = 5.0
 _SETTLE_PAUSE_SECONDS = 0.1
@@ -171,6 +171,24 @@ class Lease:
             await connection.execute(ended)
             await connection.execute(sa.select(_told(sa.literal(self._changes))))
             self._epoch = None
+
+    async def listen(self, noted: Callable[[], None]) -> None:
+        """Call `noted` with each write of whoever leads, until the connection breaks or we are cancelled."""
+        ended = asyncio.Event()
+
+        def note(*_: object) -> None:
+            noted()
+
+        async with answering_outages(), self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver.add_termination_listener(lambda _: ended.set())
+            try:
+                await driver.add_listener(CHANGES_CHANNEL, note)
+                await ended.wait()
+            finally:
+                # It is not one to be used again for anything else.
+                await connection.invalidate()
 
     # ---- holding it --------------------------------------------------------------------------------
 

@@ -29,6 +29,32 @@ _FAILOVER_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _PLANNING_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
+class OwnMetrics:
+    """What every controller process tells, whether it leads or stands by."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.leads = Gauge(
+            "keyweave_controller_leads",
+            "1 while this controller leads, 0 while it stands by",
+            registry=registry,
+        )
+        self.database_reachable = Gauge(
+            "keyweave_controller_database_reachable",
+            "1 while the database that controllers share answers; always 1 with SQLite",
+            registry=registry,
+        )
+        self.trust_current = Gauge(
+            "keyweave_controller_trust_current",
+            "1 while the trust anchors and revocation lists on disk are in force, 0 if they were not taken",
+            registry=registry,
+        )
+        self.certificate_expiry = Gauge(
+            "keyweave_controller_certificate_expiry_timestamp_seconds",
+            "When the controller's own certificate ends, Unix time",
+            registry=registry,
+        )
+
+
 class ControllerMetrics:
     """All metrics of one controller process."""
 
@@ -52,16 +78,7 @@ class ControllerMetrics:
             "Writes to the store that failed and were put off or tried again",
             registry=self.registry,
         )
-        self.trust_current = Gauge(
-            "keyweave_controller_trust_current",
-            "1 while the trust anchors and revocation lists on disk are in force, 0 if they were not taken",
-            registry=self.registry,
-        )
-        self.certificate_expiry = Gauge(
-            "keyweave_controller_certificate_expiry_timestamp_seconds",
-            "When the controller's own certificate ends, Unix time",
-            registry=self.registry,
-        )
+        self.own = OwnMetrics(self.registry)
         self._failover_duration_seconds = Histogram(
             "keyweave_stream_failover_duration_seconds",
             "From the first failed attempt to the first confirmed key on another path or protection",

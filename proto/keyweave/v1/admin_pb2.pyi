@@ -544,7 +544,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("epoch", "read_only", "warming_up", "plan_version", "nodes", "links", "streams", "orders", "pair_links", "pair_streams")
+    __slots__ = ("epoch", "read_only", "warming_up", "plan_version", "nodes", "links", "streams", "orders", "pair_links", "pair_streams", "database_problem")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
     WARMING_UP_FIELD_NUMBER: _ClassVar[int]
@@ -555,6 +555,7 @@ class GetStatusResponse(_message.Message):
     ORDERS_FIELD_NUMBER: _ClassVar[int]
     PAIR_LINKS_FIELD_NUMBER: _ClassVar[int]
     PAIR_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    DATABASE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     read_only: bool
     warming_up: bool
@@ -565,7 +566,8 @@ class GetStatusResponse(_message.Message):
     orders: _containers.RepeatedCompositeFieldContainer[Order]
     pair_links: _containers.RepeatedCompositeFieldContainer[PairLinkState]
     pair_streams: _containers.RepeatedCompositeFieldContainer[PairStreamStatus]
-    def __init__(self, epoch: _Optional[int] = ..., read_only: _Optional[bool] = ..., warming_up: _Optional[bool] = ..., plan_version: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., pair_links: _Optional[_Iterable[_Union[PairLinkState, _Mapping]]] = ..., pair_streams: _Optional[_Iterable[_Union[PairStreamStatus, _Mapping]]] = ...) -> None: ...
+    database_problem: str
+    def __init__(self, epoch: _Optional[int] = ..., read_only: _Optional[bool] = ..., warming_up: _Optional[bool] = ..., plan_version: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., pair_links: _Optional[_Iterable[_Union[PairLinkState, _Mapping]]] = ..., pair_streams: _Optional[_Iterable[_Union[PairStreamStatus, _Mapping]]] = ..., database_problem: _Optional[str] = ...) -> None: ...
 
 class CreateNodeRequest(_message.Message):
     __slots__ = ("node", "validate_only", "request_id")

@@ -29,6 +29,17 @@ def command(
         bool, typer.Option("--restart/--no-restart", help="Start processes again that die.")
     ] = True,
     speed: Speed = None,
+    controllers: Annotated[
+        int,
+        typer.Option(help="How many controllers; one leads. More than one need --database.", min=1, max=9),
+    ] = 1,
+    database: Annotated[
+        str,
+        typer.Option(
+            help="The controllers' PostgreSQL, postgresql+asyncpg://USER@HOST/DATABASE, instead of SQLite. A "
+            "password belongs into PGPASSWORD or a pgpass file."
+        ),
+    ] = "",
     network_faults: Annotated[
         bool,
         typer.Option(
@@ -61,7 +72,14 @@ def command(
                 await stop.wait()
 
         supervisor = Supervisor(
-            scenario, root, speed=speed or 1.0, network_faults=network_faults, restart=restart, tell=tell
+            scenario,
+            root,
+            speed=speed or 1.0,
+            network_faults=network_faults,
+            controllers=controllers,
+            database=database,
+            restart=restart,
+            tell=tell,
         )
         await supervisor.run(stop, when_up)
         tell("stopped, nothing is left running")

@@ -35,6 +35,9 @@ class Layout:
     ports: dict[str, int]
     # Whether agents dial each other and the controller through the emulator.
     network_faults: bool = False
+    # The database that several controllers share; empty where there is one, with SQLite.
+    database: str = ""
+    controllers: tuple[str, ...] = (CONTROLLER,)
     # Nodes whose guards somebody has edited: they are left as they are.
     edited_guards: tuple[str, ...] = ()
 
@@ -54,6 +57,10 @@ class Layout:
             emulator=self.address("emulator"),
             kme={node: f"https://{self.address(f'{node} kme')}" for node in nodes},
             page=f"http://{self.address('page')}/",
+            further_admin=tuple(self.address(_use(each, "admin")) for each in self.controllers[1:]),
+            further_metrics=tuple(
+                f"http://{self.address(_use(each, 'metrics'))}/metrics" for each in self.controllers[1:]
+            ),
         )
 
     def environment(self, process: str) -> dict[str, str]:
@@ -76,9 +83,13 @@ def lay_out(
     *,
     speed: float = 1.0,
     network_faults: bool = False,
+    controllers: int = 1,
+    database: str = "",
 ) -> Layout:
     """Choose and hold ports, issue certificates and write every configuration file."""
     _check_saes(scenario)
+    _check_database(controllers, database)
+    processes = (CONTROLLER, *(f"{CONTROLLER}-{number}" for number in range(2, controllers + 1)))
     network_faults = network_faults or any(KINDS[entry.kind].is_of_network for entry in scenario.timeline)
     root.mkdir(parents=True, exist_ok=True)
     state = StateDir(root.resolve())
@@ -88,18 +99,22 @@ def lay_out(
         "emulator": scenario.ports.emulator,
         "page": scenario.ports.page,
     }
+    for process in processes[1:]:
+        fixed |= {_use(process, use): None for use in ("admin", "metrics", "page")}
     for node in scenario.nodes:
         fixed[f"{node.name} key_plane"] = node.ports.key_plane
         fixed[f"{node.name} kme"] = node.ports.kme
         fixed[f"{node.name} metrics"] = node.ports.metrics
         if network_faults:
             fixed[f"{node.name} network"] = None
-    layout = Layout(scenario, state, ports.choose(fixed, state.ports_file), network_faults=network_faults)
+    chosen = ports.choose(fixed, state.ports_file)
+    layout = Layout(scenario, state, chosen, network_faults, database, processes)
     held.hold(layout.ports.values())
     credentials = Credentials(state)
     credentials.operator()
     credentials.saes(sae for stream in scenario.streams for sae in (stream.source_sae, stream.target_sae))
-    _write(state, CONTROLLER, _controller_config(layout, credentials))
+    for process in processes:
+        _write(state, process, _controller_config(layout, credentials, process))
     emulator = _emulator_config(layout, credentials, scenario_file.resolve())
     _write(state, EMULATOR, {**emulator, "speed": speed})
     for node in scenario.nodes:
@@ -121,14 +136,33 @@ def _check_saes(scenario: Scenario) -> None:
         raise InvalidInputError(found)
 
 
-def _controller_config(layout: Layout, credentials: Credentials) -> dict[str, Any]:
+def _use(process: str, use: str) -> str:
+    """What a controller's port is for; the first one's have the plain names."""
+    return use if process == CONTROLLER else f"{use} {process}"
+
+
+def _check_database(controllers: int, database: str) -> None:
+    if database and not database.startswith("postgresql"):
+        raise InvalidInputError.of(
+            "--database",
+            "must be a PostgreSQL, postgresql+asyncpg://USER@HOST/DATABASE; leave it out for SQLite",
+        )
+    if controllers > 1 and not database:
+        raise InvalidInputError.of(
+            "--controllers", "more than one share a PostgreSQL: name it with --database"
+        )
+
+
+def _controller_config(layout: Layout, credentials: Credentials, process: str) -> dict[str, Any]:
+    # All show the same identity: clients know by it that they have reached a controller of this network.
     identity = Identity(Plane.CONTROL, Role.CONTROLLER, "controller")
     return {
-        "listen": layout.address("admin"),
-        "metrics_listen": layout.address("metrics"),
-        "state_dir": str(layout.state.root / CONTROLLER),
-        "tls": _tls(credentials.process(CONTROLLER, "control", identity)),
-        "page": {"listen": layout.address("page"), "access": "local"},
+        "listen": layout.address(_use(process, "admin")),
+        "metrics_listen": layout.address(_use(process, "metrics")),
+        "state_dir": str(layout.state.root / process),
+        **({"database_url": layout.database} if layout.database else {}),
+        "tls": _tls(credentials.process(process, "control", identity)),
+        "page": {"listen": layout.address(_use(process, "page")), "access": "local"},
     }
 
 
@@ -140,7 +174,7 @@ def _emulator_config(layout: Layout, credentials: Credentials, scenario_file: Pa
         network["network"] = {
             "proxies": {node: layout.address(f"{node} network") for node in nodes},
             "key_planes": {node: layout.address(f"{node} key_plane") for node in nodes},
-            "controller": layout.address("admin"),
+            "controllers": list(layout.endpoints.controllers),
             "emulator": layout.address("emulator"),
         }
     return {
@@ -149,6 +183,11 @@ def _emulator_config(layout: Layout, credentials: Credentials, scenario_file: Pa
         "listen": layout.address("emulator"),
         "tls": _tls(credentials.process(EMULATOR, "control", identity)),
     }
+
+
+def _dialled(layout: Layout) -> dict[str, Any]:
+    controllers = list(layout.endpoints.controllers)
+    return {"addresses": controllers} if len(controllers) > 1 else {"address": controllers[0]}
 
 
 def _agent_config(layout: Layout, credentials: Credentials, node: NodeSpec) -> dict[str, Any]:
@@ -160,7 +199,7 @@ def _agent_config(layout: Layout, credentials: Credentials, node: NodeSpec) -> d
     return {
         "node": node.name,
         "state_dir": str(layout.state.root / process),
-        "controller": {"address": layout.address("admin")},
+        "controller": _dialled(layout),
         "control_tls": _tls(control),
         "key_plane": {
             "listen": layout.address(f"{node.name} key_plane"),

@@ -41,6 +41,8 @@ class Supervisor:
         program: Sequence[str] = PROGRAM,
         speed: float = 1.0,
         network_faults: bool = False,
+        controllers: int = 1,
+        database: str = "",
         restart: bool = True,
         tell: Callable[[str], None] = print,
     ) -> None:
@@ -49,6 +51,8 @@ class Supervisor:
         self._program = tuple(program)
         self._speed = speed
         self._network_faults = network_faults
+        self._controllers = controllers
+        self._database = database
         self._restart = restart
         self._tell = tell
         self._stopping = asyncio.Event()
@@ -68,6 +72,8 @@ class Supervisor:
                 held,
                 speed=self._speed,
                 network_faults=self._network_faults,
+                controllers=self._controllers,
+                database=self._database,
             )
             layout.state.endpoints_file.unlink(missing_ok=True)
             for node in layout.edited_guards:
@@ -98,14 +104,14 @@ class Supervisor:
         self._tell(f"network: {changed}")
         # One failing must not leave others half started, so all are awaited as one group.
         async with asyncio.TaskGroup() as starting:
-            for name in layout.agents:
+            for name in (*layout.controllers[1:], *layout.agents):
                 starting.create_task(self._start(layout, keepers, name), name=f"start-{name}")
         layout.state.write_endpoints(layout.endpoints)
         await when_up(layout)
 
     async def _start(self, layout: Layout, keepers: asyncio.TaskGroup, name: str) -> None:
         state = layout.state
-        verb = "agent" if name in layout.agents else name
+        verb = "agent" if name in layout.agents else CONTROLLER if name in layout.controllers else name
         command = (*self._program, verb, "--config", str(state.config(name)), "--die-with-parent")
         child = Child(name, command, state.log(name), state.ready(name), layout.environment(name))
         self._children[name] = child
@@ -141,7 +147,7 @@ class Supervisor:
     async def _stop_all(self, layout: Layout) -> None:
         """Agents first, so that they can say goodbye to a controller that listens."""
         self._stopping.set()
-        for names in (layout.agents, (CONTROLLER,), (EMULATOR,)):
+        for names in (layout.agents, layout.controllers, (EMULATOR,)):
             children = [self._children[name] for name in names if name in self._children]
             await asyncio.gather(*(child.stop() for child in children))
         layout.state.processes_file.unlink(missing_ok=True)

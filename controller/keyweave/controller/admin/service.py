@@ -210,6 +210,7 @@ class AdminService(PairRpcs, PlannedRpcs, PlanRpcs, admin_pb2_grpc.AdminServiceS
             epoch=self._view.epoch,
             read_only=self._view.read_only,
             warming_up=self._view.warming_up,
+            database_problem=self._view.database_problem,
             plan_version=self._view.plan().version,
             nodes=[self._node(intent.nodes[name]) for name in sorted(intent.nodes)],
             links=[self._link(intent.links[name]) for name in sorted(intent.links)],

@@ -23,6 +23,10 @@ class ControllerView(Planner, Protocol):
         """The stored plan stands until links have reported."""
 
     @property
+    def database_problem(self) -> str:
+        """Why the database cannot be used; empty while it can."""
+
+    @property
     def planned_at(self) -> float:
         """When the plan in force was made, unix seconds."""
 
