@@ -334,6 +334,7 @@ def test_a_change_of_configuration_starts_the_pod_anew_and_no_other_change_does(
         ("image.repository=", "image.repository"),
         ("controller.database.url=postgresql+asyncpg://me@db/keyweave", "networkPolicy.database"),
         ("credentials.source=secrets", "name the Secret"),
+        ("controller.replicas=2", "controller.replicas: more than one share a PostgreSQL"),
         ("agents.kind=daemonset", "machine"),
     ],
 )
@@ -394,3 +395,26 @@ def test_agents_can_be_upgraded_one_at_a_time(program: str) -> None:
 
     assert paused() == set()
     assert paused("--set", "agents.paused=true") == {"agent"}
+
+
+@pytest.mark.parametrize(
+    "values", [CHART / "ci" / "controllers-values.yaml"], ids=["controllers"], indirect=True
+)
+def test_each_of_several_controllers_has_a_name_that_agents_know_and_others_are_sent_to(
+    rendered: Rendered,
+) -> None:
+    (controller,) = rendered.of("StatefulSet")
+    spec = controller["spec"]
+    peers = rendered.named("Service", spec["serviceName"])
+    assert (spec["replicas"], peers["spec"]["clusterIP"]) == (3, "None")
+    (text,) = [text for pod, _, text in configurations(rendered) if pod.component == "agent"]
+    addresses = settings.parse(text, AgentConfig, source="agent.yaml").controller.addresses
+    template = spec["template"]["spec"]["containers"][0]
+    advertised = template["args"][template["args"].index("--advertise") + 1]
+    assert {each["name"] for each in template["env"]} >= {"POD_NAME"}
+    names = [f"{controller['metadata']['name']}-{index}" for index in range(3)]
+    assert list(addresses) == [advertised.replace("$(POD_NAME)", name) for name in names]
+    assert f".{peers['metadata']['name']}." in addresses[0]
+    assert any(each["spec"]["selector"] == spec["selector"] for each in rendered.of("PodDisruptionBudget")), (
+        "one at a time"
+    )

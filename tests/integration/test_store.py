@@ -25,6 +25,7 @@ from keyweave.controller import store as stores
 from keyweave.controller.events import Event, Severity
 from keyweave.controller.rollout import RetiringSet, Rollout, RolloutChange, StreamRollout
 from keyweave.controller.store import Store
+from keyweave.controller.store_engine import known_revisions
 from keyweave.controller.topology import Hop, PathSet, StreamPlan
 from keyweave.controller.topology import Path as RelayPath
 from keyweave.v1 import types_pb2
@@ -326,3 +327,36 @@ async def test_a_database_that_is_locked_for_long_is_unavailable_and_then_works_
         await store.put(node())
     finally:
         other.close()
+
+
+async def test_a_schema_is_taken_back_and_brought_forward_again_and_keeps_what_both_versions_know(
+    store: Store, url: str
+) -> None:
+    kept = await store.put(node(owner="NICT"))
+    await store.append_events([event(1)])
+    await store.close()
+    # The newest alone, then all of them.
+    for revision in (known_revisions()[1], known_revisions()[-1]):
+        again = await Store.open(url)
+        await again.migrate_back(revision)
+        assert await _revision(url) == revision
+        await again.close()
+        again = await Store.open(url)
+        assert await _revision(url) == known_revisions()[0]
+        assert (await again.load_intent()).nodes == {"a": kept}
+        assert await again.recent_events(5) == (event(1),)
+        assert await again.stored_epoch() == 1
+        await again.close()
+
+
+async def test_a_schema_is_taken_back_only_to_one_that_was(store: Store) -> None:
+    with pytest.raises(InvalidInputError, match="--to: there is no revision '0815'"):
+        await store.migrate_back("0815")
+
+
+async def _revision(url: str) -> str:
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        found = (await connection.execute(sa.text("SELECT version_num FROM alembic_version"))).scalar_one()
+    await engine.dispose()
+    return str(found)

@@ -38,6 +38,10 @@ agent_app.command("renew")(enrolment.renew_here)
 def controller(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", help="Its configuration (YAML).")] = None,
+    advertise: Annotated[
+        str | None,
+        typer.Option(help="host:port where others are sent to reach this one of several controllers."),
+    ] = None,
     die_with_parent: DieWithParent = False,
 ) -> None:
     """Run the controller until SIGTERM or Ctrl-C."""
@@ -48,7 +52,39 @@ def controller(
     from keyweave.controller import app  # noqa: PLC0415  # other commands start faster without it
     from keyweave.controller.config import ControllerConfig  # noqa: PLC0415
 
-    _run("controller", settings.load(config, ControllerConfig), app.serve, die_with_parent=die_with_parent)
+    settled = settings.load(config, ControllerConfig)
+    if advertise is not None:
+        settled = settled.advertising(advertise)
+    _run("controller", settled, app.serve, die_with_parent=die_with_parent)
+
+
+@controller_app.command("migrate")
+def migrate(
+    config: Config,
+    to: Annotated[str, typer.Option(help="The schema's revision, as an older version names it: 0012.")],
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Yes, what only newer versions keep goes.")
+    ] = False,
+) -> None:
+    """Take the database's schema back for an older version. Stop all controllers and back up first."""
+    from keyweave.controller.config import ControllerConfig  # noqa: PLC0415
+    from keyweave.controller.store import Store  # noqa: PLC0415
+
+    settled = settings.load(config, ControllerConfig)
+    if not confirm:
+        raise NotAllowedError(
+            "what only newer versions keep will be gone from the database; if that is meant, say --confirm"
+        )
+
+    async def back() -> None:
+        store = await Store.open(settled.store_url)
+        try:
+            await store.migrate_back(to)
+        finally:
+            await store.close()
+
+    asyncio.run(back())
+    typer.echo(f"the database has schema {to}; start a controller of the version that it is for")
 
 
 @controller_app.command("raise-epoch")

@@ -102,6 +102,12 @@ class ControllerConfig(BaseModel):
         """Where intent, plan and events are kept."""
         return self.database_url or f"sqlite+aiosqlite:///{self.state_dir / 'controller.db'}"
 
+    def advertising(self, address: str) -> "ControllerConfig":
+        """The same, reached by others at this address."""
+        return ControllerConfig.model_validate(
+            {**self.model_dump(), "leadership": {**self.leadership.model_dump(), "advertise": address}}
+        )
+
     @property
     def advertised(self) -> str:
         """Where others are sent to reach this controller; empty where that is not known."""

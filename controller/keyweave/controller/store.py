@@ -24,6 +24,7 @@ from keyweave.common.errors import (
     ConflictError,
     KeyweaveError,
     NotFoundError,
+    PreconditionError,
     UnavailableError,
 )
 from keyweave.common.names import OrderId, StreamName
@@ -43,7 +44,7 @@ from keyweave.controller.plan_records import PlanRecord
 from keyweave.controller.plan_shelf import KeptPlan
 from keyweave.controller.rollout import Rollout, RolloutChange
 from keyweave.controller.row_cache import RowCache
-from keyweave.controller.store_engine import check_sqlite_file, create_engine, migrate
+from keyweave.controller.store_engine import check_sqlite_file, create_engine, migrate, migrate_back
 from keyweave.controller.store_schema import metadata
 from keyweave.controller.topology import Pin, Plan
 from keyweave.v1 import pairs_pb2, types_pb2
@@ -107,6 +108,13 @@ class Store:
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise UnavailableError(f"database_url: {engine.url!r} cannot be opened: {cause}") from error
         return cls(engine, lease_seconds)
+
+    async def migrate_back(self, to: str) -> None:
+        """Take the schema back for an older version; PreconditionError while somebody leads."""
+        if self.lease.is_shared and (leader := await self.lease.leader()).stands:
+            raise PreconditionError(f"'{leader.holder}' leads on this database; stop all controllers first")
+        async with self._engine.begin() as connection:
+            await connection.run_sync(migrate_back, to)
 
     async def close(self) -> None:
         """Close every connection; what was acknowledged is on disk already."""

@@ -6,7 +6,7 @@
 {{- $own := dict
   "node" $node.name
   "state_dir" "/var/lib/keyweave/agent"
-  "controller" (dict "address" (include "keyweave.controllerAddress" $root))
+  "controller" (include "keyweave.controllers" $root | fromYaml)
   "control_tls" $control
   "key_plane" (dict
     "listen" (printf "0.0.0.0:%s" (include "keyweave.port.keyPlane" $root))

@@ -60,6 +60,24 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* Where one of several controllers (.pod) is reached. */}}
+{{- define "keyweave.controllerPeer" -}}
+{{- $name := printf "%s-controller" (include "keyweave.fullname" .root) -}}
+{{- printf "%s.%s-peers.%s.svc.%s:%s" .pod $name .root.Release.Namespace .root.Values.clusterDomain (include "keyweave.port.controller" .root) -}}
+{{- end -}}
+
+{{/* What agents dial: one controller, or each of several. */}}
+{{- define "keyweave.controllers" -}}
+{{- if and (not .Values.agents.controllerAddress) .Values.controller.enabled (gt (int .Values.controller.replicas) 1) -}}
+addresses:
+{{- range $index := until (int .Values.controller.replicas) }}
+  - {{ include "keyweave.controllerPeer" (dict "root" $ "pod" (printf "%s-controller-%d" (include "keyweave.fullname" $) $index)) }}
+{{- end }}
+{{- else -}}
+address: {{ include "keyweave.controllerAddress" . }}
+{{- end -}}
+{{- end -}}
+
 {{/* One credential in a configuration file: directory and, where there are any, its plane's revocation list. */}}
 {{- define "keyweave.tls" -}}
 certificate: /etc/keyweave/pki/{{ .directory }}/tls.crt

@@ -7,6 +7,7 @@ from functools import cache
 _LINES = """
 keyweave up scenarios/tokyo.yaml  # a whole network on this machine, and a live screen of it
 keyweave up scenarios/vienna.yaml --no-table --state-dir /var/tmp/vienna  # without a screen, somewhere else
+keyweave up scenarios/tokyo.yaml --controllers 3 --database postgresql+asyncpg://keyweave@127.0.0.1/keyweave
 keyweave status  # one screen, what is wrong first; exit code 3 if anything is
 keyweave status --wait --timeout 120  # in scripts: until every stream can serve keys
 keyweave status -o json  # everything, for programs
@@ -27,6 +28,7 @@ keyweave controller restore --config /etc/keyweave/controller.yaml /var/backups/
 keyweave controller enrol --token-file - --dir /etc/keyweave/tls  # reads the token from standard input
 keyweave controller renew --dir /etc/keyweave/tls  # daily
 keyweave controller raise-epoch --config /etc/keyweave/controller.yaml --to 900 --confirm  # after a restore
+keyweave controller migrate --config /etc/keyweave/controller.yaml --to 0012 --confirm  # for an older version
 keyweave agent --config /etc/keyweave/agent.yaml  # run it
 keyweave agent enrol --token-file token --dir /etc/keyweave/tls --controller controller.example:21001
 keyweave agent renew --dir /etc/keyweave/tls --within 30d
