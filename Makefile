@@ -15,7 +15,7 @@ SUITES := tests/deploy tests/integration tests/protocol tests/unit
 CHAOS  := -n 2 --dist loadfile tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format man bench bench-entanglement proto proto-check proto-baseline dashboards docs tools clean
+.PHONY: help run test test-all lint format man fuzz bench bench-entanglement proto proto-check proto-baseline dashboards docs tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,12 @@ format: $(VENV)/.installed ## Format and mend what can be mended mechanically
 
 man: $(VENV)/.installed ## Man pages of all commands, in man/
 	$(BIN)/keyweave man --write man
+
+FUZZ_SECONDS ?= 3600
+
+fuzz: $(VENV)/.installed ## Parsers of bytes from outside, coverage as the guide, for FUZZ_SECONDS
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,fuzz]'
+	$(BIN)/python -m tests.fuzz.guided --seconds $(FUZZ_SECONDS)
 
 bench: $(VENV)/.installed ## Speed, as ratios measured side by side
 	$(BIN)/python -m tests.bench

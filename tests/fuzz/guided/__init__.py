@@ -1,0 +1,1 @@
+"""Parsers of bytes from outside, fuzzed with coverage as the guide: `make fuzz`."""
