@@ -149,7 +149,7 @@ def _pairs(data: bytes) -> None:
 
 
 def _name_pairs(message: Any, ids: list[bytes]) -> None:
-    """One byte is a pair's number here: IDs are digests, which no fuzzer would guess but a neighbour knows."""
+    """One byte is a pair's number here: IDs are digests that no fuzzer guesses but a peer knows."""
     for _, body in message.ListFields():
         for field in body.DESCRIPTOR.fields:
             value = getattr(body, field.name)

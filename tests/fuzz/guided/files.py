@@ -11,12 +11,15 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from keyweave.agent.ledger import lines, segments
+from keyweave.agent.ledger import lines, search, segments
+from keyweave.common.names import NodeName
 from keyweave.controller.audit.chain import _members_of
 from keyweave.pki import messages
+from keyweave.v1 import agent_pb2
 from tests.fuzz import faces, pki
 from tests.fuzz.guided.entry import Entry
 
+HERE = NodeName("m")
 SHIPPED = Path(__file__).parents[3] / "scenarios"
 
 
@@ -43,14 +46,15 @@ def _directory() -> Path:
 
 def _ledger(data: bytes) -> None:
     """A file of the ledger that somebody has written in: told as such, read as far as it goes."""
-    path = _directory() / "ledger-1.jsonl"
+    path = segments.segment_path(_directory(), 1)
     path.write_bytes(data)
     for head_only in (False, True):
         segments.check(path, None, head_only=head_only)
     segments.head_time_unix_nanos(path)
-    for members in segments.key_lines(path, b"s"):
-        with suppress(KeyError, TypeError, ValueError):
-            lines.entry_of(members, "m")
+    query = agent_pb2.LedgerQuery(stream="s", to_unix_nanos=2**62, limit=10)
+    assert [page.last for page in search.pages(_directory(), HERE, query)][-1]
+    for streams in (None, frozenset({"s"})):
+        assert all(entry.node == HERE for entry in search.delivered_over(_directory(), HERE, "l", 0, streams))
     for line in data.splitlines():
         _members_of(line)
 
@@ -59,9 +63,14 @@ def _ledger_seeds() -> Iterable[bytes]:
     head = lines.head_line("m", 1, 5, lines.NO_DIGEST)
     note, digest = lines.chained(lines.note_line("s", 6), lines.NO_DIGEST)
     yield head + note
-    key = b'{"sequence":1,"time_unix_nanos":2,"stream":"s","key_id":"k"'
+    key = (
+        b'{"sequence":1,"time_unix_nanos":2,"key_id":"k","created_unix_nanos":1,"stream":"s","key_size_bits":8,'
+        b'"master_sae":"x","slave_sae":"y","is_master":true,"peer_node":"p","protection":"qkd","path_ids":["a"],'
+        b'"links":["l"],"trusted_nodes":[],"emulated":true,"outcome":"delivered","reason":""'
+    )
     yield head + lines.chained(key, digest)[0]
-    yield b'{"kind":"key","sequence":1e999,"time_unix_nanos":[]}\n'
+    yield head + lines.chained(key.replace(b"delivered", b"recalled"), digest)[0]
+    yield head + segments.KEY_LINE + b'1e999,"time_unix_nanos":null}\n'
 
 
 def _tokens(data: bytes) -> None:

@@ -9,6 +9,7 @@ kind has a sequence, and none holds key material.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -144,9 +145,15 @@ def members_of(line: bytes) -> dict[str, Any]:
     """A line's members; empty where it is no JSON object."""
     try:
         members = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return members if isinstance(members, dict) else {}
+
+
+def count_in(members: Mapping[str, Any], name: str, otherwise: int) -> int:
+    """The whole number of that name; `otherwise` where a damaged line has something else."""
+    found = members.get(name)
+    return found if type(found) is int else otherwise
 
 
 def entry_of(members: dict[str, Any], node: str) -> types_pb2.LedgerEntry:

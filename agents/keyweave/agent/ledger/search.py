@@ -45,7 +45,7 @@ def pages(directory: Path, node: NodeName, query: agent_pb2.LedgerQuery) -> Iter
     needle = f'"stream":"{query.stream}"'.encode()
 
     def wanted(members: _Members) -> bool:
-        written = members.get("time_unix_nanos", 0)
+        written = lines.count_in(members, "time_unix_nanos", 0)
         before_end = not query.to_unix_nanos or written < query.to_unix_nanos
         return members.get("stream") == query.stream and query.from_unix_nanos <= written and before_end
 
@@ -66,7 +66,9 @@ def pages(directory: Path, node: NodeName, query: agent_pb2.LedgerQuery) -> Iter
                 continue
             entry = _entry(members, node)
             if entry is None:
-                page.problem = f"line {members.get('sequence')} of {part.path.name} is none of ours"
+                page.problem = (
+                    f"line {lines.count_in(members, 'sequence', 0)} of {part.path.name} is none of ours"
+                )
                 continue
             page.entries.append(entry)
             size += entry.ByteSize()
@@ -90,6 +92,10 @@ def _entry(members: _Members, node: NodeName) -> types_pb2.LedgerEntry | None:
         return None
 
 
+def _has_key(members: _Members) -> bool:
+    return isinstance(members.get("key_id"), str) and isinstance(members.get("is_master"), bool)
+
+
 def delivered_over(
     directory: Path, node: NodeName, link: str, since_nanos: int, streams: frozenset[str] | None
 ) -> Iterator[types_pb2.LedgerEntry]:
@@ -102,10 +108,14 @@ def delivered_over(
     needle = f'"{link}"'.encode()
 
     def suspect(members: _Members) -> bool:
+        links, stream = members.get("links"), members.get("stream")
+        # A line that somebody has written in may have anything.
+        whole = isinstance(links, list) and isinstance(stream, str) and _has_key(members)
         return (
-            link in members.get("links", ())
-            and members.get("created_unix_nanos", 0) >= since_nanos
-            and (streams is None or members.get("stream") in streams)
+            whole
+            and link in links
+            and lines.count_in(members, "created_unix_nanos", 0) >= since_nanos
+            and (streams is None or stream in streams)
         )
 
     known = {

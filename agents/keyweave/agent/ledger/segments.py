@@ -61,8 +61,8 @@ def check(path: Path, previous: bytes | None, *, head_only: bool = False) -> Sta
                 last_key = line
     members = lines.members_of(last_key)
     if last_key:
-        sequence = int(members.get("sequence", sequence)) + 1
-        time_nanos = int(members.get("time_unix_nanos", time_nanos))
+        sequence = lines.count_in(members, "sequence", sequence) + 1
+        time_nanos = lines.count_in(members, "time_unix_nanos", time_nanos)
     return State(digest, sequence, time_nanos, whole, torn, problem)
 
 
@@ -71,7 +71,7 @@ def _check_head(path: Path, line: bytes, previous: bytes | None) -> tuple[bytes,
     try:
         stated = bytes.fromhex(head["previous_digest"])
         sequence, time_nanos = int(head["next_sequence"]), int(head["time_unix_nanos"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return previous or lines.NO_DIGEST, 1, 0, f"{path.name} does not begin as a ledger does"
     cut_off = previous is not None and stated != previous
     problem = f"{path.name} does not follow from the file before it" if cut_off else ""
@@ -82,8 +82,8 @@ def head_time_unix_nanos(path: Path) -> int:
     """When a file was begun; 0 where that cannot be told."""
     try:
         with path.open("rb") as file:
-            return int(lines.members_of(file.readline()).get("time_unix_nanos", 0))
-    except (OSError, TypeError, ValueError):
+            return lines.count_in(lines.members_of(file.readline()), "time_unix_nanos", 0)
+    except OSError:
         return 0
 
 
