@@ -188,8 +188,9 @@ def _pair_keys(data: bytes) -> None:
     """Both ends in the middle of a discussion hear something else; neither has a block that is not whole."""
     for number, end in enumerate((Leader(TERMS, 1), Follower(TERMS, 1))):
         random = np.random.default_rng(number)
+        end.new_run("p")
         for pair in range(1, 200):
-            end.measured(pair, cast("Any", random.integers(2)), int(random.integers(2)), pair * 0.005)
+            end.measured("p", pair, cast("Any", random.integers(2)), int(random.integers(2)), pair * 0.005)
         first = end.poll(3.0)
         session = first.session if first is not None else bytes(16)
         for at, each in enumerate(parts(data)):

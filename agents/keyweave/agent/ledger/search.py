@@ -110,13 +110,10 @@ def delivered_over(
     def suspect(members: _Members) -> bool:
         links, stream = members.get("links"), members.get("stream")
         # A line that somebody has written in may have anything.
-        whole = isinstance(links, list) and isinstance(stream, str) and _has_key(members)
-        return (
-            whole
-            and link in links
-            and lines.count_in(members, "created_unix_nanos", 0) >= since_nanos
-            and (streams is None or stream in streams)
-        )
+        if not (isinstance(links, list) and isinstance(stream, str) and _has_key(members)):
+            return False
+        made = lines.count_in(members, "created_unix_nanos", 0)
+        return link in links and made >= since_nanos and (streams is None or stream in streams)
 
     known = {
         (members["key_id"], members["is_master"])
