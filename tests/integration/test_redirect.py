@@ -1,6 +1,7 @@
 """A controller that stands by: who is told where the leader is, and how a command gets there."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -96,14 +97,27 @@ async def test_every_call_is_answered_with_the_leader_to_those_who_may_make_it_a
 async def test_a_command_goes_where_it_is_sent_also_to_an_address_that_it_was_not_given(
     standby: Standby,
 ) -> None:
-    async with standby.network(standby.server.address).admin() as admin:
-        answer = await admin.ListNodes(admin_pb2.ListNodesRequest(), timeout=30)
-    assert [status.node.name for status in answer.nodes] == ["a", "b", "c"]
+    assert await _nodes(standby, standby.server.address) == ["a", "b", "c"]
 
 
 async def test_a_command_passes_by_a_controller_that_is_dead(standby: Standby) -> None:
-    async with standby.network("127.0.0.1:9", standby.server.address).admin() as admin:
-        assert (await admin.ListNodes(admin_pb2.ListNodesRequest(), timeout=30)).nodes
+    assert await _nodes(standby, "127.0.0.1:9", standby.server.address) == ["a", "b", "c"]
+
+
+async def test_a_command_passes_by_a_controller_that_hangs(standby: Standby) -> None:
+    # As a process does that is stopped: the kernel takes the connection, and that is all.
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        standby.leader = "{}:{}".format(*hung.getsockname())
+        asking = asyncio.create_task(_nodes(standby, standby.leader, standby.server.address))
+        await asyncio.sleep(0)
+        standby.leader = standby.leading.address
+        assert await asking == ["a", "b", "c"]
+
+
+async def _nodes(standby: Standby, *addresses: str) -> list[str]:
+    async with standby.network(*addresses).admin() as admin:
+        answer = await admin.ListNodes(admin_pb2.ListNodesRequest(), timeout=30)
+    return [status.node.name for status in answer.nodes]
 
 
 async def test_a_command_waits_for_a_leader_and_says_in_the_end_that_there_is_none(standby: Standby) -> None:
@@ -117,8 +131,7 @@ async def test_a_command_waits_for_a_leader_and_says_in_the_end_that_there_is_no
         standby.leader = standby.leading.address
 
     electing = asyncio.create_task(elected())
-    async with standby.network(standby.server.address).admin() as admin:
-        assert (await admin.ListNodes(admin_pb2.ListNodesRequest(), timeout=30)).nodes
+    assert await _nodes(standby, standby.server.address) == ["a", "b", "c"]
     await electing
 
 

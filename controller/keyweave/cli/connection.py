@@ -93,11 +93,13 @@ class Network:
         async with AsyncExitStack() as stack:
 
             async def connect(address: str) -> grpc.aio.Channel:
-                refused = "" if list(addresses) == [address] else await is_refused(address)
-                if refused:
-                    # The others are not kept waiting by one that has just died.
-                    raise UnreachableError(f"{address}: {refused}")
-                return await stack.enter_async_context(self._channel(address, CONTROLLER))
+                patience = self.connect_seconds
+                if list(addresses) != [address]:
+                    # The others are not kept waiting by one that has just died, or hangs.
+                    if refused := await is_refused(address):
+                        raise UnreachableError(f"{address}: {refused}")
+                    patience = min(_LISTEN_SECONDS, patience)
+                return await stack.enter_async_context(self._channel(address, CONTROLLER, patience))
 
             channel = await leading(addresses, connect, self.connect_seconds)
             yield admin_pb2_grpc.AdminServiceStub(channel)
@@ -106,38 +108,21 @@ class Network:
     async def emulator(self) -> AsyncIterator["emulator_pb2_grpc.EmulatorServiceAsyncStub"]:
         """The emulator, for faults."""
         address = self.address or self.state.read_endpoints().emulator
-        async with self._channel(address, EMULATOR) as channel:
+        async with self._channel(address, EMULATOR, self.connect_seconds) as channel:
             yield emulator_pb2_grpc.EmulatorServiceStub(channel)
 
     @asynccontextmanager
-    async def _channel(self, address: str, server: Identity) -> AsyncIterator[grpc.aio.Channel]:
+    async def _channel(
+        self, address: str, server: Identity, connect_seconds: float
+    ) -> AsyncIterator[grpc.aio.Channel]:
         files = self._files()
         async with secure_channel(address, files, server) as channel:
             ready = asyncio.ensure_future(channel.channel_ready())
             try:
-                await self._connect(ready, address, files, server)
+                await _connect(ready, address, files, server, connect_seconds)
             finally:
                 ready.cancel()
             yield channel
-
-    async def _connect(
-        self, ready: asyncio.Future[None], address: str, files: TlsFiles, server: Identity
-    ) -> None:
-        """Wait until the channel is ready, which tries again by itself; else UnreachableError says why."""
-        patience = min(_LISTEN_SECONDS, self.connect_seconds)
-        await asyncio.wait([ready], timeout=patience)
-        if ready.done():
-            return
-        refused = await is_refused(address)
-        if not refused:
-            now = dt.datetime.now(dt.UTC)
-            hopeless = wrong_certificate(files.certificate, files.trust_anchor, now)
-            rest = 0.0 if hopeless else self.connect_seconds - patience
-            await asyncio.wait([ready], timeout=rest)
-            if ready.done():
-                return
-            raise UnreachableError(f"nobody could be reached: {why(address, files, server.name, now)}")
-        raise UnreachableError(f"nobody could be reached: {address}: {refused}")
 
     def _files(self) -> TlsFiles:
         tls = self.tls or self.state.operator_tls()
@@ -149,6 +134,26 @@ class Network:
             if not path.is_file():
                 raise InvalidInputError.of(option, f"there is no file {path}; name one, or a --state-dir")
         return tls
+
+
+async def _connect(
+    ready: asyncio.Future[None], address: str, files: TlsFiles, server: Identity, connect_seconds: float
+) -> None:
+    """Wait until the channel is ready, which tries again by itself; else UnreachableError says why."""
+    patience = min(_LISTEN_SECONDS, connect_seconds)
+    await asyncio.wait([ready], timeout=patience)
+    if ready.done():
+        return
+    refused = await is_refused(address)
+    if not refused:
+        now = dt.datetime.now(dt.UTC)
+        hopeless = wrong_certificate(files.certificate, files.trust_anchor, now)
+        rest = 0.0 if hopeless else connect_seconds - patience
+        await asyncio.wait([ready], timeout=rest)
+        if ready.done():
+            return
+        raise UnreachableError(f"nobody could be reached: {why(address, files, server.name, now)}")
+    raise UnreachableError(f"nobody could be reached: {address}: {refused}")
 
 
 def connected(
