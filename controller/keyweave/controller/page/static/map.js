@@ -305,7 +305,7 @@ export class NetworkMap {
     if (first) {
       const { delivered_rate_hz: delivered, fidelity: measured } = stream.figures;
       const said = `${pairRate(delivered)}${measured == null ? "" : `, fidelity ${fidelity(measured)}`}`;
-      found.push(svg("text", { class: "way-word pairs", x: first.middle.x, y: first.middle.y - 12, "text-anchor": "middle" }, said));
+      found.push(svg("text", { class: "way-word pairs", x: first.middle.x, y: first.middle.y - 24, "text-anchor": "middle" }, said));
     }
     return found;
   }
