@@ -9,7 +9,7 @@ one core, the client has another; they are measured in turn.
 A Python client costs about as much per message as the bare server, so the bare rate is as much the client's
 as the server's; CPU per message is the server's alone.
 
-At such rates a link gets dozens of messages a second, and the controller folds those of 0.5 s together. At
+At such rates a link gets dozens of messages a second, and the controller folds those of a second together. At
 the rate of real agents, one message in 0.2 s with all links of a node, there is less to fold together.
 """
 

@@ -17,7 +17,7 @@ from keyweave.v1 import agent_pb2
 # long. What comes in meanwhile waits, and its rows are folded together: the more there is, the less each
 # message costs. What shows only over many rows is seen so much later at most; agents report every 0.2 s, and
 # rates are planned on every 5 s.
-JUDGE_SECONDS = 0.5
+JUDGE_SECONDS = 1.0
 # Batches of one end that wait at most.
 MOST_WAITING = 64
 

@@ -104,14 +104,13 @@ class Balance:
             known, count = self._taken_up[index], len(demand.candidates)
             if known == count:
                 continue
-            greatest = max([one.present_bps for one in demand.candidates])
-            for place in range(known, count):
-                present = demand.candidates[place].present_bps
-                used = present / greatest if greatest > 0 else float(known == 0)
-                lean.append(max(_NEW_WEIGHT, log(used)) if used > 0 else _NEW_WEIGHT)
-            owners += [index] * (count - known)
+            fresh = demand.candidates[known:]
+            lean += (
+                _first_leans([one.present_bps for one in fresh]) if known == 0 else [_NEW_WEIGHT] * len(fresh)
+            )
+            owners += [index] * len(fresh)
             places += range(known, count)
-            sets += demand.candidates[known:]
+            sets += fresh
             self._taken_up[index] = count
         counts, limits, bounds = crossings(sets, self._links, len(self._room))
         self._room += bounds
@@ -240,6 +239,14 @@ class Balance:
         real = self._level[: len(self._links)]
         costs = np.exp(np.clip(-power * (real - np.median(real)), -_EXPONENT / 2, _EXPONENT / 2))
         return dict(zip(self._links, costs.tolist(), strict=True))
+
+
+def _first_leans(present: Sequence[float]) -> list[float]:
+    """How a stream's first sets are weighted: as they are used now, or alike where none is."""
+    greatest = max(present)
+    if greatest <= 0:
+        return [0.0] * len(present)
+    return [max(_NEW_WEIGHT, log(rate / greatest)) if rate > 0 else _NEW_WEIGHT for rate in present]
 
 
 def _only(crossings: csr_matrix, which: NDArray[np.bool_]) -> csr_matrix:

@@ -82,6 +82,8 @@ class Pricing:
         self, seeker: Seeker, route: Route, pair: tuple[Route, ...] | None, weight: Mapping[LinkName, float]
     ) -> Candidate | None:
         finder = seeker.finder
+        if finder.k == 1 and len(route) <= finder.scope.max_hops:
+            return candidate((route,))
         if finder.k > 2:
             routes = finder.cheapest(weight)
         else:
