@@ -92,13 +92,13 @@ class Network:
         addresses = self.address.split(",") if self.address else self.state.read_endpoints().controllers
         async with AsyncExitStack() as stack:
 
-            async def connect(address: str) -> grpc.aio.Channel:
+            async def connect(address: str, tries: int) -> grpc.aio.Channel:
                 patience = self.connect_seconds
                 if list(addresses) != [address]:
                     # The others are not kept waiting by one that has just died, or hangs.
                     if refused := await is_refused(address):
                         raise UnreachableError(f"{address}: {refused}")
-                    patience = min(_LISTEN_SECONDS, patience)
+                    patience = min(float(tries), _LISTEN_SECONDS, patience)
                 return await stack.enter_async_context(self._channel(address, CONTROLLER, patience))
 
             channel = await leading(addresses, connect, self.connect_seconds)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -13,12 +14,16 @@ from keyweave.v1 import admin_pb2, admin_pb2_grpc
 
 _ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _ASK_SECONDS = 5.0
+# Of several that all cannot be reached, before that is believed.
+ROUNDS = 3
 # Between two rounds while nobody leads: a takeover is a matter of seconds.
 _PAUSE_SECONDS = 0.2
 
 
 async def leading(
-    addresses: Sequence[str], connect: Callable[[str], Awaitable[grpc.aio.Channel]], patience_seconds: float
+    addresses: Sequence[str],
+    connect: Callable[[str, int], Awaitable[grpc.aio.Channel]],
+    patience_seconds: float,
 ) -> grpc.aio.Channel:
     """A connection to the controller that leads; `connect` makes one, or raises UnreachableError.
 
@@ -26,7 +31,8 @@ async def leading(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_seconds
-    while True:
+    # With each round an address has longer to answer: one that has died this moment still takes connections.
+    for tries in count(1):
         failures: list[str] = []
         stands_by = False
         waiting = list(addresses)
@@ -35,7 +41,7 @@ async def leading(
             address = waiting.pop(0)
             asked.add(address)
             try:
-                channel = await connect(address)
+                channel = await connect(address, tries)
             except UnreachableError as error:
                 failures.append(str(error))
                 continue
@@ -47,9 +53,11 @@ async def leading(
             if leader and leader not in asked:
                 waiting = [leader, *(each for each in waiting if each != leader)]
         # Only of controllers that take turns another one may be the next to answer.
-        if not stands_by or loop.time() >= deadline:
+        hopeless = not stands_by and (len(addresses) == 1 or tries >= ROUNDS)
+        if hopeless or loop.time() >= deadline:
             raise UnreachableError("; ".join(failures))
         await asyncio.sleep(_PAUSE_SECONDS)
+    raise AssertionError("rounds do not end by themselves")
 
 
 async def _leads(channel: grpc.aio.Channel) -> bool:
