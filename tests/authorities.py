@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keyweave.common.rate_limit import RateLimit
 from keyweave.pki.authorities import Authorities
 from keyweave.pki.holders import Holder
-from keyweave.pki.limits import BURST, RateLimit
-from keyweave.pki.service import serve
+from keyweave.pki.service import BURST, PER_SECOND, serve
 from keyweave.pki.service_certificate import provide_service_certificate, service_key_sha256
 from keyweave.pki.tokens import Token, TokenRecord, Tokens
 from tests.waiting import POLL_SECONDS
@@ -61,7 +61,7 @@ def serving(authorities: Authorities, directory: Path, *, burst: float = BURST) 
     stop = asyncio.Event()
     work = threading.Thread(
         target=lambda: loop.run_until_complete(
-            serve(authorities, ("127.0.0.1", 0), ready, stop, RateLimit(burst))
+            serve(authorities, ("127.0.0.1", 0), ready, stop, RateLimit(burst, PER_SECOND))
         ),
         name="pki",
     )

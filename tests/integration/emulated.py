@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -64,8 +65,10 @@ class Emulator:
 
 
 @asynccontextmanager
-async def running(scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
-    """Within this process, for as long as the context lasts."""
+async def running(
+    scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> AsyncIterator[Emulator]:
+    """Within this process, for as long as the context lasts; `settings` are further ones of its file."""
     authority = Authority.create(Plane.CONTROL)
     (tmp_path / "ca.pem").write_bytes(authority.credential.certificate)
     (tmp_path / "scenario.yaml").write_text(scenario)
@@ -79,6 +82,7 @@ async def running(scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         tls=tls,
         ready_file=tmp_path / "ready.json",
         log_level="error",
+        **settings,
     )
     stop = asyncio.Event()
     ready = asyncio.Event()

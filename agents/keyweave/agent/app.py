@@ -6,7 +6,6 @@ from datetime import timedelta
 from importlib.metadata import version
 
 import grpc
-from aiohttp import web
 from prometheus_client.registry import Collector
 
 from keyweave.agent import metrics
@@ -41,9 +40,12 @@ from keyweave.common import log, metrics_http
 from keyweave.common.certificate_expiry import CertificateExpiry
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.grpc_limits import LimitInterceptor
 from keyweave.common.health import Health
+from keyweave.common.http_door import Serving
 from keyweave.common.names import LinkName, NodeName, SaeId
 from keyweave.common.process import announce_ready, forbid_core_dumps
+from keyweave.common.rate_limit import RateLimit, RefusedRequests
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.v1 import agent_pb2, keyplane_pb2_grpc
@@ -226,14 +228,16 @@ async def serve(config: AgentConfig, stop: asyncio.Event, observer: Observer | N
 async def _serve(config: AgentConfig, stop: asyncio.Event, observer: Observer, standing: Health) -> None:
     agent = Agent(config, observer)
     driver = await _driver(agent, stop)
-    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=list(SERVER_OPTIONS))
+    limits = {"key": RateLimit.of(config.key_plane.calls), "kme": RateLimit.of(config.kme.requests)}
+    interceptors = [ErrorInterceptor(), LimitInterceptor(limits["key"])]
+    server = grpc.aio.server(interceptors=interceptors, options=list(SERVER_OPTIONS))
     keyplane_pb2_grpc.add_KeyPlaneServiceServicer_to_server(
         KeyPlaneServicer(agent.plane.peers.get, agent.enrolment), server
     )
     host, _, _port = config.key_plane.listen.rpartition(":")
     port = server.add_secure_port(config.key_plane.listen, server_credentials(config.key_plane.tls))
     await server.start()
-    kme, kme_url = await _serve_kme(agent)
+    kme, kme_url = await _serve_kme(agent, limits["kme"])
     collector = metrics.AgentCollector(
         agent.plane,
         agent.supply.served,
@@ -255,6 +259,7 @@ async def _serve(config: AgentConfig, stop: asyncio.Event, observer: Observer, s
         collector,
         PairCollector(agent.pairs.engine),
         PairKeyCollector(agent.virtual_links),
+        RefusedRequests(limits),
     )
     agent.hello.key_plane_address = f"{host}:{port}"
     agent.hello.kme_url = kme_url
@@ -338,7 +343,7 @@ def _link_end(info: base.LinkEndInfo) -> agent_pb2.LinkEnd:
     )
 
 
-async def _serve_kme(agent: Agent) -> tuple[face.Serving, str]:
+async def _serve_kme(agent: Agent, limit: RateLimit) -> tuple[Serving, str]:
     section = agent.config.kme
     pairs = PairFace(agent.pairs, lambda: agent.guardian.guard)
     app = face.create_app(
@@ -347,11 +352,12 @@ async def _serve_kme(agent: Agent) -> tuple[face.Serving, str]:
         agent.node,
         trust=agent.sae_trust,
         further=pairs.resources(),
+        limit=limit,
     )
     host, _, port = section.listen.rpartition(":")
     return await face.serve(app, section.tls, host, int(port), watch=agent.files)
 
 
-async def _serve_metrics(listen: str, *collectors: Collector) -> tuple[web.AppRunner, str]:
+async def _serve_metrics(listen: str, *collectors: Collector) -> tuple[Serving, str]:
     host, _, port = listen.rpartition(":")
     return await metrics_http.serve(metrics.registry(*collectors), host, int(port))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from keyweave.agent.drivers.joined import Only
 from keyweave.agent.pairs.keys.settings import PairKeySettings
 from keyweave.common.names import NAME_PATTERN
+from keyweave.common.rate_limit import RateTerms
 from keyweave.common.tls import SigningFiles, TlsFiles
 
 HostPort = Annotated[
@@ -48,6 +49,8 @@ class KeyPlaneSection(_Section):
     signing: SigningFiles
     # What this agent offers, and the least that it accepts.
     kem_parameter_set: Literal[768, 1024] = 768
+    # How often one peer may dial.
+    calls: RateTerms = RateTerms(per_second=10, burst=40)
 
 
 class KmeSection(_Section):
@@ -59,6 +62,8 @@ class KmeSection(_Section):
     sae_id_from: Literal["uri", "dns", "cn", "fingerprint"] = "uri"
     # SAEs that are not shown the provenance of their keys.
     hide_provenance_from: tuple[str, ...] = ()
+    # How often one SAE may ask; more gets 429.
+    requests: RateTerms = RateTerms(per_second=2000, burst=4000)
 
 
 class DriverSection(_Section):

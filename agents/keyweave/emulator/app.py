@@ -8,8 +8,10 @@ from keyweave.common import log, process
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.grpc_limits import LimitInterceptor
 from keyweave.common.grpc_standing import StandingInterceptor
 from keyweave.common.health import Health
+from keyweave.common.rate_limit import RateLimit
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import SERVER_OPTIONS, server_credentials
 from keyweave.emulator.classical import ClassicalNetwork
@@ -36,7 +38,11 @@ async def _serve(config: EmulatorConfig, stop: asyncio.Event, standing: Health) 
     plane = OpticalPlane(scenario, warm_blocks_seconds=config.warm_blocks_seconds, speed=config.speed)
     files, trust = FileWatch(), Trust("control", config.tls)
     files.on_change(trust.paths, trust.reload)
-    interceptors = [ErrorInterceptor(), StandingInterceptor(trust)]
+    interceptors = [
+        ErrorInterceptor(),
+        LimitInterceptor(RateLimit.of(config.calls)),
+        StandingInterceptor(trust),
+    ]
     server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
     desk = MemoryDesk(scenario, plane)
     service = EmulatorService(plane, desk, has_network=config.network is not None)

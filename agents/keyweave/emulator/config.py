@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from keyweave.common.rate_limit import RateTerms
 from keyweave.common.tls import TlsFiles
 from keyweave.emulator.classical import NetworkConfig
 
@@ -31,5 +32,7 @@ class EmulatorConfig(BaseModel):
     speed: Annotated[float, Field(ge=1, le=10_000)] = 1.0
     # Proxies that agents dial through, for faults of the classical network; left out, there are none.
     network: NetworkConfig | None = None
+    # How often one agent or operator may call.
+    calls: RateTerms = RateTerms(per_second=100, burst=1000)
     ready_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -9,6 +9,7 @@ KeyweaveError
 ├── TooOldError            that far back is not kept     OUT_OF_RANGE         410
 ├── NotAllowedError        this caller may not           PERMISSION_DENIED    403
 ├── FencedError            a newer controller leads      FAILED_PRECONDITION  409
+├── TooManyError           this caller asks too often    RESOURCE_EXHAUSTED   429
 └── UnavailableError       not now; try again            UNAVAILABLE          503
     └── NotLeaderError     ask another controller        UNAVAILABLE          503
 """
@@ -103,6 +104,17 @@ class FencedError(PreconditionError):
     """Another controller has taken over with a higher epoch."""
 
 
+class TooManyError(KeyweaveError):
+    """The caller asks too often; others are served meanwhile."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+    http_status = 429
+
+    def __init__(self, message: str, wait_seconds: float) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+
+
 class UnavailableError(KeyweaveError):
     """Cannot be done now; trying again is reasonable."""
 
@@ -132,6 +144,12 @@ def to_status(error: KeyweaveError) -> status_pb2.Status:
         )
         detail = any_pb2.Any()
         detail.Pack(bad_request)
+        status.details.append(detail)
+    if isinstance(error, TooManyError):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.wait_seconds * 1e9))
+        detail = any_pb2.Any()
+        detail.Pack(retry)
         status.details.append(detail)
     if isinstance(error, NotLeaderError):
         info = error_details_pb2.ErrorInfo(

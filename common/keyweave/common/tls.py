@@ -17,6 +17,7 @@ from keyweave.common.identity import Identity
 
 # HTTP/2 pings find a dead peer; reads are never wrapped in a timeout (grpc.aio leaks natively there).
 KEEPALIVE_SECONDS = 2
+HANDSHAKE_SECONDS = 5
 _KEEPALIVE_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_SECONDS * 1000),
@@ -33,6 +34,8 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     # Two processes on one port would share its connections silently.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    # Two minutes unless told: so long would a client that says nothing keep its place.
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
 )
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     *_KEEPALIVE_OPTIONS,

@@ -22,12 +22,12 @@ from keyweave.cli.up.credentials import Credentials
 from keyweave.common import log, process
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.pki import LEAF_DAYS, PrivateKey, PublicKey
+from keyweave.common.rate_limit import RateLimit
 from keyweave.pki.authorities import MIN_PASSPHRASE, Authorities, is_protected
 from keyweave.pki.enrolling import new_keys, public_keys
 from keyweave.pki.holder_dir import HolderDir
 from keyweave.pki.holders import SIGNING, Holder, checked_hosts
 from keyweave.pki.inventory import Inventory
-from keyweave.pki.limits import RateLimit
 from keyweave.pki.register import Register
 from keyweave.pki.requests import requested_key
 from keyweave.pki.service_certificate import provide_service_certificate, service_key_sha256
@@ -268,13 +268,14 @@ def serve_(
     passphrase_file: _Passphrase = None,
 ) -> None:
     """Enrol and renew over the network until SIGTERM or Ctrl-C. Not on the controller's machine."""
-    from keyweave.pki.service import address, serve  # noqa: PLC0415  # other commands start faster without it
+    from keyweave.pki import service  # noqa: PLC0415  # other commands start faster without it
 
-    where = address(listen)
+    where = service.address(listen)
+    limit = RateLimit(service.BURST, service.PER_SECOND)
     authorities = _open(directory, passphrase_file)
     log.configure(process="pki")
     process.forbid_core_dumps()
-    process.run(lambda stop: serve(authorities, where, ready_file, stop, RateLimit()))
+    process.run(lambda stop: service.serve(authorities, where, ready_file, stop, limit))
 
 
 # ---- shared ----------------------------------------------------------------------------------------

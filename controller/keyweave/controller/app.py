@@ -10,9 +10,11 @@ from keyweave.common.certificate_expiry import CertificateExpiry
 from keyweave.common.errors import FencedError, UnavailableError
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.grpc_limits import LimitInterceptor
 from keyweave.common.grpc_standing import StandingInterceptor
 from keyweave.common.health import Health
 from keyweave.common.process import announce_ready
+from keyweave.common.rate_limit import RateLimit, RefusedRequests
 from keyweave.common.revocation import Trust
 from keyweave.controller.admin.service import AdminService
 from keyweave.controller.agent_service import AgentService
@@ -107,10 +109,11 @@ async def _serve(
     metrics.leads.set(1)
     metrics.certificate_expiry.set_function(CertificateExpiry(config.tls).not_after)
     metrics.trust_current.set_function(lambda: float(trust.current(time.time())))
+    limit = RateLimit.of(config.calls)
     server = RpcServer(
         config.listen,
         config.tls,
-        (ErrorInterceptor(), controller.audit, StandingInterceptor(trust)),
+        (ErrorInterceptor(), LimitInterceptor(limit), controller.audit, StandingInterceptor(trust)),
         AgentService(controller.intake, controller.pusher, controller.inspection),
         admin,
     )
@@ -118,6 +121,7 @@ async def _serve(
         controller.metrics.registry, *_split(config.metrics_listen)
     )
     page = Page(config, observer, trust)
+    controller.metrics.registry.register(RefusedRequests({"controller": limit, "page": page.limit}))
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(controller.run(), name="core")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from keyweave.common.rate_limit import RateTerms
 from keyweave.common.tls import TlsFiles
 from keyweave.controller.audit.config import AuditConfig
 from keyweave.controller.exports.config import ExportsConfig
@@ -92,6 +93,8 @@ class ControllerConfig(BaseModel):
     page: PageConfig | None = None
     audit: AuditConfig = AuditConfig()
     exports: ExportsConfig = ExportsConfig()
+    # How often one agent, operator or viewer may call; more gets RESOURCE_EXHAUSTED.
+    calls: RateTerms = RateTerms(per_second=200, burst=2000)
     # Telemetry messages and changes of intent that may wait for the core; when full, agents get no credit.
     queue_limit: Annotated[int, Field(ge=16, le=1_000_000)] = 1024
     ready_file: Path | None = None

@@ -9,9 +9,11 @@ from keyweave.common import log, metrics_http
 from keyweave.common.certificate_expiry import CertificateExpiry
 from keyweave.common.file_watch import FileWatch
 from keyweave.common.grpc_errors import ErrorInterceptor
+from keyweave.common.grpc_limits import LimitInterceptor
 from keyweave.common.grpc_standing import StandingInterceptor
 from keyweave.common.health import Health
 from keyweave.common.process import announce_ready
+from keyweave.common.rate_limit import RateLimit
 from keyweave.common.revocation import Trust
 from keyweave.controller.config import ControllerConfig
 from keyweave.controller.leadership import Candidate
@@ -33,7 +35,12 @@ async def stand_by(
     server = RpcServer(
         config.listen,
         config.tls,
-        (ErrorInterceptor(), StandingInterceptor(trust), refuse),
+        (
+            ErrorInterceptor(),
+            LimitInterceptor(RateLimit.of(config.calls)),
+            StandingInterceptor(trust),
+            refuse,
+        ),
         # Nothing of theirs is ever called.
         agent_pb2_grpc.AgentServiceServicer(),  # type: ignore[abstract]
         admin_pb2_grpc.AdminServiceServicer(),  # type: ignore[abstract]

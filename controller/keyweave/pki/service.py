@@ -19,12 +19,12 @@ from pydantic import ValidationError
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError, KeyweaveError, NotAllowedError
 from keyweave.common.process import announce_ready
+from keyweave.common.rate_limit import RateLimit
 from keyweave.common.tls import Material, TlsFiles
 from keyweave.pki import messages
 from keyweave.pki.authorities import Authorities
 from keyweave.pki.enrolment import Enrolment
 from keyweave.pki.holders import CONTROL, SAE
-from keyweave.pki.limits import RateLimit
 from keyweave.pki.register import Register
 from keyweave.pki.service_certificate import provide_service_certificate, service_files
 
@@ -33,6 +33,9 @@ UPKEEP_SECONDS = 3600.0
 HANDSHAKE_SECONDS = 5.0
 BODY_SECONDS = 10.0
 MAX_CONNECTIONS = 256
+# Requests of one certificate, or of one address.
+BURST = 10
+PER_SECOND = 1 / 6
 _HEADERS = {"Cache-Control": "no-store", "Server": "keyweave"}
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -75,7 +78,7 @@ class Service:
 
     def _guarded(self, method: _Handler) -> _Handler:
         async def guard(request: web.Request) -> web.Response:
-            if not self._limit.admits(_asker(request), time.monotonic()):
+            if self._limit.wait(_asker(request), time.monotonic()):
                 return _problem(429, "too many requests; wait a minute")
             try:
                 return await method(request)

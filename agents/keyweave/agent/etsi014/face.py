@@ -7,11 +7,14 @@ before it has read its answer has lost them, and must draw again.
 
 import asyncio
 import ssl
+import time
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from math import ceil
 from typing import Any
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -21,7 +24,9 @@ from keyweave.agent.etsi014.supply import KeySupply, Refusal, SupplyError
 from keyweave.common import log
 from keyweave.common.errors import InvalidInputError
 from keyweave.common.file_watch import FileWatch
+from keyweave.common.http_door import RETRY_AFTER_SECONDS, Full, Serving, open_door
 from keyweave.common.names import SaeId
+from keyweave.common.rate_limit import RateLimit
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import TlsFiles, renew_context
 
@@ -35,10 +40,10 @@ BASE_PATH = "/api/v1/keys"
 # Forward secrecy and AEAD only; TLS 1.3 has nothing else.
 TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 SHUTDOWN_SECONDS = 5.0
-RETRY_AFTER_SECONDS = 1
 # Connections with a TLS handshake behind them; one more is told 503, and closed.
 MAX_CONNECTIONS = 1024
-HANDSHAKE_SECONDS = 5.0
+# Of one SAE, so that it cannot take all places.
+MAX_CONNECTIONS_OF_ONE = 256
 # Requests in hand, of everybody and of one SAE; more get 503. What they hold is bounded by this.
 MAX_REQUESTS = 256
 MAX_REQUESTS_OF_ONE = 64
@@ -60,14 +65,16 @@ def create_app(
     extensions_shown: bool = True,
     trust: Trust | None = None,
     further: Iterable[Resource] = (),
+    limit: RateLimit | None = None,
 ) -> web.Application:
     """The API as an application; it answers 401 to everybody unless served over mutual TLS.
 
     `kme_id` names this KME in log events. `extensions_shown` says whether provenance goes out as
     `key_extension` at all; the supply decides for whom. `trust` says which callers have been revoked.
-    `further` is what else is offered to the same callers.
+    `further` is what else is offered to the same callers. `limit` says how often one SAE may ask; with
+    None only what it has in hand is bounded.
     """
-    face = _Face(supply, Callers(sae_id_from, trust), kme_id, extensions_shown)
+    face = _Face(supply, Callers(sae_id_from, trust), kme_id, extensions_shown, limit)
     app = web.Application(client_max_size=messages.MAX_BODY_BYTES)
     for path, handlers in (
         ("{sae_id}/status", {"GET": face.status}),
@@ -100,30 +107,11 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-class Serving:
-    """The face as it listens."""
-
-    def __init__(self, runner: web.AppRunner, listener: asyncio.Server) -> None:
-        self._runner = runner
-        self._listener = listener
-
-    async def cleanup(self) -> None:
-        """Take no more connections, finish what is in hand, close."""
-        self._listener.close()
-        await self._runner.cleanup()
-
-
-class _Full(asyncio.Protocol):
-    """What a connection gets when there are enough."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Answer whatever will be asked, and hang up."""
-        assert isinstance(transport, asyncio.Transport)
-        body = messages.error_body(f"this KME has {MAX_CONNECTIONS} connections; come back later")
-        headers = {**_HEADERS, "Retry-After": str(RETRY_AFTER_SECONDS), "Connection": "close"}
-        lines = [f"{name}: {value}" for name, value in (headers | {"Content-Length": str(len(body))}).items()]
-        transport.write("\r\n".join(("HTTP/1.1 503 Service Unavailable", *lines, "", "")).encode() + body)
-        transport.close()
+_FULL = Full(
+    lambda: MAX_CONNECTIONS,
+    "application/json",
+    lambda: messages.error_body(f"this KME has {MAX_CONNECTIONS} connections; come back later"),
+)
 
 
 async def serve(
@@ -140,33 +128,27 @@ async def serve(
     runner = web.AppRunner(
         app, access_log=None, handler_cancellation=False, shutdown_timeout=SHUTDOWN_SECONDS
     )
-    await runner.setup()
-    server = runner.server
-    assert server is not None
-
-    def protocol() -> asyncio.Protocol:
-        return server() if len(server.connections) < MAX_CONNECTIONS else _Full()
-
-    try:
-        listener = await asyncio.get_running_loop().create_server(
-            protocol, host, port, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
-        )
-    except OSError:
-        await runner.cleanup()
-        raise
-    bound_host, bound_port = listener.sockets[0].getsockname()[:2]
-    url = f"https://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
-    return Serving(runner, listener), url
+    serving = await open_door(runner, host, port, _FULL, tls=context)
+    return serving, f"https://{serving.address}"
 
 
 class _Face:
     """The three methods of the standard, section 5."""
 
-    def __init__(self, supply: KeySupply, callers: Callers, kme_id: str, extensions_shown: bool) -> None:
+    def __init__(
+        self,
+        supply: KeySupply,
+        callers: Callers,
+        kme_id: str,
+        extensions_shown: bool,
+        limit: RateLimit | None,
+    ) -> None:
         self._supply = supply
         self._callers = callers
         self._kme_id = kme_id
         self._extensions_shown = extensions_shown
+        self._limit = limit
+        self._connections_of: defaultdict[SaeId, WeakSet[asyncio.Transport]] = defaultdict(WeakSet)
         self._in_hand = 0
         self._in_hand_of: Counter[SaeId] = Counter()
 
@@ -204,6 +186,22 @@ class _Face:
         keys = await self._supply.collect(caller, peer, key_ids)
         return _json(200, messages.container_body(keys, extensions_shown=self._extensions_shown))
 
+    def _refused_for_number(self, caller: SaeId, request: web.Request) -> web.Response | None:
+        """What an SAE with too many connections, or that asks too often, is told."""
+        connections = self._connections_of[caller]
+        assert request.transport is not None
+        if request.transport not in connections and len(connections) >= MAX_CONNECTIONS_OF_ONE:
+            response = _error(503, f"this SAE has {MAX_CONNECTIONS_OF_ONE} connections; use these")
+            response.force_close()
+            return response
+        connections.add(request.transport)
+        wait = self._limit.wait(caller, time.monotonic()) if self._limit is not None else 0.0
+        if not wait:
+            return None
+        response = _error(429, f"this SAE asks too often; come back in {wait:.3f} s")
+        response.headers["Retry-After"] = str(ceil(wait))
+        return response
+
     def _take_place(self, caller: SaeId) -> None:
         """Take one of the places for requests in hand; SupplyError where there is none."""
         if self._in_hand >= MAX_REQUESTS or self._in_hand_of[caller] >= MAX_REQUESTS_OF_ONE:
@@ -229,9 +227,10 @@ class _Face:
         async def guard(request: web.Request) -> web.Response:
             try:
                 caller = self._callers.of(request)
+                refused = self._refused_for_number(caller, request)
                 self._take_place(caller)
                 try:
-                    return await answer(request, caller)
+                    return refused or await answer(request, caller)
                 finally:
                     self._give_back_place(caller)
             except SupplyError as error:

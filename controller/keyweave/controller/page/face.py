@@ -18,7 +18,9 @@ from aiohttp import web
 
 from keyweave.common.errors import NotFoundError, PreconditionError
 from keyweave.common.file_watch import FileWatch
+from keyweave.common.http_door import Full, Serving, limited, open_door
 from keyweave.common.names import StreamName
+from keyweave.common.rate_limit import RateLimit
 from keyweave.common.revocation import Trust
 from keyweave.common.tls import renew_context
 from keyweave.controller.config import ControllerConfig, PageAccess, PageConfig
@@ -47,6 +49,10 @@ CONTENT_TYPES = {
 SEND_SECONDS = 30.0
 SHUTDOWN_SECONDS = 1.0
 RETRY_SECONDS = 5
+# Connections, and requests of one address: a page has some twenty files.
+MAX_CONNECTIONS = 256
+BURST, PER_SECOND = 400, 50.0
+FULL = Full(lambda: MAX_CONNECTIONS, "text/plain", lambda: b"too many connections; come back later\n")
 PAIR_EXPLANATIONS = "/explain/pair-stream/"
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -83,7 +89,8 @@ class Page:
         )
         self._observer = observer
         self._assets = assets()
-        self._runner: web.AppRunner | None = None
+        self._serving: Serving | None = None
+        self.limit = RateLimit(BURST, PER_SECOND)
         self._feeding: asyncio.Task[None] | None = None
         self._news = Feed(observer, clock, self._config.max_clients)
         # Where it is once it listens; empty where there is none.
@@ -93,7 +100,7 @@ class Page:
         """Listen. PreconditionError where the address cannot be had."""
         if not self._wanted:
             return
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[limited(self.limit), self._guard])
         app.on_response_prepare.append(_harden)
         app.router.add_get("/", self._asset)
         app.router.add_get("/static/{name}", self._asset)
@@ -101,10 +108,9 @@ class Page:
         app.router.add_get("/explain/{stream}", self._explain)
         app.router.add_get(PAIR_EXPLANATIONS + "{stream}", self._explain)
         # A page that is closed gives its place back at once.
-        self._runner = web.AppRunner(
+        runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS
         )
-        await self._runner.setup()
         host, _, port = self._config.listen.rpartition(":")
         context: ssl.SSLContext | None = None
         if self._config.access is PageAccess.MTLS:
@@ -112,17 +118,13 @@ class Page:
             watch.on_change(self._tls.paths, partial(renew_context, context, self._tls))
             if self._own_tls:
                 watch.on_change(self._trust.paths, self._trust.reload)
-        site = web.TCPSite(self._runner, host.strip("[]"), int(port), ssl_context=context)
         try:
-            await site.start()
+            self._serving = await open_door(runner, host.strip("[]"), int(port), FULL, tls=context)
         except OSError as error:
-            await self._runner.cleanup()
             raise PreconditionError(
                 f"page.listen: cannot listen on {self._config.listen} ({error.strerror}); take another"
             ) from None
-        bound_host, bound_port = self._runner.addresses[0][:2]
-        shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-        self.url = f"{'https' if context else 'http'}://{shown}:{bound_port}/"
+        self.url = f"{'https' if context else 'http'}://{self._serving.address}/"
         self._feeding = tasks.create_task(self._news.run(), name="page")
 
     async def close(self) -> None:
@@ -130,8 +132,8 @@ class Page:
         self._news.close()
         if self._feeding is not None:
             self._feeding.cancel()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._serving is not None:
+            await self._serving.cleanup()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
