@@ -64,8 +64,9 @@ async def _leads(channel: grpc.aio.Channel) -> bool:
     stub: health_pb2_grpc.HealthStub = health_pb2_grpc.HealthStub(channel)
     try:
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=_ADMIN), timeout=_ASK_SECONDS)
-    except grpc.aio.AioRpcError:
-        return True  # the call itself tells what is wrong
+    except grpc.aio.AioRpcError as error:
+        # It is just taking over, or ends. Of anything else the call itself tells what is wrong.
+        return error.code() is not grpc.StatusCode.UNAVAILABLE
     return bool(answer.status != health_pb2.HealthCheckResponse.NOT_SERVING)
 
 
