@@ -92,7 +92,6 @@ def above(rows: list[Row]) -> None:
     """How much more than Q-CAST ours gives, with confidence intervals."""
     figure, by_field = panels(rows, same_scale=True)
     for field, axes in by_field.items():
-        values = along(rows, field)
         base = measured(rows, field, BASELINE)
         ours = {value: row for value, row in measured(rows, field, OURS).items() if value in base}
         axes.errorbar(
@@ -105,8 +104,10 @@ def above(rows: list[Row]) -> None:
         )
         axes.axhline(0, color="#c05621", linewidth=1)
         axes.axhline(5, color="#718096", linewidth=1, linestyle="--")
+    # They have one scale: once it is set, it grows no more for what is drawn afterwards.
+    for field, axes in by_field.items():
+        dress(axes, field, along(rows, field))
         axes.set_ylim(bottom=min(-5, axes.get_ylim()[0]))
-        dress(axes, field, values)
     next(iter(by_field.values())).set_ylabel("% above Q-CAST")
     save(figure, "above-qcast")
 
