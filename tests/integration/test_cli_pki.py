@@ -93,7 +93,8 @@ def test_authorities_keep_their_keys_from_others_and_under_a_passphrase(
     ]
     assert all(b"ENCRYPTED" in key.read_bytes() for key in keys)
     for key in keys:
-        with pytest.raises(ValueError, match="Incorrect password"):
+        # A wrong one seems right to one in 256, by the last byte of what it makes of the file.
+        with pytest.raises(ValueError, match=r"Incorrect password|Could not deserialize"):
             serialization.load_pem_private_key(key.read_bytes(), PASSPHRASE.encode())
     again = keyweave("pki", "init", "--dir", directory, "--no-passphrase")
     assert (again.code, "has trust anchors already" in again.err) == (1, True)

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from keyweave.agent.etsi014 import extensions
 from keyweave.agent.etsi014.supply import Drawn, KeyOrder, Refusal, SupplyError, SupplyStatus
@@ -176,7 +176,9 @@ def test_what_the_face_answers_is_as_described(
         case = data.draw(operation.as_strategy(generation_mode=mode, path_parameters=peer))
         response = case.call(base_url=url, session=session, verify=session.verify)
         statuses.add(response.status_code)
-        case.validate_response(response, excluded_checks=unacceptable)
+        # Too long is refused before it is read, and the tool does not know 413.
+        too_long = [negative_data_rejection] if response.status_code == 413 else []
+        case.validate_response(response, excluded_checks=unacceptable + too_long)
 
     ask()
     if known_peer and label in ENC_KEYS:

@@ -133,7 +133,7 @@ def test_a_map_has_memories_and_links_of_entangled_pairs(tmp_path: Path) -> None
     file = TOKYO.parent / "repeaters.yaml"
     assert main(["scenario", "plot", str(file), "-o", str(tmp_path / "map.svg")]) == 0
     drawn = (tmp_path / "map.svg").read_text()
-    for wanted in ("quantum memories", "entangled pairs", "amber-birch  15 km  27 pairs/s"):
+    for wanted in ("quantum memories", "entangled pairs", "amber-birch  15 km  190 pairs/s"):
         assert wanted in drawn
 
 

@@ -74,10 +74,10 @@ def _kind(report: agent_pb2.AgentEvent) -> KindName:
 
 def test_every_alarm_can_end_and_begin() -> None:
     ways: dict[str, set[Severity]] = {}
-    for kind in KINDS.values():
+    for name, kind in KINDS.items():
         if kind.alarm:
             ways.setdefault(kind.alarm, set()).update(kind.severities)
-            assert len(kind.about) >= 1
+            assert kind.about or name == "database_outage", "the controllers have one database"
     assert ways
     for severities in ways.values():
         assert Severity.INFO in severities
