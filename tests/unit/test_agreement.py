@@ -1,12 +1,19 @@
 """Telemetry that lies: no rate is planned on that does not reach both pools, and contradictions show."""
 
+import math
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyweave.controller.estimate.agreement import INTAKE_WINDOW_SECONDS, PATIENCE_SECONDS, Intake, Mark
+from keyweave.controller.estimate.agreement import (
+    INTAKE_WINDOW_SECONDS,
+    PATIENCE_BITS,
+    PATIENCE_SECONDS,
+    Intake,
+    Mark,
+)
 from keyweave.controller.estimate.estimate import Cause
 from keyweave.controller.topology import Condition, Status
 from tests.unit.measurements import B, Bench, Optics, settled
@@ -89,9 +96,27 @@ def test_a_link_that_nobody_asked_for_keys_keeps_its_rate() -> None:
 def test_an_agent_that_starts_again_counts_from_zero_and_keeps_its_rate() -> None:
     intake = Intake()
     for second in range(20):
-        intake = intake.taken(Mark(float(second), second * 3000), producing=True)
-    again = intake.taken(Mark(20.0, 0), producing=True).taken(Mark(21.0, 500_000), producing=True)
+        intake = intake.taken(Mark(float(second), second * 3000), producing=True, claimed_bps=3000.0)
+    again = intake.taken(Mark(20.0, 0), producing=True, claimed_bps=3000.0).taken(
+        Mark(21.0, 500_000), producing=True, claimed_bps=3000.0
+    )
     assert again.rate_bps == intake.rate_bps
+
+
+def test_a_slow_link_whose_blocks_come_once_a_minute_is_never_taken_for_one_that_gives_none() -> None:
+    intake = Intake()
+    for second in range(600):
+        intake = intake.taken(Mark(float(second), second // 60 * 1536), producing=True, claimed_bps=25.0)
+        assert intake.rate_bps is None or intake.rate_bps >= 25.0
+    assert intake.rate_bps is not None
+
+
+def test_a_slow_device_that_gives_nothing_is_found_out_by_its_own_word() -> None:
+    intake, rates = Intake(), []
+    for second in range(200):
+        intake = intake.taken(Mark(float(second), 0), producing=True, claimed_bps=25.0)
+        rates.append(intake.rate_bps)
+    assert rates.index(0.0) == math.ceil(PATIENCE_BITS / 25.0)
 
 
 @given(
@@ -103,7 +128,7 @@ def test_whatever_an_end_says_its_rate_is_never_negative_nor_above_what_it_count
     intake, time = Intake(), 1000.0
     for step, bits, producing in reports:
         time += step
-        intake = intake.taken(Mark(time, bits), producing=producing)
+        intake = intake.taken(Mark(time, bits), producing=producing, claimed_bps=3000.0)
         highest = max(bits for _, bits, _ in reports)
         assert intake.rate_bps is None or 0.0 <= intake.rate_bps <= 2 * highest / INTAKE_WINDOW_SECONDS
 
@@ -121,7 +146,7 @@ def test_steady_intake_is_never_taken_for_less_than_it_is(
     for report in range(1, round(60 / every)):
         time = report * every
         bits = int(rate * (time + late)) // block * block
-        intake = intake.taken(Mark(time, bits), producing=True)
+        intake = intake.taken(Mark(time, bits), producing=True, claimed_bps=3000.0)
         # Of a slow link it is known only once a second block has come.
         assert intake.rate_bps is None or intake.rate_bps >= 0.999 * rate or not intake.block_bits
 

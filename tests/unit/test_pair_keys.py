@@ -21,7 +21,7 @@ from keyweave.common.entanglement.bell import werner
 from keyweave.v1 import pairkeys_pb2 as pb
 
 TERMS = Terms(block_bits=1024)
-KEY_BASIS_RATIO = 0.63
+KEY_BASIS_RATIO = 0.7
 
 
 # ---- steps -----------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ INTAKE_WINDOW_SECONDS = 5.0
 # An end whose pool takes in nothing for so long, though its device makes key, gets none: until then its
 # pool may be waiting for policy or for the peer.
 PATIENCE_SECONDS = 15.0
+# ... and until its device should have given so much by its own word: one that makes keys slowly gives them in
+# blocks (those of entangled pairs once a minute, so that statistics cost less of them).
+PATIENCE_BITS = 4096.0
 # After a longer silence, or step of the agent's clock, intake is measured anew.
 _SILENCE_SECONDS = 120.0
 
@@ -59,8 +62,11 @@ class Intake(NamedTuple):
     # None until it has been measured; stays while it is being measured anew.
     rate_bps: float | None = None
 
-    def taken(self, mark: Mark, *, producing: bool) -> "Intake":
-        """With a pool level in it. While the device makes no key, intake says nothing."""
+    def taken(self, mark: Mark, *, producing: bool, claimed_bps: float) -> "Intake":
+        """With a pool level in it. While the device makes no key, intake says nothing.
+
+        `claimed_bps` is the rate that the device says it makes key at; 0 where it says nothing.
+        """
         last, older, newer = self.last, self.older, self.newer
         if last is None or older is None or newer is None or not producing or _is_new_count(last, mark):
             return Intake(mark, mark, mark, rate_bps=self.rate_bps)
@@ -68,17 +74,22 @@ class Intake(NamedTuple):
         if not self.begun:
             if gained:
                 return Intake(mark, mark, mark, begun=True, rate_bps=self.rate_bps)
-            waited = mark.time - older.time >= PATIENCE_SECONDS
-            return self._replace(last=mark, rate_bps=0.0 if waited else self.rate_bps)
+            nothing = _is_nothing(mark.time - older.time, claimed_bps)
+            return self._replace(last=mark, rate_bps=0.0 if nothing else self.rate_bps)
         block = min(gained, self.block_bits or gained) if gained else self.block_bits
         rate, seconds = self.rate_bps, mark.time - older.time
         if not block:
-            return self._replace(last=mark, rate_bps=0.0 if seconds >= PATIENCE_SECONDS else rate)
+            return self._replace(last=mark, rate_bps=0.0 if _is_nothing(seconds, claimed_bps) else rate)
         if seconds >= INTAKE_WINDOW_SECONDS:
             rate = (mark.bits - older.bits + block) / seconds
         if mark.time - newer.time >= INTAKE_WINDOW_SECONDS:
             older, newer = newer, mark
         return Intake(mark, older, newer, begun=True, block_bits=block, rate_bps=rate)
+
+
+def _is_nothing(seconds: float, claimed_bps: float) -> bool:
+    """Whether no bit in this time means that none come."""
+    return seconds >= PATIENCE_SECONDS and (not claimed_bps or claimed_bps * seconds >= PATIENCE_BITS)
 
 
 def _is_new_count(last: Mark, mark: Mark) -> bool:

@@ -330,7 +330,11 @@ def pool_reported(
     intake = end.intake
     until, status = (end.measured_until, end.status) if latest is None else (latest.end, latest.status)
     if until is not None:
-        intake = intake.taken(Mark(until, intake_bits_total), producing=status is Status.ACTIVE)
+        intake = intake.taken(
+            Mark(until, intake_bits_total),
+            producing=status is Status.ACTIVE,
+            claimed_bps=end.slow.skr_bps.mean if end.slow.skr_bps.weight else 0.0,
+        )
     return track.with_end(end._replace(pool_bits=usable_bits, intake=intake))
 
 
